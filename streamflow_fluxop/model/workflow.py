@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from streamflow_fluxop.model.document import Document
+from streamflow_fluxop.model.needs import Needs
+
+
+class Duration(Document):
+    """How long one job of a step is expected to run, and how we know."""
+
+    seconds: NonNegativeFloat = Field(description="Expected run time of one job, in seconds.")
+    spread: NonNegativeFloat = Field(0.0, description="Standard deviation of that, in seconds.")
+    source: Literal["hint", "time limit", "history", "document", "assumed"] = "document"
+
+
+class Dependency(Document):
+    """That a step reads what another one wrote."""
+
+    step: str = Field(description="Name of the step that writes.")
+    each: bool = Field(
+        False,
+        description="Job i waits for the other step's job i alone (both in one scattered subworkflow); "
+        "else for all of its jobs.",
+    )
+
+
+class Step(Document):
+    """A step: `width` jobs with equal needs."""
+
+    name: str = Field(min_length=1, description="Unique in the workflow, such as /analysis.")
+    needs: Needs = Needs()
+    width: PositiveInt = Field(1, description="How many jobs it scatters into.")
+    width_source: Literal["inputs", "hint", "document", "assumed"] = "document"
+    duration: Duration
+    after: list[Dependency] = Field([], description="The steps whose outputs it reads.")
+    image: str | None = Field(None, description="Container image; only steps with equal images share a MiniCluster.")
+    flavours: list[str] = Field([], description="The flavours that it may run on; empty: any that fits.")
+    group: str | None = Field(
+        None, description="Steps with equal names of a group share one MiniCluster, and with no other step."
+    )
+    binding: str = Field("", description="Only steps with equal bindings share a MiniCluster.")
+    controller: bool = Field(
+        False, description="Runs beside the workflow engine (a CWL ExpressionTool): it needs no MiniCluster."
+    )
+
+
+class Workflow(Document):
+    """A directed acyclic graph of steps."""
+
+    version: Literal["1"] = "1"
+    name: str = "workflow"
+    steps: list[Step]
