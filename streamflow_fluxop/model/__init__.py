@@ -1,4 +1,4 @@
-"""The documents: needs, flavours, limits, workflow. No StreamFlow, Kubernetes or Flux in here.
+"""The documents: needs, flavours, limits, workflow, problem, plan. No StreamFlow, Kubernetes or Flux in here.
 
 Units everywhere: seconds, MiB, whole cores, nodes; prices are per node-hour in the user's currency.
 """
@@ -6,15 +6,34 @@ Units everywhere: seconds, MiB, whole cores, nodes; prices are per node-hour in 
 from streamflow_fluxop.model.document import Document
 from streamflow_fluxop.model.flavour import Flavour, Limits
 from streamflow_fluxop.model.needs import Needs
+from streamflow_fluxop.model.plan import (
+    Alternative,
+    Assignment,
+    Bounds,
+    Plan,
+    PlannedMiniCluster,
+    Resize,
+    StepEstimate,
+)
+from streamflow_fluxop.model.problem import Objective, Problem
 from streamflow_fluxop.model.workflow import Dependency, Duration, Step, Workflow
 
 __all__ = [
+    "Alternative",
+    "Assignment",
+    "Bounds",
     "Dependency",
     "Document",
     "Duration",
     "Flavour",
     "Limits",
     "Needs",
+    "Objective",
+    "Plan",
+    "PlannedMiniCluster",
+    "Problem",
+    "Resize",
     "Step",
+    "StepEstimate",
     "Workflow",
 ]
