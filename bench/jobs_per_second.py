@@ -1,0 +1,139 @@
+"""Jobs a second through `streamflow run`, on every connector that can run here.
+
+    python -m bench.jobs_per_second [--sizes 100 1000] [--only NAME ...]
+
+A scatter of `echo` jobs, each with one output file. The rate is that of the larger scatter less the smaller one:
+start-up (StreamFlow's own, and a MiniCluster's bring-up) is in both, and cancels out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+TOOL = """\
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: echo
+stdout: out.txt
+inputs: {n: {type: int, inputBinding: {}}}
+outputs: {out: {type: stdout}}
+"""
+
+WORKFLOW = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {ScatterFeatureRequirement: {}}
+inputs: {n: "int[]"}
+outputs: {out: {type: "File[]", outputSource: echo/out}}
+steps: {echo: {run: echo.cwl, scatter: n, in: {n: n}, out: [out]}}
+"""
+
+NODE = {"cores": 16, "memory": 65536}
+
+
+def fleet(scheduler: str) -> dict[str, object]:
+    """A deployment of ours: one node of 16 cores."""
+    return {
+        "type": "minicluster",
+        "config": {"cluster": "local", "scheduler": scheduler, "flavours": {"node": NODE}, "limits": {"nodes": 1}},
+    }
+
+
+CONNECTORS: dict[str, dict[str, object]] = {
+    "streamflow local": {"type": "local", "config": {}},
+    "minicluster embedded": fleet("embedded"),
+    "minicluster flux": fleet("flux"),
+    "streamflow flux": {"type": "flux", "config": {"maxConcurrentJobs": 1000, "pollingInterval": 1}},
+}
+
+
+def streamflow(deployment: dict[str, object]) -> Callable[[int, Path], None]:
+    """Run the scatter through `streamflow run`, bound to `deployment`."""
+
+    def run(jobs: int, folder: Path) -> None:
+        config = {
+            "version": "v1.0",
+            "workflows": {
+                "echo": {
+                    "type": "cwl",
+                    "config": {"file": "wf.cwl", "settings": "inputs.json"},
+                    "bindings": [{"step": "/echo", "target": {"deployment": "d"}}],
+                }
+            },
+            "deployments": {"d": {**deployment, "workdir": str(folder / "work")}},
+            "database": {"type": "default", "config": {"connection": str(folder / "db.sqlite")}},
+        }
+        (folder / "echo.cwl").write_text(TOOL)
+        (folder / "wf.cwl").write_text(WORKFLOW)
+        (folder / "inputs.json").write_text(json.dumps({"n": list(range(jobs))}))
+        (folder / "streamflow.yml").write_text(json.dumps(config))
+        command = ["streamflow", "run", "--quiet", "--outdir", str(folder / "out"), str(folder / "streamflow.yml")]
+        if deployment["type"] == "flux":  # it submits to the instance that it runs in
+            command = ["flux", "start", *command]
+        check(command, folder)
+        found = sum(1 for _ in (folder / "out").rglob("out.txt*"))
+        assert found == jobs, f"{found} outputs of {jobs}"
+
+    return run
+
+
+def flux_alone(jobs: int, folder: Path) -> None:
+    """The same jobs by Flux's own bulk submission, nothing else around."""
+    script = f"flux submit --quiet --wait --cc=1-{jobs} --output={folder}/out-{{cc}}.txt echo '{{cc}}'"
+    check(["flux", "start", "-Sbroker.rc2_none=0", "sh", "-c", script], folder)
+
+
+def check(command: list[str], folder: Path) -> None:
+    """Run a command; show its output where it fails."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout.decode()[-4000:]}")
+
+
+def seconds(run: Callable[[int, Path], None], jobs: int) -> float:
+    """How long a scatter of `jobs` takes."""
+    with tempfile.TemporaryDirectory(prefix="jps") as folder:
+        begin = time.perf_counter()
+        run(jobs, Path(folder))
+        return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs=2, default=[100, 1000], metavar=("SMALL", "LARGE"))
+    parser.add_argument("--only", nargs="*", help="names of the rows to measure")
+    options = parser.parse_args()
+    small, large = options.sizes
+    rows = {name: streamflow(deployment) for name, deployment in CONNECTORS.items()}
+    rows = {"flux alone": flux_alone, **rows}
+    if shutil.which("flux") is None:
+        print("no flux on the PATH: the rows that need it are left out")
+        rows = {name: run for name, run in rows.items() if "flux" not in name}
+    rates: dict[str, float] = {}
+    print(f"{'':22} {small:6} jobs {large:6} jobs    jobs/s   / local   / flux alone")
+    for name, run in rows.items():
+        if options.only and name not in options.only:
+            continue
+        few, many = seconds(run, small), seconds(run, large)
+        rates[name] = (large - small) / (many - few)
+        ratios = [
+            f"{rates[name] / rates[r]:8.2f}" if r in rates else " " * 8 for r in ("streamflow local", "flux alone")
+        ]
+        print(f"{name:22} {few:9.1f} s {many:9.1f} s {rates[name]:9.1f}  {ratios[0]}       {ratios[1]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

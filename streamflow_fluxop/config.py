@@ -1,0 +1,130 @@
+"""The configuration of a deployment of type `minicluster`: one deployment is one fleet."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, StringConstraints, model_validator
+
+from streamflow_fluxop.model import Document, Flavour, Limits
+
+SCHEMA_ID = "urn:streamflow-fluxop:schema:connector:minicluster:1"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
+"""Short enough, and made of such letters, that Kubernetes' object and host names can derive from it."""
+
+
+class GroupConfig(Document):
+    """A group that the user defines: bindings name it as `service`, steps in `fluxop:FluxRequirement`."""
+
+    flavour: Name = Field(description="The flavour of the group's nodes.")
+    size: PositiveInt | None = Field(
+        None, description="Nodes of the group's MiniCluster; absent: as many as its steps use."
+    )
+    image: str | None = Field(None, description="Container image of the group's MiniCluster; absent: its steps' own.")
+
+
+class Storage(Document):
+    """Where the work directory lies that all MiniClusters share."""
+
+    path: Annotated[str, StringConstraints(pattern=r"^/")] | None = Field(
+        None, description="Directory that every MiniCluster sees at this path; absent: the deployment's workdir."
+    )
+    controller: bool | None = Field(
+        None,
+        description="Whether the machine that runs streamflow sees the same files at the same path; "
+        "absent: it does where cluster is local.",
+    )
+
+
+class PlanOptions(Document):
+    """What the plan assumes and wants."""
+
+    duration: PositiveFloat = Field(60.0, description="Seconds that a job is assumed to run when nothing tells.")
+    width: PositiveInt = Field(1, description="Jobs that a scatter is assumed to have when nothing tells.")
+
+
+class FleetConfig(Document):
+    """A fleet: where its MiniClusters run, of which flavours they can be, and what they may hold together.
+
+    Raises:
+        pydantic.ValidationError: on a missing or unknown key, or a value of a wrong type.
+    """
+
+    cluster: Literal["local", "kubernetes"] = Field(
+        description="Where MiniClusters run: on this machine, or on Kubernetes through the Flux Operator."
+    )
+    flavours: dict[Name, Flavour] = Field(min_length=1, description="The kinds of nodes, by name.")
+    limits: Limits = Field(default_factory=Limits, description="What the fleet may hold at any moment.")
+    groups: dict[Name, GroupConfig] = Field({}, description="Groups that you define yourself, by name.")
+    storage: Storage = Field(default_factory=Storage, description="The work directory that all MiniClusters share.")
+    image: str | None = Field(None, description="Container image of steps that have no DockerRequirement.")
+    plan: PlanOptions = Field(default_factory=PlanOptions, description="What the plan assumes.")
+    scheduler: Literal["auto", "flux", "embedded"] = Field(
+        "auto",
+        description="What runs the jobs of a local MiniCluster: Flux, the embedded scheduler (for trying out), "
+        "or Flux wherever it is on the PATH.",
+    )
+    bring_up_timeout: NonNegativeFloat = Field(600.0, description="Seconds after which a bring-up has failed.")
+    transferBufferSize: PositiveInt = Field(65536, description="Bytes in each piece of a data transfer.")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> FleetConfig:
+        if both := sorted(self.flavours.keys() & self.groups.keys()):
+            raise ValueError(f"{both[0]!r} is the name of a flavour and of a group: give the group another name")
+        return self
+
+    @model_validator(mode="after")
+    def _limits_allow_each(self) -> FleetConfig:
+        for name, flavour in self.flavours.items():
+            if self.limits.nodes_of(flavour) == 0:
+                raise ValueError(f"the limits allow no node of flavour {name!r}: raise them, or leave the flavour out")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_possible(self) -> FleetConfig:
+        for name, group in self.groups.items():
+            if group.flavour not in self.flavours:
+                raise ValueError(
+                    f"group {name!r} names a flavour {group.flavour!r} that is not there: "
+                    f"the flavours are {', '.join(self.flavours)}"
+                )
+            most = self.limits.nodes_of(self.flavours[group.flavour])
+            if most is not None and (group.size or 0) > most:
+                raise ValueError(f"group {name!r} has {group.size} nodes, but the limits allow {most} {group.flavour}")
+        return self
+
+    @property
+    def controller_sees_storage(self) -> bool:
+        """Whether StreamFlow's own process can read and write the shared work directory."""
+        return self.cluster == "local" if self.storage.controller is None else self.storage.controller
+
+
+def _plain(schema: Any) -> Any:
+    """Write `anyOf: [X, null]` with default null as X: StreamFlow's `ext show` reads no anyOf, YAML users no null."""
+    if isinstance(schema, list):
+        return [_plain(s) for s in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {k: _plain(v) for k, v in schema.items()}
+    kinds = plain.get("anyOf", [])
+    if len(kinds) == 2 and {"type": "null"} in kinds:
+        del plain["anyOf"]
+        if plain.get("default", ...) is None:
+            del plain["default"]
+        plain |= next(k for k in kinds if k != {"type": "null"})
+    return plain
+
+
+def connector_schema() -> dict[str, Any]:
+    """The configuration's JSON Schema (2020-12), as `schemas/connector.json` has it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        **_plain(FleetConfig.model_json_schema()),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(connector_schema(), indent=2))

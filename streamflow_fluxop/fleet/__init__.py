@@ -1,0 +1,1 @@
+"""The fleet: all MiniClusters of one deployment, under one limit."""
