@@ -1,0 +1,160 @@
+"""CWL documents, each file read and each process parsed once, as StreamFlow parses them (cwl-utils)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urlsplit
+
+from streamflow_fluxop.cwl.errors import UnreadableCWL
+from streamflow_fluxop.cwl.places import Place, entries, last, shown
+
+
+@dataclass(frozen=True)
+class Process:
+    """A CWL process (tool, expression tool, operation or workflow) and the YAML that it was parsed from.
+
+    Attributes:
+        cwl: cwl-utils' object.
+        version: the document's `cwlVersion`; an inline process has that of its document.
+        prefix: what StreamFlow strips from the ids inside (its `cwl_name_prefix`).
+        yaml: the mapping that was parsed, None where nobody knows it.
+    """
+
+    cwl: Any
+    version: str
+    prefix: str
+    yaml: Any
+
+    @property
+    def kind(self) -> str:
+        """CWL's class: CommandLineTool, ExpressionTool, Operation or Workflow."""
+        return str(self.cwl.class_)
+
+    @property
+    def file(self) -> str:
+        """The file that it stands in, as a user would type it."""
+        return shown(str(self.cwl.loadingOptions.fileuri))
+
+
+class Documents:
+    """The CWL documents that one reading meets."""
+
+    def __init__(self) -> None:
+        self._yaml: dict[str, Any] = {}
+        self._processes: dict[str, Process] = {}
+
+    def load(self, uri: str, options: Any = None) -> Process:
+        """Load a process by its URI or path.
+
+        Args:
+            uri: of a file, with `#name` for one process of a packed document (else `#main`).
+            options: the loading options of the document that refers to it.
+
+        Raises:
+            UnreadableCWL: there is no such file or process, or it is not valid CWL.
+        """
+        from cwl_utils.parser import load_document_by_yaml
+
+        file, fragment = urldefrag(uri)
+        if urlsplit(file).scheme in ("", "file"):
+            # as StreamFlow does, with links resolved: ids, and what is relative, refer to the real file
+            file = Path(unquote(urlsplit(file).path) if "://" in file else file).resolve().as_uri()
+        key = f"{file}#{fragment}"
+        if key not in self._processes:
+            with reading(file):
+                yaml = self._read(file, options)
+                cwl = load_document_by_yaml(yaml, file, _options_for(file, options), fragment or None)
+            prefix = "/" + cwl.id.split("#")[-1] if "#" in cwl.id else "/"
+            self._processes[key] = Process(cwl, str(cwl.cwlVersion), prefix, _element(yaml, fragment))
+        return self._processes[key]
+
+    def run_of(self, step: Any, step_yaml: Any, version: str, name: str, step_id: str) -> Process:
+        """The process that a workflow step runs: inline, or in another file or another part of this one.
+
+        Args:
+            step: cwl-utils' WorkflowStep.
+            step_yaml: the YAML of the step, None where nobody knows it.
+            version: the `cwlVersion` of the workflow.
+            name: the step's StreamFlow path.
+            step_id: the step's id with its CWL prefix, such as `/main/step`.
+
+        Raises:
+            UnreadableCWL: see `load`.
+        """
+        options = step.loadingOptions
+        if isinstance(step.run, str):
+            return self.load(options.fetcher.urljoin(base_url=options.fileuri, url=step.run), options)
+        tail = step.run.id.split("#")[-1]
+        if ":" not in tail:
+            prefix = "/" + tail
+        elif version == "v1.0":
+            prefix = name
+        else:
+            prefix = f"{step_id}/run"
+        yaml = step_yaml.get("run") if isinstance(step_yaml, Mapping) else None
+        return Process(step.run, version, prefix, yaml if isinstance(yaml, Mapping) else None)
+
+    def _read(self, file: str, options: Any) -> Any:
+        if file not in self._yaml:
+            from cwl_utils.parser import cwl_v1_2
+            from schema_salad.utils import yaml_no_ts
+
+            fetcher = (options or cwl_v1_2.LoadingOptions(fileuri=file)).fetcher
+            self._yaml[file] = yaml_no_ts().load(fetcher.fetch_text(file))
+        return self._yaml[file]
+
+
+@contextmanager
+def reading(file: str) -> Iterator[None]:
+    """Turn what cwl-utils raises on a broken document into one error, and keep it from logging."""
+    from cwl_utils.errors import WorkflowException
+    from ruamel.yaml.error import YAMLError
+    from schema_salad.exceptions import SchemaSaladException
+
+    quiet = logging.getLogger("salad")
+    before = quiet.level
+    quiet.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (SchemaSaladException, WorkflowException, YAMLError, OSError, ValueError, KeyError, TypeError) as error:
+        # KeyError, TypeError: what the parser raises where a mapping is expected and there is none
+        reason = str(error).strip() or type(error).__name__
+        raise UnreadableCWL(f"can't be read as CWL: {reason}", where=shown(file)) from error
+    finally:
+        quiet.setLevel(before)
+
+
+def _options_for(file: str, options: Any) -> Any:
+    if options is None:
+        return None
+    return type(options)(fileuri=file, baseuri=file.rsplit("/", 1)[0], copyfrom=options)
+
+
+def _element(yaml: Any, fragment: str) -> Any:
+    if isinstance(yaml, Mapping) and "$graph" in yaml:
+        name = fragment or "main"
+        return next((e for e in yaml["$graph"] if str(e.get("id", "")).lstrip("#") == name), None)
+    return yaml
+
+
+def step_yaml(process: Process, identifier: str) -> Any:
+    """The YAML of one step of a workflow, None where nobody knows it."""
+    name = last(identifier)
+    for key, value, _ in entries(process.yaml, "steps"):
+        if last(key) == name or (isinstance(value, Mapping) and last(str(value.get("id", ""))) == name):
+            return value
+    return None
+
+
+def requirement_place(file: str, yaml: Any, section: str, kind: str, words: str) -> Place:
+    """Where a process or step says the requirement of class `kind`; `section` is `requirements` or `hints`."""
+    node = None
+    for name, value, container in entries(yaml, section):
+        if last(name).rpartition(":")[2] == kind:
+            node = value if isinstance(value, Mapping) and value else container
+    return Place(file, node, f"{words}: {section}.{kind}" if words else f"{section}.{kind}")

@@ -1,0 +1,189 @@
+"""CWL's parameter references and JavaScript expressions, evaluated before the run where the inputs settle them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from streamflow_fluxop.cwl.values import UNKNOWN, is_known
+
+_ROOT = re.compile(
+    r"(?<![\w.$])(inputs|self|runtime)\b((?:\s*\.\s*[A-Za-z_$][\w$]*|\[\s*(?:'[^'\]]*'|\"[^\"\]]*\")\s*\])*)"
+)
+_STEP = re.compile(r"\.\s*([A-Za-z_$][\w$]*)|\[\s*(?:'([^'\]]*)'|\"([^\"\]]*)\")\s*\]")
+_REFERENCES_AT_MOST = 20_000
+_SCRIPTS_AT_MOST = 100
+
+
+def is_expression(value: Any) -> bool:
+    """Whether a CWL value is an expression, as StreamFlow tells them from plain strings."""
+    return isinstance(value, str) and ("$(" in value or "${" in value)
+
+
+class Expressions:
+    """Evaluates expressions, each with equal inputs once.
+
+    JavaScript runs in node where node is on the PATH, never in a container; it stops after `seconds` altogether, and
+    what isn't settled by then counts as unknown. Close it after use: it holds a process of node.
+
+    Args:
+        javascript: whether to evaluate JavaScript at all; parameter references always are.
+        seconds: how long all JavaScript together may take.
+    """
+
+    def __init__(self, *, javascript: bool = True, seconds: float = 5.0) -> None:
+        self._node = javascript and any(shutil.which(n) for n in ("nodejs", "node"))
+        self._seconds = seconds
+        self._engine: Any = None
+        self._done: dict[tuple[Any, ...], tuple[list[Any], Any]] = {}
+        self._references = self._scripts = 0
+
+    def evaluate(self, text: Any, inputs: Mapping[str, Any], library: Sequence[str] | None, itself: Any = None) -> Any:
+        """The value of an expression, or of a plain value, which is itself.
+
+        Args:
+            text: the expression.
+            inputs: the values of the process's or step's inputs, as far as they are known.
+            library: InlineJavascriptRequirement's `expressionLib`; None where that requirement is absent.
+            itself: the value of `self`.
+
+        Returns:
+            The value; UNKNOWN where something that it reads is unknown or evaluating it fails: what is wrong with an
+            expression is StreamFlow's to report.
+        """
+        if not is_expression(text):
+            return text
+        chains = _chains(text)
+        for part in library or ():
+            chains += _chains(part)
+        read = [_follow(chain, inputs, itself) for chain in chains]
+        key = (text, tuple(library or ()), tuple(_identity(v) for v in read))
+        if key not in self._done:
+            names = {chain[1] for chain in chains if chain[0] == "inputs" and len(chain) > 1}
+            whole = any(chain == ("inputs",) for chain in chains)
+            seen = {n: inputs[n] for n in inputs if whole or n in names}
+            # keeping `read` alive keeps its ids unique
+            self._done[key] = (read, self._interpolate(text, seen, itself, library, read))
+        return self._done[key][1]
+
+    def _interpolate(
+        self, text: str, inputs: Mapping[str, Any], itself: Any, library: Sequence[str] | None, read: list[Any]
+    ) -> Any:
+        from cwl_utils.errors import JavascriptException, SubstitutionError, WorkflowException
+        from cwl_utils.expression import interpolate, jshead
+
+        script = library is not None and not _only_references(text)
+        if script:
+            if not self._node or self._scripts >= _SCRIPTS_AT_MOST or self._seconds <= 0 or not is_known(read):
+                return UNKNOWN
+            self._scripts += 1
+            inputs, itself = _without_unknown(inputs), _without_unknown(itself)
+        else:
+            if self._references >= _REFERENCES_AT_MOST:
+                return UNKNOWN
+            self._references += 1
+        context = {"inputs": inputs, "self": itself}
+        started = time.monotonic()
+        try:
+            value = interpolate(
+                text,
+                context,
+                jslib=jshead(list(library or ()), context) if script else "",
+                fullJS=script,
+                js_engine=self._javascript(),
+                timeout=self._seconds,
+            )
+        except (JavascriptException, SubstitutionError, WorkflowException, KeyError, TypeError, ValueError):
+            # the last three: cwl-utils on a value that isn't what the expression takes it for, such as UNKNOWN
+            return UNKNOWN
+        finally:
+            if script:
+                self._seconds -= time.monotonic() - started
+        # a file that an expression makes up has the properties that the run gives it
+        return UNKNOWN if _holds_file(value) and script else value
+
+    def _javascript(self) -> Any:
+        if self._engine is None:
+            from cwl_utils.sandboxjs import NodeJSEngine
+
+            class Engine(NodeJSEngine):  # type: ignore[misc]
+                localdata = threading.local()  # its own node, not the one that StreamFlow uses later
+
+            self._engine = Engine()
+        return self._engine
+
+    def close(self) -> None:
+        """End the process of node, if there is one."""
+        if self._engine is None:
+            return
+        for process in self._engine.processes_to_kill:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                stream.close()
+        self._engine.processes_to_kill.clear()
+        self._engine = None
+
+
+@contextmanager
+def expressions(*, javascript: bool = True) -> Iterator[Expressions]:
+    """An evaluator that is closed at the end; see `Expressions`."""
+    evaluator = Expressions(javascript=javascript)
+    try:
+        yield evaluator
+    finally:
+        evaluator.close()
+
+
+def _only_references(text: str) -> bool:
+    """Whether all of an expression's parts are parameter references (CWL 1.2, 3.4), which need no JavaScript."""
+    from cwl_utils.sandboxjs import param_re
+
+    parts = re.findall(r"\$(\([^()]*\))", text)
+    return "${" not in text and len(parts) == text.count("$(") and all(param_re.match(p) for p in parts)
+
+
+@lru_cache(maxsize=1000)
+def _chains(text: str) -> tuple[tuple[str, ...], ...]:
+    """What an expression reads, such as `("inputs", "file", "size")` for `inputs.file.size`."""
+    return tuple((match[1], *("".join(names) for names in _STEP.findall(match[2]))) for match in _ROOT.finditer(text))
+
+
+def _follow(chain: tuple[str, ...], inputs: Mapping[str, Any], itself: Any) -> Any:
+    """The value at the end of a chain: of `inputs.file.size` that size and nothing else of `inputs`."""
+    if chain[0] == "runtime":
+        return UNKNOWN
+    value = inputs if chain[0] == "inputs" else itself
+    for name in chain[1:]:
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        elif isinstance(value, list) and name == "length":
+            value = len(value)
+        else:
+            break
+    return value
+
+
+def _identity(value: Any) -> tuple[Any, ...]:
+    """A key that equal scalars share, and lists and records only with themselves."""
+    return (type(value), value if isinstance(value, str | int | float | bool) else id(value))
+
+
+def _without_unknown(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_unknown(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_unknown(v) for v in value]
+    return None if value is UNKNOWN else value
+
+
+def _holds_file(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return value.get("class") in ("File", "Directory") or any(_holds_file(v) for v in value.values())
+    return isinstance(value, list) and any(_holds_file(v) for v in value)

@@ -1,0 +1,72 @@
+"""Where in which file something was said, for messages. CWL's parsed objects know no lines; the YAML does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+def shown(uri: str) -> str:
+    """A file's URI as a user would type it: a path, relative where that is shorter; other URIs as they are."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("", "file"):
+        return uri
+    path = unquote(parts.path)
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(path) else path
+
+
+def line_of(node: Any, key: Any = None) -> int | None:
+    """The line (from 1) where ruamel's round-trip loader found `key` of a mapping or sequence, or the node itself."""
+    position = getattr(node, "lc", None)
+    if position is None:
+        return None
+    if key is not None and position.data and key in position.data:
+        return int(position.data[key][0]) + 1
+    return None if position.line is None else int(position.line) + 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """A spot in a file: `tool.cwl:12`, and in words what stands there.
+
+    Attributes:
+        file: the file as a user would type it.
+        node: the YAML node that stands there, None where nobody knows it.
+        words: such as ``step /analysis: hints.ResourceRequirement``.
+    """
+
+    file: str
+    node: Any = None
+    words: str = ""
+
+    def at(self, key: str) -> str:
+        """The place of one key of the node, such as ``tool.cwl:12: step /analysis: hints.X.coresMin``."""
+        return _said(self.file, line_of(self.node, key), f"{self.words}.{key}" if self.words else key)
+
+    def __str__(self) -> str:
+        return _said(self.file, line_of(self.node), self.words)
+
+
+def _said(file: str, line: int | None, words: str) -> str:
+    return ": ".join(filter(None, (f"{file}:{line}" if line else file, words)))
+
+
+def entries(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
+    """The entries of a CWL list that may be written as a map (CWL `mapSubject`): class or id, value, container."""
+    container = node.get(key) if isinstance(node, Mapping) else None
+    if isinstance(container, Mapping):
+        for name, value in container.items():
+            yield str(name), value, container
+    elif isinstance(container, Sequence) and not isinstance(container, str):
+        for value in container:
+            if isinstance(value, Mapping):
+                yield str(value.get("class", value.get("id", ""))), value, value
+
+
+def last(identifier: str) -> str:
+    """The last part of a CWL identifier: `x` of `file:///wf.cwl#main/step/x`, `#x` and `x`."""
+    return identifier.rsplit("#", 1)[-1].rsplit("/", 1)[-1]

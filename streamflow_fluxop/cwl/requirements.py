@@ -1,0 +1,112 @@
+"""Which requirement holds for a step, as StreamFlow finds it.
+
+StreamFlow (`cwl/translator.py`, `_recursive_translate`) goes down from the workflow through steps to tools. On the way
+an inner entry replaces an outer one of the same class, and requirements win over hints. At each step all that holds so
+far, hints too, goes on as requirements: so a hint of a tool loses against one of the step or workflow around it, and
+a requirement of a tool wins against all. In the root process and its steps `cwl:requirements` of the inputs file win.
+CWL 1.2 (4.2) would have the tool's hint win over the step's; what StreamFlow does decides, for it evaluates them.
+
+Our own hint StreamFlow doesn't know. It follows the letter of CWL, the most specific place wins, and field by field,
+so that a group that the workflow names and the tasks that a tool asks for add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from streamflow_fluxop.cwl.documents import requirement_place
+from streamflow_fluxop.cwl.hint import CLASS, FluxRequirement, is_ours, merge, read_hint
+from streamflow_fluxop.cwl.places import Place, shown
+from streamflow_fluxop.errors import UserError, UserErrors
+
+
+@dataclass(frozen=True)
+class Said:
+    """A requirement and where it stands.
+
+    Attributes:
+        value: cwl-utils' object, such as a ResourceRequirement.
+        place: where.
+    """
+
+    value: Any
+    place: Place
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What holds at one place in a workflow. Immutable: `entered` and `promoted` give new ones.
+
+    Attributes:
+        version: CWL's, such as `v1.2`: some defaults depend on it.
+        requirements: by class.
+        hints: by class.
+        flux: our own hints, the most specific last.
+    """
+
+    version: str
+    requirements: Mapping[str, Said] = field(default_factory=dict)
+    hints: Mapping[str, Said] = field(default_factory=dict)
+    flux: tuple[tuple[FluxRequirement, Place], ...] = ()
+
+    def get(self, kind: str) -> Said | None:
+        """The requirement of a class that holds here, a hint where there is no requirement."""
+        return self.requirements.get(kind) or self.hints.get(kind)
+
+    @property
+    def hint(self) -> FluxRequirement:
+        """Our own hint as it holds here: of each field the most specific."""
+        return merge(level for level, _ in self.flux)
+
+    def flux_place(self, field_name: str) -> str | None:
+        """Where a field of our own hint was said; None where it wasn't."""
+        for level, place in reversed(self.flux):
+            if field_name in level.said():
+                return place.at(field_name)
+        return None
+
+    @property
+    def library(self) -> list[str] | None:
+        """InlineJavascriptRequirement's `expressionLib`; None where expressions may not be JavaScript."""
+        said = self.get("InlineJavascriptRequirement")
+        return None if said is None else list(said.value.expressionLib or [])
+
+    def entered(
+        self, element: Any, yaml: Any, words: str, errors: list[UserError], overrides: Mapping[str, Said] | None = None
+    ) -> Requirements:
+        """What holds inside a process or step.
+
+        Args:
+            element: cwl-utils' object.
+            yaml: what it was parsed from, None where nobody knows it.
+            words: what to call it in messages, such as ``step /analysis``.
+            errors: mistakes in our own hint are added here, so that a user can mend them all in one go.
+            overrides: `cwl:requirements` of the inputs file, for the root process and its steps.
+        """
+        file = shown(str(element.loadingOptions.fileuri))
+        hints, flux = dict(self.hints), list(self.flux)
+        for hint in element.hints or []:
+            if not isinstance(hint, Mapping):
+                kind = str(hint.class_)
+                hints[kind] = Said(hint, requirement_place(file, yaml, "hints", kind, words))
+                continue
+            place = Place(file, hint, ": ".join(filter(None, (words, f"hints.fluxop:{CLASS}"))))
+            try:
+                if is_ours(hint, element.loadingOptions.namespaces or {}, place):
+                    flux.append((read_hint(hint, place), place))
+            except UserErrors as several:
+                errors.extend(several.errors)
+            except UserError as error:
+                errors.append(error)
+        requirements = dict(self.requirements)
+        for requirement in element.requirements or []:
+            kind = str(requirement.class_)
+            requirements[kind] = Said(requirement, requirement_place(file, yaml, "requirements", kind, words))
+        return replace(self, requirements=requirements | dict(overrides or {}), hints=hints, flux=tuple(flux))
+
+    def promoted(self, version: str) -> Requirements:
+        """What goes into the process that a step runs: what is a hint here is a requirement there."""
+        requirements = {k: v for k, v in {**self.hints, **self.requirements}.items() if k != "Loop"}
+        return replace(self, version=version, requirements=requirements)
