@@ -13,10 +13,11 @@ from typing import Any
 
 from streamflow_fluxop.cwl.values import UNKNOWN, is_known
 
-_ROOT = re.compile(
-    r"(?<![\w.$])(inputs|self|runtime)\b((?:\s*\.\s*[A-Za-z_$][\w$]*|\[\s*(?:'[^'\]]*'|\"[^\"\]]*\")\s*\])*)"
-)
-_STEP = re.compile(r"\.\s*([A-Za-z_$][\w$]*)|\[\s*(?:'([^'\]]*)'|\"([^\"\]]*)\")\s*\]")
+_MEMBER = r"""\s*\.\s*[A-Za-z_$][\w$]*|\[\s*(?:'[^'\]]*'|"[^"\]]*")\s*\]"""
+_ROOT = re.compile(rf"(?<![\w.$])(inputs|self|runtime)\b((?:{_MEMBER})*)(\s*[!=]==?\s*null\b)?")
+_STEP = re.compile(r"""\.\s*([A-Za-z_$][\w$]*)|\[\s*(?:'([^'\]]*)'|"([^"\]]*)")\s*\]""")
+_ROOTS = ("inputs", "self", "runtime", "null")
+_IS_NULL = "=== null"
 _REFERENCES_AT_MOST = 20_000
 _SCRIPTS_AT_MOST = 100
 
@@ -146,13 +147,21 @@ def _only_references(text: str) -> bool:
     from cwl_utils.sandboxjs import param_re
 
     parts = re.findall(r"\$(\([^()]*\))", text)
-    return "${" not in text and len(parts) == text.count("$(") and all(param_re.match(p) for p in parts)
+    matches = [param_re.match(p) for p in parts]
+    return "${" not in text and len(parts) == text.count("$(") and all(m and m[1] in _ROOTS for m in matches)
 
 
 @lru_cache(maxsize=1000)
 def _chains(text: str) -> tuple[tuple[str, ...], ...]:
-    """What an expression reads, such as `("inputs", "file", "size")` for `inputs.file.size`."""
-    return tuple((match[1], *("".join(names) for names in _STEP.findall(match[2]))) for match in _ROOT.finditer(text))
+    """What an expression reads, such as `("inputs", "file", "size")` for `inputs.file.size`.
+
+    A comparison with null, the commonest condition, reads less than the value: it ends in `_IS_NULL`.
+    """
+    chains = []
+    for match in _ROOT.finditer(text):
+        names = tuple("".join(name) for name in _STEP.findall(match[2]))
+        chains.append((match[1], *names, _IS_NULL) if match[3] else (match[1], *names))
+    return tuple(chains)
 
 
 def _follow(chain: tuple[str, ...], inputs: Mapping[str, Any], itself: Any) -> Any:
@@ -161,6 +170,8 @@ def _follow(chain: tuple[str, ...], inputs: Mapping[str, Any], itself: Any) -> A
         return UNKNOWN
     value = inputs if chain[0] == "inputs" else itself
     for name in chain[1:]:
+        if name is _IS_NULL:
+            return value if value is UNKNOWN else value is None
         if isinstance(value, Mapping):
             value = value.get(name)
         elif isinstance(value, list) and name == "length":

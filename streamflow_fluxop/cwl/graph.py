@@ -28,6 +28,7 @@ class CWLStep:
             rounds there are the run tells.
         after: the steps whose outputs it reads.
         duration: how long one job is expected to run.
+        stderr_declared: the tool has a place of its own for stderr.
     """
 
     name: str
@@ -41,6 +42,7 @@ class CWLStep:
     loops: tuple[str, ...]
     after: tuple[Dependency, ...]
     duration: Duration
+    stderr_declared: bool = False
 
     @property
     def needs(self) -> Needs:

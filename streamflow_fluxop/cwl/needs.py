@@ -113,7 +113,7 @@ def asked(requirements: Requirements, evaluate: Evaluate) -> Asked:
         at_run_time=frozenset(gather.at_run_time),
         said=gather.said | _places_of_hint(requirements),
     )
-    if not result.time_limit:  # CWL 1.2, ToolTimeLimit: zero is no limit
+    if result.time_limit is not None and result.time_limit <= 0:  # CWL 1.2, ToolTimeLimit: zero is no limit
         result = Asked(**{**vars(result), "time_limit": None})
     _check_reach(result)
     return result

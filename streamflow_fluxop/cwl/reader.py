@@ -183,21 +183,22 @@ class _Walk:
     ) -> dict[str, Port]:
         producers = frozenset().union(*(p.producers for p in ports.values()))
         after = [self._dependency(p, scope) for p in sorted(producers)]
-        step = CWLStep(
+        wanted = self._asked(requirements, ports, scope)
+        self._order[name] = scope.written
+        self._found[name] = CWLStep(
             name=name,
             kind=process.kind,
             file=process.file,
-            asked=self._asked(requirements, ports, scope),
+            asked=wanted,
             jobs=scope.count,
             jobs_source=scope.source,
             scatters=scope.scatters,
             may_be_skipped=scope.may_be_skipped,
             loops=scope.loops,
             after=tuple(after),
-            duration=Asked().duration(self.assumed_duration),
+            duration=wanted.duration(self.assumed_duration),
+            stderr_declared=_declares_stderr(process.cwl),
         )
-        self._order[name] = scope.written
-        self._found[name] = replace(step, duration=step.asked.duration(self.assumed_duration))
         results = self._expression_results(process, ports, scope, requirements)
         return {last(o.id): _output(results, last(o.id), frozenset({name})) for o in process.cwl.outputs}
 
@@ -466,6 +467,10 @@ def _linked(sink: Any, source: Any, known: Mapping[str, Port], prefix: str, coun
 
 def _with_default(port: Port, default: Any) -> Port:
     return Port(lambda: [default if v is None else v for v in port.values], port.producers)
+
+
+def _declares_stderr(tool: Any) -> bool:
+    return getattr(tool, "stderr", None) is not None or any(o.type_ == "stderr" for o in tool.outputs)
 
 
 def _only(port: Port, chosen: list[bool]) -> Port:

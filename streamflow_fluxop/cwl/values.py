@@ -38,13 +38,15 @@ def from_document(value: Any, base: str) -> Any:
     """A value of an inputs file or a default, with what is known of its files.
 
     Args:
-        value: as the YAML has it.
+        value: as the YAML has it, or as cwl-utils parsed it, with its own objects for files.
         base: the URI that relative locations refer to.
 
     Returns:
         The same in plain lists and dicts. Files have their `basename`, `nameroot`, `nameext` and, where they are
         local and there, their `size` in bytes; all else of them is settled by the run (CWL 1.2, File).
     """
+    if getattr(value, "class_", None) in ("File", "Directory"):
+        value = {"class": value.class_, **{k: v for k, v in vars(value).items() if v is not None}}
     if isinstance(value, Mapping):
         if value.get("class") == "File":
             return _file(value, base)
