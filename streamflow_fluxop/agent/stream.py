@@ -1,0 +1,171 @@
+"""What the client talks through: one duplex byte stream to a running Python."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+_READ = 1 << 18
+_LINES_KEPT = 20
+
+
+class ByteStream(Protocol):
+    """A duplex byte stream to an agent, however it is carried.
+
+    A process's pipes here; a Kubernetes exec websocket or an SSH channel elsewhere.
+    """
+
+    async def read(self) -> bytes:
+        """Wait for the next bytes; empty when the stream has ended."""
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes; after the end of the stream they go nowhere."""
+
+    async def drain(self) -> None:
+        """Wait until not much is queued."""
+
+    async def close(self) -> None:
+        """End the stream and wait, a bounded time, until what is at its other end is gone. Never raises."""
+
+    @property
+    def last_words(self) -> str:
+        """The last lines that came beside the stream (stderr), for error messages."""
+
+
+class ProcessStream:
+    """The stream to a process on this machine.
+
+    It runs in a session of its own, so a terminal's Ctrl-C does not reach it; when this process dies, however, its
+    standard input ends.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+        self._process = process
+        self._name = name
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._logging = asyncio.create_task(self._log_errors())
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._being_read = False
+
+    @classmethod
+    async def start(
+        cls, argv: Sequence[str], *, name: str, env: Mapping[str, str] | None = None, cwd: str | None = None
+    ) -> ProcessStream:
+        """Start a process.
+
+        Args:
+            argv: program and arguments.
+            name: for the log.
+            env: its whole environment; None: ours.
+            cwd: its directory; None: ours.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+            limit=_READ,
+        )
+        return cls(process, name)
+
+    @property
+    def pid(self) -> int:
+        """The process's id, also that of its session."""
+        return self._process.pid
+
+    @property
+    def last_words(self) -> str:
+        """See `ByteStream.last_words`."""
+        return "\n".join(self._lines)
+
+    async def read(self) -> bytes:
+        """See `ByteStream.read`."""
+        self._being_read = True
+        try:
+            data = await self._stdout.read(_READ)
+            if not data:
+                await asyncio.wait([self._logging], timeout=1)  # why it ended is said there
+            return data
+        finally:
+            self._being_read = False
+
+    def write(self, data: bytes) -> None:
+        """See `ByteStream.write`."""
+        if not self._stdin.is_closing():
+            self._stdin.write(data)
+
+    async def drain(self) -> None:
+        """See `ByteStream.drain`."""
+        try:
+            await self._stdin.drain()
+        except ConnectionError as error:
+            logger.debug("%s: %s", self._name, error)  # whoever reads sees the end of the stream
+
+    async def close(self, *, grace: float = 10.0) -> None:
+        """See `ByteStream.close`.
+
+        Args:
+            grace: seconds that the process gets to end by itself once its standard input has ended.
+        """
+        self._stdin.close()
+        ended = asyncio.ensure_future(self._process.wait())
+        reading = None if self._being_read else asyncio.ensure_future(self._read_out())
+        try:
+            for number, seconds in ((0, grace), (signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
+                if number:
+                    logger.warning("%s does not end; sending %s", self._name, signal.Signals(number).name)
+                    self._signal(number)
+                done, _ = await asyncio.wait([ended], timeout=seconds)
+                if done:
+                    break
+        finally:
+            if not ended.done():
+                self._signal(signal.SIGKILL)
+                ended.cancel()
+            rest = [task for task in (self._logging, reading) if task is not None]
+            for task in rest:
+                task.cancel()
+            await asyncio.wait(rest)
+            transport = getattr(self._process, "_transport", None)
+            if transport is not None:
+                transport.close()  # pipes that grandchildren hold open would keep it, and warn
+
+    async def _read_out(self) -> None:
+        """Take what it still has to say, which must not keep it from ending."""
+        while await self._stdout.read(_READ):
+            continue
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            logger.debug("%s: the process group is gone", self._name)
+
+    async def _log_errors(self) -> None:
+        assert self._process.stderr is not None
+        while True:
+            try:
+                line = await self._process.stderr.readline()
+            except ValueError:  # a line longer than the reader's limit: it is skipped
+                continue
+            if not line:
+                return
+            text = line.decode("utf-8", "replace").rstrip("\n")
+            self._lines.append(text)
+            logger.info("%s: %s", self._name, text)

@@ -1,0 +1,1 @@
+"""One MiniCluster's life, from bring-up to tear-down."""
