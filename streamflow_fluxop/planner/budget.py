@@ -1,0 +1,37 @@
+"""How long a search goes on."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+RATE = 60_000
+"""Jobs a second that schedules are made for, on the slowest machine that is expected to be in time."""
+
+
+class Budget:
+    """A number of schedules, and a clock for machines that are much slower than expected.
+
+    The number follows from the time limit and the size of the problem alone, so that two runs do the same whatever the
+    machine does beside; only where it takes longer than the time limit does the clock end a search.
+
+    Args:
+        seconds: the time limit.
+        jobs: size of the problem: what a schedule costs.
+    """
+
+    def __init__(self, seconds: float, jobs: int) -> None:
+        self._end = monotonic() + seconds
+        self.left = max(1, int(seconds * RATE / (jobs + 30)))
+        self.cut = False
+
+    def spend(self) -> None:
+        """A schedule is made."""
+        self.left -= 1
+
+    def over(self) -> bool:
+        """Whether to stop."""
+        if self.left <= 0:
+            return True
+        if monotonic() > self._end:
+            self.cut = True
+        return self.cut

@@ -1,0 +1,202 @@
+"""From a schedule to the plan document."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from streamflow_fluxop.model import Plan
+from streamflow_fluxop.planner.instance import TICKS
+from streamflow_fluxop.planner.reasons import reasons
+from streamflow_fluxop.planner.stacking import stack_up
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.model import Alternative, Problem
+    from streamflow_fluxop.planner.instance import Instance
+    from streamflow_fluxop.planner.objective import Judge
+    from streamflow_fluxop.planner.schedule import Life, Schedule
+
+
+def make_plan(
+    problem: Problem,
+    instance: Instance,
+    schedule: Schedule,
+    judge: Judge,
+    *,
+    seed: int,
+    optimal: bool = False,
+    alternatives: list[Alternative] | None = None,
+) -> Plan:
+    """The plan that says what a schedule means."""
+    stack_up(instance, schedule.lives)
+    names = _names(instance, schedule.lives)
+    miniclusters = _miniclusters(instance, schedule, names)
+    cost = sum(m["cost"] for m in miniclusters)
+    goal, bound = judge.goal(schedule.cost, schedule.makespan), judge.bound()
+    gap = max(0.0, goal / bound - 1)
+    flavours = {name: problem.flavours[name] for name in problem.flavours}
+    return Plan(
+        problem=problem.model_copy(update={"flavours": flavours}),
+        strategy=schedule.strategy,
+        seed=seed,
+        miniclusters=miniclusters,
+        assignments=_assignments(instance, schedule, names),
+        steps=_steps(instance, schedule, names),
+        cost=cost,
+        makespan=schedule.makespan / TICKS,
+        node_seconds=sum(m["node_seconds"] for m in miniclusters),
+        score=judge.score(schedule.cost, schedule.makespan),
+        bounds={
+            "cost": judge.bounds.cost,
+            "makespan": judge.bounds.makespan / TICKS,
+            "score": judge.bounds.score,
+        },
+        gap=0.0 if gap < 1e-9 else gap,
+        optimal=optimal or gap < 1e-9,
+        assumptions=assumptions(problem),
+        alternatives=alternatives or [],
+    )
+
+
+def assumptions(problem: Problem) -> list[str]:
+    """Where the numbers of a problem come from."""
+    steps = problem.workflow.steps
+    told = {
+        "hint": "hints in the workflow",
+        "time limit": "time limits, which are upper bounds",
+        "history": "past runs (median)",
+        "document": "the workflow document",
+        "assumed": "nothing: they are assumed",
+        "inputs": "the inputs",
+    }
+    lines = []
+    for what, sources in (
+        ("durations", Counter(s.duration.source for s in steps)),
+        ("widths", Counter(s.width_source for s in steps)),
+    ):
+        for source, n in sorted(sources.items()):
+            few = [s.name for s in steps if source in (s.duration.source if what == "durations" else s.width_source)]
+            which = f" ({', '.join(few)})" if source == "assumed" and len(few) <= 5 else ""
+            lines.append(f"{what} of {n} of {len(steps)} steps come from {told[source]}{which}")
+    spread = [s for s in steps if s.duration.spread]
+    if spread:
+        lines.append(
+            f"the plan takes expected durations; {len(spread)} steps have a spread, which may move what follows"
+        )
+    for name, f in problem.flavours.items():
+        lines.append(
+            f"a {name} node costs {f.price:g} an hour, comes up in {f.bring_up:g} s and is gone after {f.tear_down:g} s"
+        )
+    return lines
+
+
+def _names(instance: Instance, lives: list[Life]) -> list[str]:
+    """Names of the stacks: the group's name where there is one, else flavour and number."""
+    first = {life.stack: life for life in lives if life.rank == 0}
+    names: list[str] = []
+    count: Counter[str] = Counter()
+    for stack in range(len(first)):
+        life = first[stack]
+        base = instance.pools[life.pool].group or instance.flavours[life.flavour].name
+        count[base] += 1
+        grouped = instance.pools[life.pool].group is not None
+        names.append(base if grouped and count[base] == 1 else f"{base}-{count[base]}")
+    if len(set(names)) < len(names):
+        names = [f"{name}-m{n}" for n, name in enumerate(names)]
+    return names
+
+
+def _miniclusters(instance: Instance, schedule: Schedule, names: list[str]) -> list[dict[str, Any]]:
+    members: list[list[Life]] = [[] for _ in names]
+    for life in schedule.lives:
+        members[life.stack].append(life)
+    steps: list[dict[int, None]] = [{} for _ in names]
+    for block in schedule.blocks:
+        for stack in {schedule.lives[life].stack for life, _ in block.runs}:
+            steps[stack][block.step] = None
+    why = reasons(instance, members, steps, names)
+    result = []
+    for stack, lives in enumerate(members):
+        flavour, pool = instance.flavours[lives[0].flavour], instance.pools[lives[0].pool]
+        start, end = min(life.first for life in lives), max(life.last for life in lives)
+        changes = sorted(
+            [(life.first - flavour.up, 1, life.first) for life in lives if life.first > start]
+            + [(life.last, -1, life.last + flavour.down) for life in lives if life.last < end]
+        )
+        size = biggest = len(lives) - sum(sign > 0 for _, sign, _ in changes)
+        initial = size
+        resizes: list[dict[str, Any]] = []
+        for at, sign, done in changes:
+            size += sign
+            biggest = max(biggest, size)
+            resize = {"at": at / TICKS, "done": done / TICKS, "size": size}
+            if resizes and (resizes[-1]["at"], resizes[-1]["done"]) == (resize["at"], resize["done"]):
+                resizes[-1] = resize
+            else:
+                resizes.append(resize)
+        node_ticks = sum(life.last - life.first + flavour.up + flavour.down for life in lives)
+        result.append(
+            {
+                "name": names[stack],
+                "flavour": flavour.name,
+                "image": pool.image,
+                "binding": pool.binding,
+                "group": pool.group,
+                "size": initial,
+                "max_size": biggest,
+                "asked": (start - flavour.up) / TICKS,
+                "ready": start / TICKS,
+                "released": end / TICKS,
+                "gone": (end + flavour.down) / TICKS,
+                "resizes": resizes,
+                "node_seconds": node_ticks / TICKS,
+                "cost": node_ticks * flavour.price,
+                "steps": [instance.steps[s].name for s in steps[stack]],
+                "reasons": why[stack],
+            }
+        )
+    return result
+
+
+def _assignments(instance: Instance, schedule: Schedule, names: list[str]) -> list[dict[str, Any]]:
+    """One entry for each part of a block that lies in one MiniCluster."""
+    lives, result = schedule.lives, []
+    for step, first, _, start, runs in sorted(schedule.blocks, key=lambda b: (b.start, b.step, b.first)):
+        data = instance.steps[step]
+        common = {"step": data.name, "start": start / TICKS, "end": (start + data.ticks) / TICKS}
+        if not runs:
+            result.append({**common, "first": first, "count": data.width, "minicluster": None, "nodes": []})
+            continue
+        span = instance.kinds[data.kind].on(lives[runs[0][0]].flavour).nodes
+        stack, nodes, begin = lives[runs[0][0]].stack, list[int](), first
+        for life, n in runs:
+            if lives[life].stack != stack:
+                count = len(nodes) // span
+                result.append({**common, "first": begin, "count": count, "minicluster": names[stack], "nodes": nodes})
+                stack, nodes, begin = lives[life].stack, [], begin + count
+            nodes += [lives[life].rank] * n
+        count = len(nodes) // span
+        result.append({**common, "first": begin, "count": count, "minicluster": names[stack], "nodes": nodes})
+    return result
+
+
+def _steps(instance: Instance, schedule: Schedule, names: list[str]) -> list[dict[str, Any]]:
+    start: list[int | None] = [None] * len(instance.steps)
+    end = [0] * len(instance.steps)
+    where: list[dict[int, None]] = [{} for _ in instance.steps]
+    for block in schedule.blocks:
+        s = block.step
+        begun = start[s]
+        start[s] = block.start if begun is None else min(begun, block.start)
+        end[s] = max(end[s], block.start + instance.steps[s].ticks)
+        for life, _ in block.runs:
+            where[s][schedule.lives[life].stack] = None
+    return [
+        {
+            "step": step.name,
+            "start": (start[s] or 0) / TICKS,
+            "end": end[s] / TICKS,
+            "miniclusters": [names[stack] for stack in where[s]],
+        }
+        for s, step in enumerate(instance.steps)
+    ]

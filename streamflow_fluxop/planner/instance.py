@@ -1,0 +1,303 @@
+"""The problem as the algorithms read it: indices instead of names, whole milliseconds instead of seconds.
+
+Whole numbers make every comparison of times exact, so a plan neither breaks a rule by a rounding error nor depends on the
+order of a sum. Durations are rounded up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil
+from typing import TYPE_CHECKING
+
+from streamflow_fluxop.planner.check import check
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.model import Flavour, Limits, Needs, Objective, Problem
+
+TICKS = 1000
+"""Ticks in a second."""
+
+
+def ticks(seconds: float) -> int:
+    """Seconds as whole ticks, rounded up."""
+    return ceil(round(seconds * TICKS, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class FlavourData:
+    """A flavour; `price` is of a node for a tick, `weight` what a node takes of each limit."""
+
+    name: str
+    cores: int
+    memory: int
+    gpus: int
+    price: float
+    up: int
+    down: int
+    count: int | None
+    weight: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How one job sits on nodes of one flavour.
+
+    Attributes:
+        nodes: nodes that it occupies.
+        cores: cores on each of them; likewise `gpus` and `memory`.
+        per_node: how many such jobs one empty node holds, 1 where a job takes several nodes.
+        share: nodes that the job is worth by the resource that it needs most of (its dominant share).
+    """
+
+    nodes: int
+    cores: int
+    gpus: int
+    memory: int
+    per_node: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Jobs that are alike for placing: same pool, same needs, same flavours. `fits` has an entry a flavour."""
+
+    pool: int
+    fits: tuple[Fit | None, ...]
+    wishes: tuple[int, ...]
+
+    def on(self, flavour: int) -> Fit:
+        """The fit on a flavour that is known to fit."""
+        fit = self.fits[flavour]
+        assert fit is not None
+        return fit
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What can share a MiniCluster: same image, same binding, same group. A `group` gets one MiniCluster, once."""
+
+    image: str | None
+    binding: str
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepData:
+    """A step. `kind` is -1 for a controller step; `before` and `after` hold (step, each) pairs."""
+
+    name: str
+    kind: int
+    width: int
+    ticks: int
+    before: tuple[tuple[int, bool], ...]
+    after: tuple[tuple[int, bool], ...]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A compiled problem.
+
+    Attributes:
+        steps: in the document's order.
+        order: a topological order of the steps.
+        capacity: the limits, an entry for each entry of a flavour's `weight`; the last ones are the flavours' own counts.
+        max_miniclusters: limit of MiniClusters at once.
+        reach: for each flavour the nodes that may be up at once if nothing else is; None where nothing limits them.
+    """
+
+    steps: tuple[StepData, ...]
+    order: tuple[int, ...]
+    kinds: tuple[Kind, ...]
+    pools: tuple[Pool, ...]
+    flavours: tuple[FlavourData, ...]
+    capacity: tuple[float, ...]
+    max_miniclusters: int | None
+    reach: tuple[int | None, ...]
+    objective: Objective
+
+    @cached_property
+    def tails(self) -> tuple[int, ...]:
+        """Upward ranks: ticks from a step's start to the end of the longest chain that begins with it."""
+        tails = [0] * len(self.steps)
+        for s in reversed(self.order):
+            step = self.steps[s]
+            tails[s] = step.ticks + max((tails[t] for t, _ in step.after), default=0)
+        return tuple(tails)
+
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """Steps on the longest chain before each step; controller steps do not count."""
+        levels = [0] * len(self.steps)
+        for s in self.order:
+            levels[s] = max(
+                (levels[t] + (self.steps[t].kind >= 0) for t, _ in self.steps[s].before),
+                default=0,
+            )
+        return tuple(levels)
+
+    @cached_property
+    def jobs(self) -> int:
+        """Jobs of all steps that need a MiniCluster."""
+        return sum(s.width for s in self.steps if s.kind >= 0)
+
+    @cached_property
+    def cheapest(self) -> tuple[int, ...]:
+        """For each kind the flavour on which a job's share of a node costs least; the earlier one where equal."""
+        return tuple(
+            min(k.wishes, key=lambda f, k=k: (k.on(f).share * self.flavours[f].price, k.on(f).share, f))  # type: ignore[misc]
+            for k in self.kinds
+        )
+
+    @cached_property
+    def reversed(self) -> Instance:
+        """The same problem with time running backwards: arrows turned round, bring-up and tear-down exchanged."""
+        return replace(
+            self,
+            steps=tuple(replace(s, before=s.after, after=s.before) for s in self.steps),
+            order=self.order[::-1],
+            flavours=tuple(replace(f, up=f.down, down=f.up) for f in self.flavours),
+        )
+
+
+def fit(needs: Needs, flavour: Flavour) -> Fit | None:
+    """How a job sits on a flavour, with its tasks spread evenly over as few nodes as hold them; None where it does not."""
+    nodes = needs.nodes_on(flavour)
+    if nodes is None:
+        return None
+    share = ceil(needs.tasks / nodes)
+    cores, gpus = share * needs.cores_per_task, share * needs.gpus_per_task
+    memory = ceil(share * needs.memory / needs.tasks)
+    if needs.exclusive:
+        cores, gpus, memory = flavour.cores, flavour.gpus, flavour.memory
+    per_node = min(
+        flavour.cores // cores,
+        flavour.gpus // gpus if gpus else flavour.cores,
+        flavour.memory // memory if memory else flavour.cores,
+    )
+    if needs.exclusive or nodes > 1:
+        dominant = float(nodes) if needs.exclusive else _dominant(needs, flavour)
+        return Fit(nodes, cores, gpus, memory, per_node if nodes == 1 else 1, dominant)
+    return Fit(nodes, cores, gpus, memory, per_node, _dominant(needs, flavour))
+
+
+def _dominant(needs: Needs, flavour: Flavour) -> float:
+    return max(
+        needs.tasks * needs.cores_per_task / flavour.cores,
+        needs.tasks * needs.gpus_per_task / flavour.gpus if needs.gpus_per_task else 0.0,
+        needs.memory / flavour.memory,
+    )
+
+
+def compile_problem(problem: Problem) -> Instance:
+    """The instance of a problem.
+
+    Raises:
+        UserError: the problem has no plan; says which step, which need, and what would help.
+    """
+    order = check(problem)
+    names = {step.name: s for s, step in enumerate(problem.workflow.steps)}
+    flavours, capacity = _flavours(problem.flavours, problem.limits)
+    reach = tuple(_reach(f, capacity) for f in flavours)
+    index = {f.name: i for i, f in enumerate(flavours)}
+    pools: dict[Pool, int] = {}
+    kinds: dict[tuple[int, tuple[object, ...], tuple[str, ...]], int] = {}
+    kind_data: list[Kind] = []
+    after: list[list[tuple[int, bool]]] = [[] for _ in names]
+    for s, step in enumerate(problem.workflow.steps):
+        for d in step.after:
+            after[names[d.step]].append((s, d.each))
+    fit_of: dict[tuple[tuple[object, ...], str], Fit | None] = {}
+    steps = []
+    for s, step in enumerate(problem.workflow.steps):
+        kind = -1
+        if not step.controller:
+            needs = step.needs
+            what = (
+                needs.nodes,
+                needs.tasks,
+                needs.cores_per_task,
+                needs.gpus_per_task,
+                needs.memory,
+                needs.exclusive,
+            )
+            pool = pools.setdefault(Pool(step.image, step.binding, step.group), len(pools))
+            wishes = tuple(sorted(set(step.flavours), key=index.__getitem__)) or tuple(index)
+            kind = kinds.setdefault((pool, what, wishes), len(kinds))
+            if kind == len(kind_data):
+                fits: list[Fit | None] = [None] * len(flavours)
+                for name in wishes:
+                    if (what, name) not in fit_of:
+                        fit_of[what, name] = fit(needs, problem.flavours[name])
+                    found = fit_of[what, name]
+                    limit = reach[index[name]]
+                    fits[index[name]] = found if found and (limit is None or found.nodes <= limit) else None
+                kind_data.append(Kind(pool, tuple(fits), tuple(f for f, x in enumerate(fits) if x)))
+        before = tuple((names[d.step], d.each) for d in step.after)
+        steps.append(StepData(step.name, kind, step.width, ticks(step.duration.seconds), before, tuple(after[s])))
+    return Instance(
+        steps=tuple(steps),
+        order=tuple(names[name] for name in order),
+        kinds=_one_flavour_a_group(kind_data, list(pools)),
+        pools=tuple(pools),
+        flavours=flavours,
+        capacity=capacity,
+        max_miniclusters=problem.limits.miniclusters,
+        reach=reach,
+        objective=problem.objective,
+    )
+
+
+def _one_flavour_a_group(kinds: list[Kind], pools: list[Pool]) -> tuple[Kind, ...]:
+    """Take from the kinds of a group the flavours on which not all of the group fits."""
+    common: dict[int, set[int]] = {}
+    for kind in kinds:
+        if pools[kind.pool].group is not None:
+            common[kind.pool] = common.get(kind.pool, set(kind.wishes)) & set(kind.wishes)
+    return tuple(
+        k
+        if k.pool not in common
+        else Kind(
+            k.pool,
+            tuple(x if f in common[k.pool] else None for f, x in enumerate(k.fits)),
+            tuple(f for f in k.wishes if f in common[k.pool]),
+        )
+        for k in kinds
+    )
+
+
+def _flavours(flavours: dict[str, Flavour], limits: Limits) -> tuple[tuple[FlavourData, ...], tuple[float, ...]]:
+    columns: list[tuple[float, list[float]]] = [
+        (limit, [float(amount(f)) for f in flavours.values()])
+        for limit, amount in (
+            (limits.nodes, lambda f: 1),
+            (limits.cores, lambda f: f.cores),
+            (limits.gpus, lambda f: f.gpus),
+            (limits.memory, lambda f: f.memory),
+            (None if limits.cost_per_hour is None else limits.cost_per_hour * (1 + 1e-9), lambda f: f.price),
+        )
+        if limit is not None
+    ]
+    for i, f in enumerate(flavours.values()):
+        if f.count is not None:
+            columns.append((f.count, [float(i == j) for j in range(len(flavours))]))
+    data = tuple(
+        FlavourData(
+            name=name,
+            cores=f.cores,
+            memory=f.memory,
+            gpus=f.gpus,
+            price=f.price / 3600 / TICKS,
+            up=ticks(f.bring_up),
+            down=ticks(f.tear_down),
+            count=f.count,
+            weight=tuple(column[i] for _, column in columns),
+        )
+        for i, (name, f) in enumerate(flavours.items())
+    )
+    return data, tuple(float(limit) for limit, _ in columns)
+
+
+def _reach(flavour: FlavourData, capacity: tuple[float, ...]) -> int | None:
+    return min((int(c / w) for c, w in zip(capacity, flavour.weight, strict=True) if w), default=None)

@@ -1,0 +1,328 @@
+"""List scheduling in upward-rank order on nodes that come just in time and go when they are not needed soon.
+
+The schedule is made in order of time. At each moment the jobs that are ready take, by priority (upward rank, as HEFT:
+Topcuoglu, Hariri, Wu 2002), first the free places of busy nodes, then nodes that turned idle a moment ago, then, as long as
+the choices and the limits allow, new nodes. Because durations are estimates known beforehand, a new node that is needed at
+time t has been asked for at t minus its bring-up: nothing waits for a bring-up, except at the very beginning and where a
+limit left no room then. Where a limit binds, idle nodes of other pools give way, the longest idle first, and jobs of lower
+priority start nothing new before the one that waits has got its node.
+
+The work is O((jobs + nodes) log) for a bounded number of kinds of job: a block of a scatter is placed at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heappop, heappush, heapreplace
+from typing import TYPE_CHECKING
+
+from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.planner.room import Room
+from streamflow_fluxop.planner.schedule import Block, Life, Schedule, make_schedule
+from streamflow_fluxop.planner.yard import FreeYard, StackYard
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.planner.instance import Instance
+    from streamflow_fluxop.planner.room import Weight
+
+LAST = 1 << 60
+"""Orders events of the same time: nodes that come after jobs that end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a list schedule leaves open, for a search to decide.
+
+    Attributes:
+        caps: for each stage, how many nodes of its pool and flavour may be busy for its jobs to open one more.
+        flavours: for each stage the flavour that it runs on.
+        bias: for each stage, ticks added to its upward rank.
+        ease: how long a node may have been idle, as a share of the break-even time, to be used again in spite of the cap.
+        patience: by how many ticks jobs of another pool may outrank a job that waits for room and still let it go first.
+    """
+
+    caps: tuple[int, ...]
+    flavours: tuple[int, ...]
+    bias: tuple[float, ...]
+    ease: float = 1.0
+    patience: float = 0.0
+
+
+def list_schedule(instance: Instance, stages: tuple[int, ...], choices: Choices) -> Schedule:
+    """Make a schedule.
+
+    Args:
+        instance: the problem.
+        stages: for each step the stage that it belongs to, -1 for controller steps.
+        choices: an entry a stage.
+
+    Raises:
+        UserError: a group's MiniCluster stays up and leaves no room for what the group waits for.
+    """
+    return _Run(instance, stages, choices).schedule()
+
+
+def _sum(a: Weight, b: Weight) -> Weight:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+class _Run:
+    def __init__(self, instance: Instance, stages: tuple[int, ...], choices: Choices) -> None:
+        self.instance = instance
+        self.stages = stages
+        self.choices = choices
+        self.lives: list[Life] = []
+        self.blocks: list[Block] = []
+        counted = instance.max_miniclusters is not None
+        capacity = instance.capacity
+        self.room = Room((*capacity, float(instance.max_miniclusters or 0)) if counted else capacity)
+        self.limited = bool(capacity) or counted
+        self.yards: list[FreeYard | StackYard] = []
+        self.yard_of: list[int] = [-1] * len(instance.steps)
+        index: dict[tuple[int, int], int] = {}
+        spans = {
+            (k.pool, f) for k in instance.kinds for f, fit in enumerate(k.fits) if fit is not None and fit.nodes > 1
+        }
+        for s, step in enumerate(instance.steps):
+            if step.kind < 0:
+                continue
+            key = (instance.kinds[step.kind].pool, choices.flavours[stages[s]])
+            yard = index.get(key)
+            if yard is None:
+                yard = index[key] = len(self.yards)
+                keep = instance.pools[key[0]].group is not None
+                if keep or counted or key in spans:
+                    self.yards.append(StackYard(instance, *key, self.lives, self.room, keep=keep, counted=counted))
+                else:
+                    self.yards.append(FreeYard(instance, *key, self.lives, self.room))
+            self.yard_of[s] = yard
+            self.yards[yard].jobs += step.width
+        self.events: list[tuple[int, int, int]] = []
+        self.bookings: list[tuple[int, int, Weight, int]] = []
+        self.left = [s.width for s in instance.steps]
+        self.waits = [sum(not each for _, each in s.before) for s in instance.steps]
+        self.waits_each: list[list[int] | None] = [
+            [n] * s.width if (n := sum(each for _, each in s.before)) else None for s in instance.steps
+        ]
+        self.patience = choices.patience
+        self.dirty: set[int] = set()
+        self.hungry: set[int] = set()
+        tails = instance.tails
+        self.rank = [
+            -(tails[s] + (choices.bias[stages[s]] if stages[s] >= 0 else 0.0)) for s in range(len(instance.steps))
+        ]
+
+    def schedule(self) -> Schedule:
+        for s, step in enumerate(self.instance.steps):
+            if not step.before:
+                self.ready(s, 0, step.width, 0)
+        self.serve(0)
+        events, blocks = self.events, self.blocks
+        while events:
+            now = events[0][0]
+            while events and events[0][0] == now:
+                _, _, block = heappop(events)
+                if block >= 0:
+                    self.over(blocks[block], now)
+                else:
+                    self.due(-block - 1)
+            self.serve(now)
+            if not events and any(self.left):
+                self.patience = float("inf")
+                self.dirty = set(range(len(self.yards)))
+                self.serve(now)
+        if any(self.left):
+            raise self.stuck()
+        return make_schedule(self.instance, self.lives, blocks, "list")
+
+    def ready(self, step: int, first: int, count: int, now: int) -> None:
+        """Jobs can start: queue them, or start them if they are the controller's."""
+        if self.yard_of[step] < 0:
+            self.start(step, first, count, now, [])
+        else:
+            entry = (self.rank[step], step, first, count)
+            self.yards[self.yard_of[step]].add(self.instance.steps[step].kind, entry)
+            self.dirty.add(self.yard_of[step])
+
+    def start(self, step: int, first: int, count: int, now: int, runs: list[tuple[int, int]]) -> None:
+        heappush(self.events, (now + self.instance.steps[step].ticks, len(self.blocks), len(self.blocks)))
+        self.blocks.append(Block(step, first, count, now, runs))
+
+    def over(self, block: Block, now: int) -> None:
+        """Jobs are over: free their nodes, and find out which jobs can start."""
+        s, first, count, _, runs = block
+        step = self.instance.steps[s]
+        if runs:
+            yard = self.yard_of[s]
+            self.dirty.add(yard)
+            if self.yards[yard].over(step.kind, runs, now):
+                self.dirty |= self.hungry
+            self.yards[yard].jobs -= count
+        self.left[s] -= count
+        done = not self.left[s]
+        for t, each in step.after:
+            if each:
+                waits = self.waits_each[t]
+                assert waits is not None
+                for job in range(first, first + count):
+                    waits[job] -= 1
+                if not self.waits[t]:
+                    self.ready_of(t, first, first + count, now)
+            elif done:
+                self.waits[t] -= 1
+                if not self.waits[t]:
+                    if self.waits_each[t] is None:
+                        self.ready(t, 0, self.instance.steps[t].width, now)
+                    else:
+                        self.ready_of(t, 0, self.instance.steps[t].width, now)
+
+    def ready_of(self, step: int, first: int, end: int, now: int) -> None:
+        """Queue the jobs of a range that wait for nothing more, as few blocks as possible."""
+        waits = self.waits_each[step]
+        assert waits is not None
+        job = first
+        while job < end:
+            if waits[job]:
+                job += 1
+                continue
+            begin = job
+            while job < end and not waits[job]:
+                waits[job] = -1
+                job += 1
+            self.ready(step, begin, job - begin, now)
+
+    def due(self, booking: int) -> None:
+        """Nodes that were booked are up: their room is the yard's, if it still wants them."""
+        yard, at, weight, nodes = self.bookings[booking]
+        self.room.free(at, weight)
+        self.yards[yard].coming -= nodes
+        self.serve_yard(yard, at + self.yards[yard].data.up)
+        self.dirty |= self.hungry
+
+    def serve(self, now: int) -> None:
+        """Start what can start, the yards in order of their most urgent jobs."""
+        while self.dirty:
+            todo = sorted(self.dirty, key=lambda y: (self.yards[y].head(), y))
+            self.dirty = set()
+            for yard in todo:
+                head = self.yards[yard].head()
+                if any(self.yards[y].head() + self.patience < head for y in self.hungry if y != yard):
+                    self.hungry.add(yard)
+                    continue
+                self.serve_yard(yard, now)
+
+    def serve_yard(self, number: int, now: int) -> None:
+        yard = self.yards[number]
+        self.hungry.discard(number)
+        blocked: set[int] = set()
+        while True:
+            best = None
+            for kind, queue in yard.queues.items():
+                if queue and kind not in blocked and (best is None or queue[0] < best[0]):
+                    best = (queue[0], kind)
+            if best is None:
+                break
+            (rank, step, first, count), kind = best
+            runs: list[tuple[int, int]] = []
+            left = self.place(number, kind, step, count, now, runs)
+            queue = yard.queues[kind]
+            if left < count:
+                self.start(step, first, count - left, now, runs)
+            if not left:
+                heappop(queue)
+            else:
+                blocked.add(kind)
+                if left < count:
+                    heapreplace(queue, (rank, step, first + count - left, left))
+
+    def place(self, number: int, kind: int, step: int, want: int, now: int, runs: list[tuple[int, int]]) -> int:
+        """Put jobs on nodes; how many did not find a place."""
+        yard = self.yards[number]
+        fit = yard.fits[kind]
+        cap = max(self.choices.caps[self.stages[step]], fit.nodes)
+        want = yard.fill(kind, want, runs)
+        while want:
+            extra = yard.extra(kind, want)
+            cheap = yard.recently_idle(now, self.choices.ease * yard.even, extra)
+            nodes = max(cheap, min(extra, cap - yard.busy))
+            if nodes <= 0 or (fit.nodes > 1 and nodes < extra):
+                break
+            idle = min(nodes, len(yard.idle))
+            new = nodes - idle
+            if new:
+                new = self.grant(number, new, now, all_or_none=fit.nodes > 1)
+            if idle + new == 0 or (fit.nodes > 1 and idle + new < extra):
+                break
+            want = yard.grow(kind, want, idle, new, now, runs)
+            if idle + new < nodes:
+                break
+        return want
+
+    def grant(self, number: int, nodes: int, now: int, *, all_or_none: bool) -> int:
+        """How many of so many new nodes can be up now; the others are booked as soon as there will be room for them."""
+        yard = self.yards[number]
+        at = now - yard.data.up
+        if at >= 0 and not self.limited:
+            return nodes
+        floor = max(at, 0)
+        granted = 0
+        while granted < nodes:
+            step = nodes if all_or_none else 1
+            weight = yard.weight(granted + step)
+            since = self.room.since(floor, weight)
+            while (since is None or since > floor) and self.give_way(number, None if since is None else floor):
+                since = self.room.since(floor, weight)
+            if since is None:
+                self.hungry.add(number)
+                return granted
+            if since > at:
+                break
+            granted += step
+        rest = nodes - granted - yard.coming
+        if granted < nodes and rest > 0:
+            self.book(number, granted, rest, floor, all_or_none=all_or_none)
+        return granted
+
+    def book(self, number: int, granted: int, nodes: int, floor: int, *, all_or_none: bool) -> None:
+        """Hold room for nodes that will be up later."""
+        yard = self.yards[number]
+        granted_weight = yard.weight(granted) if granted else None
+        step = nodes if all_or_none else 1
+        while nodes > 0:
+            for step in dict.fromkeys((nodes, step)):
+                weight = yard.weight(step)
+                asked = weight if granted_weight is None else _sum(granted_weight, weight)
+                since = self.room.since(floor, asked)
+                if since is not None:
+                    break
+            else:
+                self.hungry.add(number)
+                return
+            self.room.hold(since, weight)
+            yard.coming += step
+            heappush(self.events, (since + yard.data.up, LAST, -len(self.bookings) - 1))
+            self.bookings.append((number, since, weight, step))
+            nodes -= step
+            step = min(step, nodes)
+
+    def give_way(self, number: int, by: int | None) -> bool:
+        """Give up the longest idle node of another yard, if it can be gone by then; whether one was given up."""
+        oldest = None
+        for y, yard in enumerate(self.yards):
+            found = yard.closable() if y != number else None
+            if found is not None and (by is None or found[1] <= by) and (oldest is None or found[0] < oldest[0]):
+                oldest = (found[0], y)
+        if oldest is None:
+            return False
+        self.yards[oldest[1]].give_up()
+        return True
+
+    def stuck(self) -> UserError:
+        waiting = sorted({self.instance.steps[q[0][1]].name for y in self.yards for q in y.queues.values() if q})
+        groups = sorted({p.group for p in self.instance.pools if p.group is not None})
+        return UserError(
+            f"the limits leave no room for {', '.join(waiting[:5])} while the MiniClusters of the groups "
+            f"{', '.join(groups)} stay up",
+            where="limits",
+            fix="raise the limits, or leave the groups out",
+        )

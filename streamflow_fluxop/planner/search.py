@@ -1,0 +1,215 @@
+"""Simulated annealing over what a list schedule leaves open.
+
+A state is a `Choices`: how many nodes each stage may open, its flavour, its urgency, and two habits of the whole schedule. A
+state is judged by making its schedule (Kirkpatrick, Gelatt, Vecchi 1983; the indirect representation is that of Storer, Wu,
+Vaccari 1992: problem-space search). Resizing a stage is a new cap, moving it to other nodes a new flavour, splitting and
+merging MiniClusters follow from the lives that the nodes get.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import exp, inf, sqrt
+from random import Random
+from typing import TYPE_CHECKING
+
+from streamflow_fluxop.planner.list_schedule import Choices, list_schedule
+from streamflow_fluxop.planner.packing import nodes_for
+from streamflow_fluxop.planner.schedule import Schedule, mirrored
+from streamflow_fluxop.planner.stages import Stage, stages_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from streamflow_fluxop.planner.budget import Budget
+    from streamflow_fluxop.planner.instance import Instance
+    from streamflow_fluxop.planner.objective import Judge, Value
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Choices, and whether time runs backwards."""
+
+    choices: Choices
+    backwards: bool = False
+
+
+class Search:
+    """Makes and judges schedules from states.
+
+    Args:
+        instance: the problem.
+        judge: says what is better.
+        budget: asked before each schedule; ends the search.
+    """
+
+    def __init__(self, instance: Instance, judge: Judge, budget: Budget) -> None:
+        self.instance = instance
+        self.judge = judge
+        self.budget = budget
+        self.stage_of, self.stages = stages_of(instance)
+        self.wishes = _wishes(instance, self.stages)
+        self.best: Schedule | None = None
+        self.best_state: State | None = None
+        self.best_value: Value = (inf, inf, inf)
+
+    def decode(self, state: State) -> Schedule:
+        """The schedule of a state."""
+        if state.backwards:
+            schedule = list_schedule(self.instance.reversed, self.stage_of, state.choices)
+            return mirrored(schedule, self.instance)
+        return list_schedule(self.instance, self.stage_of, state.choices)
+
+    def try_state(self, state: State) -> Value:
+        """Judge a state, and keep its schedule if it is the best one yet."""
+        self.budget.spend()
+        schedule = self.decode(state)
+        value = self.judge.value(schedule.cost, schedule.makespan)
+        if value < self.best_value:
+            self.best, self.best_state, self.best_value = schedule, state, value
+        return value
+
+    def peak(self, stage: Stage, flavour: int) -> int:
+        """Nodes that hold all jobs of a stage side by side."""
+        nodes = nodes_for(self.instance, flavour, {stage.kind: stage.jobs})
+        reach = self.instance.reach[flavour]
+        return nodes if reach is None else min(nodes, reach)
+
+    def thrifty(self, stage: Stage, flavour: int) -> float:
+        """The number of nodes at which one more saves as much time as it costs money.
+
+        With W the work in node-ticks, n nodes take W / n ticks and cost W + n (up + down) node-ticks, so the balanced
+        objective is least at n = sqrt(W * (weight of time) / ((up + down) * (weight of money))).
+        """
+        data = self.instance.flavours[flavour]
+        w = {"cost": 1.0, "makespan": 0.0, "balanced": self.instance.objective.weight}[self.instance.objective.goal]
+        money = w * (data.up + data.down) * data.price / (self.judge.bounds.cost or 1.0)
+        time = (1 - w) / (self.judge.bounds.makespan or 1)
+        work = stage.work / self.instance.kinds[stage.kind].on(flavour).per_node
+        return sqrt(work * time / money) if money else inf
+
+    def start(self, factor: float) -> Choices:
+        """Choices with `factor` times the thrifty numbers of nodes, on the cheapest flavours."""
+        flavours = tuple(self.wishes[i][0] for i in range(len(self.stages)))
+        caps = tuple(
+            max(1, int(min(self.peak(stage, f), factor * self.thrifty(stage, f))))
+            for stage, f in zip(self.stages, flavours, strict=True)
+        )
+        return Choices(caps=caps, flavours=flavours, bias=(0.0,) * len(self.stages))
+
+    def starts(self) -> Iterator[State]:
+        """States to begin with, the promising ones first."""
+        for factor in (1.0, inf, 0.5, 2.0, 0.25, 4.0, 0.0):
+            choices = self.start(factor)
+            for backwards in (False, True):
+                yield State(choices, backwards)
+
+    def anneal(
+        self, state: State, value: Value, rng: Random, steps: int, hot: float = 0.02, cold: float = 5e-4
+    ) -> None:
+        """Walk from a state, less and less willing to get worse."""
+        moves = self.moves()
+        for i in range(steps):
+            if self.budget.over():
+                return
+            heat = hot * (cold / hot) ** (i / steps)
+            new = rng.choice(moves)(state, rng)
+            if new is None or new == state:
+                continue
+            new_value = self.try_state(new)
+            worse = (new_value[0] - value[0]) * 10 + (new_value[1] - value[1]) + 1e-3 * (new_value[2] - value[2])
+            if worse <= 0 or rng.random() < exp(-worse / heat):
+                state, value = new, new_value
+
+    def moves(self) -> list[Callable[[State, Random], State | None]]:
+        """The kinds of move, as often as they are to be tried."""
+        moves: list[Callable[[State, Random], State | None]] = []
+        moves += [self.resize] * 5 + [self.hurry] * 2
+        moves += [self.resize_all, self.habits, self.turn]
+        if any(len(w) > 1 for w in self.wishes):
+            moves += [self.move] * 2
+        return moves
+
+    def resize(self, state: State, rng: Random) -> State | None:
+        """Let one stage have more or fewer nodes."""
+        i = rng.randrange(len(self.stages))
+        caps = list(state.choices.caps)
+        most = self.peak(self.stages[i], state.choices.flavours[i])
+        caps[i] = _nudged(min(caps[i], most), most, rng)
+        return replace(state, choices=replace(state.choices, caps=tuple(caps)))
+
+    def resize_all(self, state: State, rng: Random) -> State | None:
+        """Let all stages of a pool have more or fewer nodes."""
+        kinds = self.instance.kinds
+        pool = kinds[rng.choice(self.stages).kind].pool
+        factor = rng.choice((0.5, 0.7, 0.85, 1.2, 1.4, 2.0))
+        caps = [
+            max(1, min(self.peak(stage, f), round(cap * factor))) if kinds[stage.kind].pool == pool else cap
+            for stage, f, cap in zip(self.stages, state.choices.flavours, state.choices.caps, strict=True)
+        ]
+        return replace(state, choices=replace(state.choices, caps=tuple(caps)))
+
+    def hurry(self, state: State, rng: Random) -> State | None:
+        """Make one stage more or less urgent."""
+        i = rng.randrange(len(self.stages))
+        bias = list(state.choices.bias)
+        bias[i] = 0.0 if bias[i] and rng.random() < 0.3 else rng.gauss(0, 0.2) * self.judge.bounds.makespan
+        return replace(state, choices=replace(state.choices, bias=tuple(bias)))
+
+    def habits(self, state: State, rng: Random) -> State | None:
+        """Change how eagerly idle nodes are used again, or who goes first where a limit binds."""
+        if rng.random() < 0.5:
+            return replace(state, choices=replace(state.choices, ease=rng.choice((0.0, 0.25, 0.5, 1.0, 2.0, 4.0))))
+        patience = rng.choice((0.0, 0.02, 0.1, 0.3, 1.0)) * self.judge.bounds.makespan
+        return replace(state, choices=replace(state.choices, patience=patience))
+
+    def turn(self, state: State, rng: Random) -> State | None:
+        """Let time run the other way."""
+        return replace(state, backwards=not state.backwards)
+
+    def move(self, state: State, rng: Random) -> State | None:
+        """Move one stage, all stages of its kind, or its whole pool to another flavour."""
+        i = rng.randrange(len(self.stages))
+        if len(self.wishes[i]) < 2:
+            return None
+        new = rng.choice([f for f in self.wishes[i] if f != state.choices.flavours[i]])
+        kinds = self.instance.kinds
+        kind, pool = self.stages[i].kind, kinds[self.stages[i].kind].pool
+        how = "pool" if self.instance.pools[pool].group is not None else rng.choice(("one", "kind", "pool"))
+        flavours = [
+            new
+            if new in self.wishes[j]
+            and (j == i or (how == "kind" and s.kind == kind) or (how == "pool" and kinds[s.kind].pool == pool))
+            else old
+            for j, (s, old) in enumerate(zip(self.stages, state.choices.flavours, strict=True))
+        ]
+        return replace(state, choices=replace(state.choices, flavours=tuple(flavours)))
+
+
+def _nudged(cap: int, most: int, rng: Random) -> int:
+    """A cap a bit larger or smaller, between 1 and most."""
+    if rng.random() < 0.4:
+        new = cap + rng.choice((-1, 1))
+    else:
+        new = round(cap * rng.choice((0.5, 0.7, 0.85, 1.2, 1.5, 2.0)))
+    return max(1, min(most, new))
+
+
+def _wishes(instance: Instance, stages: tuple[Stage, ...]) -> list[tuple[int, ...]]:
+    """For each stage the flavours that it may run on, the cheapest first; in a group, the one that is cheapest for all."""
+    result = []
+    shared: dict[int, dict[int, float]] = {}
+    for stage in stages:
+        kind = instance.kinds[stage.kind]
+        if instance.pools[kind.pool].group is not None:
+            costs = shared.setdefault(kind.pool, dict.fromkeys(kind.wishes, 0.0))
+            for f in costs:
+                costs[f] += (stage.work + 1) * kind.on(f).share * instance.flavours[f].price
+    for stage in stages:
+        kind = instance.kinds[stage.kind]
+        if kind.pool in shared:
+            result.append(tuple(sorted(kind.wishes, key=lambda f, c=shared[kind.pool]: (c[f], f))))  # type: ignore[misc]
+        else:
+            first = instance.cheapest[stage.kind]
+            result.append((first, *(f for f in kind.wishes if f != first)))
+    return result

@@ -1,0 +1,306 @@
+"""The nodes that one pool has of one flavour, while a list schedule is made.
+
+A node is busy; or idle and still held in case it is needed again; or up for nobody. Whether an idle node was kept or given
+up is decided in hindsight, when it is needed again: a gap longer than bring-up plus tear-down costs more than a new life of
+the node (ski rental with the season known; price and size cancel out).
+
+`FreeYard` lets every node live and die on its own, `StackYard` has nodes go up and down like a stack, as those of a single
+MiniCluster do.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from streamflow_fluxop.planner.room import times
+from streamflow_fluxop.planner.schedule import Life
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.planner.instance import FlavourData, Instance
+    from streamflow_fluxop.planner.room import Room, Weight
+
+Runs = list[tuple[int, int]]
+Entry = tuple[float, int, int, int]
+
+
+class Yard:
+    """What both kinds of yard have.
+
+    Attributes:
+        queues: for each kind a heap of (-priority, step, first job, jobs).
+        idle: (since, node) of the idle nodes that are still held, the longest idle first.
+        busy: nodes that are in use.
+        coming: nodes that are booked for later because the limits leave no room now.
+        jobs: jobs that are not over.
+    """
+
+    def __init__(self, instance: Instance, pool: int, flavour: int, lives: list[Life], room: Room) -> None:
+        self.pool = pool
+        self.flavour = flavour
+        self.data: FlavourData = instance.flavours[flavour]
+        self.fits = {
+            k: fit for k, kind in enumerate(instance.kinds) if kind.pool == pool and (fit := kind.fits[flavour])
+        }
+        self.queues: dict[int, list[Entry]] = {}
+        self.idle: deque[tuple[int, int]] = deque()
+        self.busy = 0
+        self.coming = 0
+        self.jobs = 0
+        self.lives = lives
+        self.room = room
+        self.even = self.data.up + self.data.down
+        self._cores: list[int] = []
+        self._gpus: list[int] = []
+        self._memory: list[int] = []
+        self._load: list[int] = []
+        self._life: list[int] = []
+        self._node_of: dict[int, int] = {}
+
+    def add(self, kind: int, entry: Entry) -> None:
+        """Queue jobs."""
+        heappush(self.queues.setdefault(kind, []), entry)
+
+    def head(self) -> float:
+        """Minus the priority of the first job in the queues; infinity where there is none."""
+        return min((q[0][0] for q in self.queues.values() if q), default=float("inf"))
+
+    def recently_idle(self, now: int, longest: float, most: int) -> int:
+        """How many nodes, `most` at most, have been idle for `longest` at most."""
+        n = 0
+        for since, _ in reversed(self.idle):
+            if n == most or now - since > longest:
+                break
+            n += 1
+        return n
+
+    def weight(self, nodes: int) -> Weight:
+        """What so many more nodes take of the limits."""
+        return times(nodes, self.data.weight)
+
+    def closable(self) -> tuple[int, int] | None:
+        """Since when its longest idle node could have been given up, and from when that frees its room."""
+        return (self.idle[0][0], self.idle[0][0] + self.data.down) if self.idle else None
+
+    def _new_node(self) -> int:
+        self._cores.append(self.data.cores)
+        self._gpus.append(self.data.gpus)
+        self._memory.append(self.data.memory)
+        self._load.append(0)
+        self._life.append(-1)
+        return len(self._load) - 1
+
+    def _begin(self, node: int, now: int, stack: int = -1, rank: int = 0) -> None:
+        self._life[node] = len(self.lives)
+        self._node_of[len(self.lives)] = node
+        self.lives.append(Life(self.pool, self.flavour, now, now, stack, rank))
+
+    def _take(self, node: int, n: int, kind: int) -> None:
+        fit = self.fits[kind]
+        self._cores[node] -= n * fit.cores
+        self._gpus[node] -= n * fit.gpus
+        self._memory[node] -= n * fit.memory
+        self._load[node] += n
+
+    def _holds(self, node: int, kind: int) -> int:
+        fit = self.fits[kind]
+        n = self._cores[node] // fit.cores
+        if fit.gpus:
+            n = min(n, self._gpus[node] // fit.gpus)
+        if fit.memory:
+            n = min(n, self._memory[node] // fit.memory)
+        return n
+
+
+class FreeYard(Yard):
+    """Nodes that live and die on their own; no job spans two of them."""
+
+    def __init__(self, instance: Instance, pool: int, flavour: int, lives: list[Life], room: Room) -> None:
+        super().__init__(instance, pool, flavour, lives, room)
+        self._spare: list[int] = []
+        self._candidates: dict[int, list[int]] = {}
+        self._listed: dict[int, set[int]] = {}
+
+    def add(self, kind: int, entry: Entry) -> None:
+        """Queue jobs."""
+        if kind not in self.queues:
+            nodes = [n for n, load in enumerate(self._load) if load]
+            self._candidates[kind] = nodes
+            self._listed[kind] = set(nodes)
+        super().add(kind, entry)
+
+    def fill(self, kind: int, want: int, runs: Runs) -> int:
+        """Put up to `want` jobs on busy nodes; how many did not find a place."""
+        candidates, listed = self._candidates[kind], self._listed[kind]
+        while want and candidates:
+            node = candidates[0]
+            n = self._holds(node, kind) if self._load[node] else 0
+            if n > want:
+                n = want
+            else:
+                heappop(candidates)
+                listed.discard(node)
+            if n:
+                want -= n
+                self._take(node, n, kind)
+                runs.append((self._life[node], n))
+        return want
+
+    def extra(self, kind: int, want: int) -> int:
+        """How many more nodes so many jobs need."""
+        return -(-want // self.fits[kind].per_node)
+
+    def grow(self, kind: int, want: int, idle: int, new: int, now: int, runs: Runs) -> int:
+        """Put jobs on so many idle and new nodes; how many did not find a place."""
+        for _ in range(idle):
+            since, node = self.idle.pop()
+            if now - since > self.even:
+                self.room.free(since + self.data.down, self.data.weight)
+                self.room.hold(now - self.data.up, self.data.weight)
+                self._begin(node, now)
+            want = self._use(node, kind, want, runs)
+        if new:
+            self.room.hold(now - self.data.up, self.weight(new))
+        for _ in range(new):
+            node = self._spare.pop() if self._spare else self._new_node()
+            self._begin(node, now)
+            want = self._use(node, kind, want, runs)
+        return want
+
+    def give_up(self) -> None:
+        """Give up the node that has been idle for longest, as of when it turned idle."""
+        since, node = self.idle.popleft()
+        self._spare.append(node)
+        self.room.free(since + self.data.down, self.data.weight)
+
+    def over(self, kind: int, runs: Runs, now: int) -> bool:
+        """Jobs are over; whether a node turned idle."""
+        turned = False
+        for life, n in runs:
+            node = self._node_of[life]
+            self._take(node, -n, kind)
+            if self._load[node]:
+                self._offer(node)
+            else:
+                self.lives[life].last = now
+                self.idle.append((now, node))
+                self.busy -= 1
+                turned = True
+        return turned
+
+    def _use(self, node: int, kind: int, want: int, runs: Runs) -> int:
+        per_node = self.fits[kind].per_node
+        n = min(want, per_node)
+        self.busy += 1
+        self._take(node, n, kind)
+        runs.append((self._life[node], n))
+        if n < per_node or len(self.queues) > 1:
+            self._offer(node)
+        return want - n
+
+    def _offer(self, node: int) -> None:
+        for kind, listed in self._listed.items():
+            if node not in listed:
+                listed.add(node)
+                heappush(self._candidates[kind], node)
+
+
+class StackYard(Yard):
+    """The nodes of one MiniCluster at a time: node i is up whenever node i + 1 is. Jobs may span nodes.
+
+    `busy` counts the nodes up to the highest one in use; those below may be empty, and take jobs first.
+
+    Args:
+        keep: the MiniCluster lives once, from its first job to its last one (a group).
+        counted: what a MiniCluster takes of the limits beside its nodes.
+    """
+
+    def __init__(
+        self, instance: Instance, pool: int, flavour: int, lives: list[Life], room: Room, *, keep: bool, counted: bool
+    ) -> None:
+        super().__init__(instance, pool, flavour, lives, room)
+        self._keep = keep
+        self._counted = counted
+
+    def fill(self, kind: int, want: int, runs: Runs) -> int:
+        """Put up to `want` jobs on the nodes that are up; how many did not find a place."""
+        span = self.fits[kind].nodes
+        if span == 1:
+            for node in range(self.busy):
+                n = min(want, self._holds(node, kind))
+                if n:
+                    self._take(node, n, kind)
+                    runs.append((self._life[node], n))
+                    want -= n
+                    if not want:
+                        break
+            return want
+        while want:
+            nodes = [n for n in range(self.busy) if self._holds(n, kind)][:span]
+            if len(nodes) < span:
+                break
+            for node in nodes:
+                self._take(node, 1, kind)
+                runs.append((self._life[node], 1))
+            want -= 1
+        return want
+
+    def extra(self, kind: int, want: int) -> int:
+        """How many more nodes so many jobs need; for jobs that span nodes, how many the next job needs."""
+        fit = self.fits[kind]
+        if fit.nodes == 1:
+            return -(-want // fit.per_node)
+        return fit.nodes - sum(self._holds(n, kind) > 0 for n in range(self.busy))
+
+    def grow(self, kind: int, want: int, idle: int, new: int, now: int, runs: Runs) -> int:
+        """Put jobs on so many idle and new nodes more; how many did not find a place."""
+        for _ in range(idle):
+            since, node = self.idle.pop()
+            if now - since > self.even and not (self._keep and node == 0):
+                self.room.free(since + self.data.down, self._weight_of(node))
+                self.room.hold(now - self.data.up, self._weight_of(node))
+                self._start(node, now)
+            self.busy += 1
+        if new:
+            self.room.hold(now - self.data.up, self.weight(new))
+        for _ in range(new):
+            if self.busy == len(self._load):
+                self._new_node()
+            self._start(self.busy, now)
+            self.busy += 1
+        return self.fill(kind, want, runs)
+
+    def weight(self, nodes: int) -> Weight:
+        """What so many more nodes take of the limits."""
+        weight = times(nodes, self.data.weight)
+        return (*weight, float(not self.busy and not self.idle)) if self._counted else weight
+
+    def closable(self) -> tuple[int, int] | None:
+        """Since when its longest idle node could have been given up, and from when that frees its room."""
+        if self._keep and self.jobs and self.idle and self.idle[0][1] == 0:
+            return None
+        return super().closable()
+
+    def give_up(self) -> None:
+        """Give up the node that has been idle for longest, as of when it turned idle."""
+        since, node = self.idle.popleft()
+        self.room.free(since + self.data.down, self._weight_of(node))
+
+    def over(self, kind: int, runs: Runs, now: int) -> bool:
+        """Jobs are over; whether a node turned idle."""
+        for life, n in runs:
+            self._take(self._node_of[life], -n, kind)
+        before = self.busy
+        while self.busy and not self._load[self.busy - 1]:
+            self.busy -= 1
+            self.lives[self._life[self.busy]].last = now
+            self.idle.append((now, self.busy))
+        return self.busy < before
+
+    def _start(self, node: int, now: int) -> None:
+        stack = len(self.lives) if node == 0 else self.lives[self._life[0]].stack
+        self._begin(node, now, stack, node)
+
+    def _weight_of(self, node: int) -> Weight:
+        return (*self.data.weight, float(node == 0)) if self._counted else self.data.weight
