@@ -1,0 +1,62 @@
+"""The CWL conformance suite through the connector, all steps bound to it.
+
+    python -m bench.cwl_conformance DIR [--scheduler embedded|flux] [--local] [cwltest's options]
+
+DIR is a checkout of the CWL v1.2 standard, which has `conformance_tests.yaml`. `--local` runs StreamFlow's own local
+connector instead, for comparison. Needs `cwltest` (pip install cwltest).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+NODE = {"cores": 16, "memory": 131072, "gpus": 0}
+
+
+def streamflow_file(scheduler: str, folder: Path, controller: bool) -> Path:
+    """A StreamFlow file that binds everything to a fleet."""
+    fleet = {
+        "cluster": "local",
+        "scheduler": scheduler,
+        "flavours": {"node": NODE},
+        "limits": {"nodes": 4},
+        "storage": {"controller": controller},
+    }
+    config = {
+        "version": "v1.0",
+        "workflows": {
+            "wf": {"type": "cwl", "config": {}, "bindings": [{"step": "/", "target": {"deployment": "fleet"}}]}
+        },
+        "deployments": {"fleet": {"type": "minicluster", "config": fleet}},
+        "database": {"type": "default", "config": {"connection": ":memory:"}},
+    }
+    path = folder / "streamflow.yml"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def main() -> None:
+    """Run cwltest with StreamFlow's cwl-runner."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suite", type=Path)
+    parser.add_argument("--scheduler", default="embedded", choices=["embedded", "flux"])
+    parser.add_argument("--local", action="store_true", help="StreamFlow's local connector instead of ours")
+    parser.add_argument("--behind-agent", action="store_true", help="files are reached through the agent only")
+    options, rest = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as folder:
+        file = streamflow_file(options.scheduler, Path(folder), not options.behind_agent)
+        more = [] if options.local else ["--", "--streamflow-file", str(file)]
+        tests = str(options.suite / "conformance_tests.yaml")
+        command = ["cwltest", "--test", tests, "--tool", "cwl-runner", "-j2", *rest, *more]
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        sys.exit(subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}).returncode)
+
+
+if __name__ == "__main__":
+    main()

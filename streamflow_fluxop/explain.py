@@ -1,0 +1,76 @@
+"""Turns what pydantic says of a document into a user's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from streamflow_fluxop.errors import UserError
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "dict_type": "a mapping of `key: value` lines",
+    "list_type": "a list",
+    "model_type": "a mapping of `key: value` lines",
+}
+
+
+def explain(
+    error: ValidationError, model: type[BaseModel], where: Callable[..., str], *prefix: str | int
+) -> list[UserError]:
+    """One error a mistake.
+
+    Args:
+        error: of validating against `model`.
+        model: the document's class.
+        where: the place of a key, given the way to it.
+        prefix: the way to the document itself.
+    """
+    return [_explain_one(p, model, where, prefix) for p in error.errors(include_url=False)]
+
+
+def _explain_one(
+    problem: Any, model: type[BaseModel], where: Callable[..., str], prefix: tuple[str | int, ...]
+) -> UserError:
+    way = tuple(k for k in problem["loc"] if k != "[key]")
+    place = where(*prefix, *way)
+    match problem["type"]:
+        case "missing":
+            known = _model_at(model, way[:-1]).model_fields[str(way[-1])]
+            return UserError(f"the key {way[-1]!r} is missing", where=where(*prefix, *way[:-1]), fix=known.description)
+        case "extra_forbidden":
+            keys = _model_at(model, way[:-1]).model_fields
+            close = get_close_matches(str(way[-1]), keys, n=1)
+            fix = f"Did you mean {close[0]!r}?" if close else f"The keys here are: {', '.join(keys)}."
+            return UserError(f"unknown key {way[-1]!r}", where=place, fix=fix)
+        case "value_error":
+            return UserError(str(problem["ctx"]["error"]), where=place)
+        case kind if kind in _KINDS:
+            value = json.dumps(problem["input"], default=str)
+            return UserError(f"{value} is not {_KINDS[kind]}", where=place)
+        case _:
+            message = problem["msg"][0].lower() + problem["msg"][1:]
+            return UserError(f"{json.dumps(problem['input'], default=str)}: {message}", where=place)
+
+
+def _model_at(model: type[BaseModel], way: tuple[str | int, ...]) -> type[BaseModel]:
+    """The class of the document at the end of `way`, through fields and mappings."""
+    for key in way:
+        field = model.model_fields.get(str(key))
+        if field is not None:
+            model = next(iter(_models(field.annotation)), model)
+    return model
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in get_args(annotation) for m in _models(part)]

@@ -1,0 +1,152 @@
+"""Carries out what the fleet decides: MiniClusters come and go on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+
+from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.fleet.state import (
+    BringUp,
+    BroughtUp,
+    Closing,
+    Event,
+    FailJob,
+    Fleet,
+    Gone,
+    Instruction,
+    JobAsked,
+    JobEnded,
+    Lost,
+    StartJob,
+    TearDown,
+)
+from streamflow_fluxop.grouping import Group
+from streamflow_fluxop.miniclusters.base import MiniCluster
+
+logger = logging.getLogger(__name__)
+
+
+class MiniClusterFailed(FluxopError):
+    """A job's MiniCluster could not be brought up, or was lost while the job waited or ran."""
+
+
+class FleetRunner:
+    """The MiniClusters of one deployment, from the first job until `close`.
+
+    Args:
+        groups: what MiniClusters there can be.
+        config: flavours, limits and time-outs.
+        make: makes a group's MiniCluster, which is not up yet.
+    """
+
+    def __init__(self, groups: Iterable[Group], config: FleetConfig, make: Callable[[Group], MiniCluster]) -> None:
+        self._groups = {g.name: g for g in groups}
+        self._fleet = Fleet(self._groups.values(), config.flavours, config.limits)
+        self._timeout = config.bring_up_timeout
+        self._make = make
+        self._miniclusters: dict[str, MiniCluster] = {}
+        self._starts: dict[str, asyncio.Future[MiniCluster]] = {}
+        self._bring_ups: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def job(self, name: str, group: str) -> AsyncIterator[MiniCluster]:
+        """Hold a group's MiniCluster for a job: wait until it is up, and keep it up meanwhile.
+
+        Args:
+            name: of the job; unique among those under way.
+            group: name of the job's group.
+
+        Raises:
+            MiniClusterFailed: the MiniCluster did not come up, or the run is over.
+        """
+        start: asyncio.Future[MiniCluster] = asyncio.get_running_loop().create_future()
+        self._starts[name] = start
+        self._handle(JobAsked(name, group))
+        try:
+            yield await start
+        finally:
+            if self._starts.pop(name, None) is not None:  # else the fleet has failed it, and knows
+                self._handle(JobEnded(name))
+
+    async def close(self) -> None:
+        """Take every MiniCluster down, all at the same time, and wait until they are gone."""
+        self._handle(Closing())
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _handle(self, event: Event) -> None:
+        for instruction in self._fleet.handle(event, asyncio.get_running_loop().time()):
+            self._carry_out(instruction)
+
+    def _carry_out(self, instruction: Instruction) -> None:
+        match instruction:
+            case BringUp(group, reason):
+                self._bring_ups[group] = self._start(self._bring_up(group, reason))
+            case TearDown(group, reason):
+                self._start(self._tear_down(group, reason))
+            case StartJob(job, group):
+                if not self._starts[job].done():
+                    self._starts[job].set_result(self._miniclusters[group])
+            case FailJob(job, reason):
+                self._fail(job, reason)
+
+    def _fail(self, job: str, reason: str) -> None:
+        start = self._starts.pop(job)
+        if not start.done():
+            start.set_exception(MiniClusterFailed(reason))
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _bring_up(self, name: str, reason: str) -> None:
+        group = self._groups[name]
+        nodes = f"{group.size} node{'s' * (group.size > 1)}"
+        logger.info("BRINGING UP MiniCluster %s (%s of flavour %s): %s", name, nodes, group.flavour, reason)
+        begin = asyncio.get_running_loop().time()
+        minicluster = self._make(group)
+        try:
+            await asyncio.wait_for(minicluster.up(), self._timeout)
+        except asyncio.CancelledError:
+            await minicluster.down()
+            raise
+        except Exception as error:
+            why = f"it was not up after {self._timeout:g} s" if isinstance(error, asyncio.TimeoutError) else str(error)
+            logger.error("FAILED bring-up of MiniCluster %s: %s", name, why)
+            await minicluster.down()
+            self._handle(Lost(name, f"MiniCluster {name} could not be brought up: {why}"))
+            return
+        logger.info("MiniCluster %s is up after %.1f s", name, asyncio.get_running_loop().time() - begin)
+        self._miniclusters[name] = minicluster
+        self._start(self._watch(name, minicluster))
+        self._handle(BroughtUp(name))
+
+    async def _watch(self, name: str, minicluster: MiniCluster) -> None:
+        """Tell the fleet when a MiniCluster ends although nobody asked it to."""
+        await minicluster.client.wait_closed()
+        reason = "the connection to its agent ended"
+        if self._miniclusters.get(name) is not minicluster:
+            return
+        logger.error("LOST MiniCluster %s: %s", name, reason)
+        await minicluster.down()
+        if self._miniclusters.get(name) is minicluster:  # else it was to be torn down meanwhile
+            del self._miniclusters[name]
+            self._handle(Lost(name, f"MiniCluster {name} was lost: {reason}"))
+
+    async def _tear_down(self, name: str, reason: str) -> None:
+        logger.info("TEARING DOWN MiniCluster %s: %s", name, reason)
+        minicluster = self._miniclusters.pop(name, None)
+        if minicluster is None:  # it is still coming up
+            self._bring_ups[name].cancel()
+            await asyncio.wait([self._bring_ups[name]])
+        else:
+            await minicluster.down()
+        logger.info("MiniCluster %s is gone", name)
+        self._handle(Gone(name))

@@ -1,0 +1,345 @@
+"""The connector `minicluster`: one deployment is one fleet, its locations are the groups' MiniClusters."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import logging
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
+from contextlib import AbstractAsyncContextManager
+from importlib.resources import files
+from typing import Any
+
+from streamflow.core.data import StreamWrapper
+from streamflow.core.deployment import Connector, ExecutionLocation, Shell
+from streamflow.core.exception import WorkflowExecutionException
+from streamflow.core.scheduling import AvailableLocation
+from streamflow.deployment.connector import base
+
+from streamflow_fluxop.agent.client import CommandResult, JobRequest
+from streamflow_fluxop.agent.shell import answer
+from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.fleet.runner import FleetRunner
+from streamflow_fluxop.miniclusters.local import LocalMiniCluster
+from streamflow_fluxop.plugin import signals
+from streamflow_fluxop.plugin.run import CONTROLLER, FleetRun, current_run
+from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
+
+logger = logging.getLogger(__name__)
+
+_ENCODED_SCRIPT = re.compile(r'"\$\(echo ([A-Za-z0-9+/=]*) \| base64 -d\)"')
+_SHELL_OPERATORS = {"|", ">", "<", "&&", "||", ";", "2>&1"}
+
+
+class MiniClusterConnector(Connector):
+    """StreamFlow's view of a fleet.
+
+    `deploy` and `get_available_locations` return at once; `run` waits for its MiniCluster. The configuration
+    has been checked, and the steps have been grouped, before the run began (`preflight`).
+
+    Args:
+        deployment_name: of the fleet.
+        config_dir: of StreamFlow: the StreamFlow file or its folder, not used.
+        transferBufferSize: bytes in each piece of a data transfer.
+        config: the rest of the configuration, see `FleetConfig`.
+    """
+
+    def __init__(self, deployment_name: str, config_dir: str, transferBufferSize: int = 2**16, **config: Any) -> None:
+        super().__init__(deployment_name, config_dir, transferBufferSize)
+        self._fleet: FleetRun = current_run().fleets[deployment_name]
+        self._runner: FleetRunner | None = None
+        self._uses = itertools.count()
+        self._locations = self._make_locations()
+
+    @classmethod
+    def get_schema(cls) -> str:
+        """The configuration's JSON Schema."""
+        return files("streamflow_fluxop").joinpath("schemas", "connector.json").read_text("utf-8")
+
+    # the fleet's life
+
+    async def deploy(self, external: bool) -> None:
+        """Get ready; no MiniCluster comes up before a job needs it."""
+        signals.terminate_like_interrupt()
+        config = self._fleet.config
+        self._runner = FleetRunner(
+            self._fleet.groups.values(),
+            config,
+            lambda group: LocalMiniCluster(
+                name=group.name,
+                flavour=config.flavours[group.flavour],
+                size=group.size,
+                image=group.image,
+                backend=config.scheduler,
+            ),
+        )
+        if images := sorted({g.image for g in self._fleet.groups.values() if g.image}):
+            logger.warning(
+                "local MiniClusters run no containers: commands of %s run as they are on this machine",
+                ", ".join(images),
+            )
+
+    async def undeploy(self, external: bool) -> None:
+        """Take all MiniClusters down; their jobs end with them. Never raises."""
+        if self._runner is None:
+            return
+        runner, self._runner = self._runner, None
+        try:
+            await asyncio.shield(asyncio.create_task(runner.close()))
+        except Exception:
+            logger.exception("the fleet %s could not be taken down in order", self.deployment_name)
+
+    async def get_available_locations(self, service: str | None = None) -> MutableMapping[str, AvailableLocation]:
+        """A location a group, up or not, and one for what runs beside StreamFlow; the policy chooses."""
+        return self._locations
+
+    def _make_locations(self) -> dict[str, AvailableLocation]:
+        def location(name: str, local: bool) -> AvailableLocation:
+            return AvailableLocation(
+                name=name, deployment=self.deployment_name, hostname="localhost", local=local, slots=sys.maxsize
+            )
+
+        fleet = self._fleet
+        locations = [location(fleet.location(g), fleet.config.controller_sees_storage) for g in fleet.groups]
+        # always one more than the one that a job asks for: else StreamFlow would not ask the policy
+        locations.append(location(fleet.location(CONTROLLER), True))
+        return {loc.name: loc for loc in locations}
+
+    # commands
+
+    async def run(
+        self,
+        location: ExecutionLocation,
+        command: MutableSequence[str],
+        environment: MutableMapping[str, str] | None = None,
+        workdir: str | None = None,
+        stdin: int | str | None = None,
+        stdout: int | str = asyncio.subprocess.STDOUT,
+        stderr: int | str = asyncio.subprocess.STDOUT,
+        capture_output: bool = False,
+        timeout: int | None = None,
+        job_name: str | None = None,
+    ) -> tuple[str, int] | None:
+        """Run a step's job as a Flux job, or (without `job_name`) one of StreamFlow's own small commands.
+
+        Args:
+            location: one of `get_available_locations`.
+            command: quoted for a shell, to be joined with spaces.
+            environment: added to the MiniCluster's own.
+            workdir: directory in which it runs.
+            stdin: path, or None.
+            stdout: path, or STDOUT: captured.
+            stderr: path, or STDOUT: captured.
+            capture_output: whether to return something.
+            timeout: seconds after which the job is killed.
+            job_name: such as `/step/0.3`.
+
+        Returns:
+            Output and exit code, or None.
+
+        Raises:
+            WorkflowExecutionException: the MiniCluster failed, or the command could not be run.
+        """
+        try:
+            if job_name is None:
+                line = shell_line(command, environment, workdir, stdin, stdout, stderr)
+                result = await self._run_command(location, line, timeout)
+                text = result.output + (result.errors if result.exit_code else b"")
+                output, exit_code = text.decode(errors="replace").strip(), result.exit_code
+            else:
+                output, exit_code = await self._run_job(
+                    job_name, location, command, environment, workdir, stdin, stdout, stderr, timeout
+                )
+        except FluxopError as error:
+            raise WorkflowExecutionException(str(error)) from None
+        return (output, exit_code) if capture_output else None
+
+    async def _run_job(
+        self,
+        name: str,
+        location: ExecutionLocation,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None,
+        workdir: str | None,
+        stdin: int | str | None,
+        stdout: int | str,
+        stderr: int | str,
+        timeout: int | None,
+    ) -> tuple[str, int]:
+        placement = self._fleet.placements[name]
+        if stderr == stdout and not placement.merge_stderr:
+            stderr = asyncio.subprocess.STDOUT  # StreamFlow means "not declared": it is the user's error text
+        needs = placement.needs
+        request = JobRequest(
+            name=name,
+            argv=arguments(command),
+            cwd=workdir,
+            environment=dict(environment or {}),
+            stdin=_path(stdin),
+            stdout=_path(stdout),
+            stderr=_path(stderr),
+            nodes=needs.nodes,
+            tasks=needs.tasks,
+            cores_per_task=placement.cores_per_task,
+            gpus_per_task=needs.gpus_per_task,
+            exclusive=needs.exclusive,
+            time_limit=timeout,
+        )
+        async with self._active().job(f"{name} {next(self._uses)}", self._fleet.group_at(location.name)) as minicluster:
+            logger.info("SUBMITTING job %s to MiniCluster %s", name, minicluster.name)
+            result = await minicluster.client.run_job(request)
+        if result.reason:
+            return "\n".join(filter(None, (result.reason, result.output.strip()))), result.exit_code or 1
+        return result.output.strip(), result.exit_code
+
+    async def _run_command(self, location: ExecutionLocation, line: str, timeout: float | None) -> CommandResult:
+        if location.local:
+            return await _run_here(line, timeout)
+        async with self._at(location) as minicluster:
+            return await minicluster.client.run_command(line, timeout=timeout)
+
+    def _at(self, location: ExecutionLocation) -> AbstractAsyncContextManager[Any]:
+        return self._active().job(f"command {next(self._uses)}", self._fleet.group_at(location.name))
+
+    def _active(self) -> FleetRunner:
+        if self._runner is None:
+            raise WorkflowExecutionException(f"the fleet {self.deployment_name} is not deployed, or not any more")
+        return self._runner
+
+    # streams and copies
+
+    async def get_shell(self, command: MutableSequence[str], location: ExecutionLocation) -> Shell:
+        """A shell at `location`: each of its commands goes through the agent."""
+        return AgentShell(self, command, location, self.transferBufferSize)
+
+    async def get_stream_reader(
+        self, command: MutableSequence[str], location: ExecutionLocation
+    ) -> AbstractAsyncContextManager[StreamWrapper]:
+        """What a command at `location` writes."""
+        return agent_reader(self._at(location), _quoted(command))
+
+    async def get_stream_writer(
+        self, command: MutableSequence[str], location: ExecutionLocation
+    ) -> AbstractAsyncContextManager[StreamWrapper]:
+        """What a command at `location` reads."""
+        return agent_writer(self._at(location), _quoted(command))
+
+    async def copy_local_to_remote(
+        self, src: str, dst: str, locations: MutableSequence[ExecutionLocation], read_only: bool = False
+    ) -> None:
+        """Bring a file or directory of the controller to the fleet: all of its MiniClusters see it."""
+        if locations[0].local:
+            await asyncio.to_thread(_link_or_copy, src, dst, read_only)
+        else:
+            await base.copy_local_to_remote(self, locations[0], src, dst, ["tar", "xpf", "-", "-C", "/"])
+
+    async def copy_remote_to_local(
+        self, src: str, dst: str, location: ExecutionLocation, read_only: bool = False
+    ) -> None:
+        """Bring a file or directory of the fleet to the controller."""
+        if location.local:
+            await asyncio.to_thread(_link_or_copy, src, dst, read_only)
+        else:
+            parent, name = os.path.split(src)
+            await base.copy_remote_to_local(self, location, src, dst, ["tar", "chf", "-", "-C", parent, name])
+
+    async def copy_remote_to_remote(
+        self,
+        src: str,
+        dst: str,
+        locations: MutableSequence[ExecutionLocation],
+        source_location: ExecutionLocation,
+        source_connector: Connector | None = None,
+        read_only: bool = False,
+    ) -> None:
+        """Bring data from one location to others; within the fleet a link does, as its storage is shared."""
+        if source_location.deployment != self.deployment_name:
+            await base.copy_remote_to_remote(self, locations[:1], src, dst, source_connector, source_location)
+        elif src != dst:
+            tool = ["ln", "-snf"] if read_only else ["/bin/cp", "-rf"]
+            line = shlex.join([*tool, src, dst])
+            result = await self._run_command(locations[0], line, None)
+            if result.exit_code:
+                raise WorkflowExecutionException(f"FAILED `{line}`: {result.output.decode(errors='replace')}")
+
+
+def arguments(command: Sequence[str]) -> tuple[str, ...]:
+    """The argument list of a job's command, which StreamFlow gives as words quoted for a shell.
+
+    A ShellCommandRequirement's script comes as `/bin/sh -c "$(echo … | base64 -d)"`: it is decoded here, so that
+    no second shell has to.
+    """
+    line = " ".join(command)
+    if len(command) == 3 and (match := _ENCODED_SCRIPT.fullmatch(command[2])):
+        script = base64.b64decode(match[1]).decode().rstrip("\n")  # as $(…) does
+        return command[0], command[1], script
+    return tuple(shlex.split(line))
+
+
+def shell_line(
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    workdir: str | None = None,
+    stdin: int | str | None = None,
+    stdout: int | str = asyncio.subprocess.STDOUT,
+    stderr: int | str = asyncio.subprocess.STDOUT,
+) -> str:
+    """One line for a shell, with environment, directory and files quoted (StreamFlow's own quotes neither)."""
+    line = " ".join(command)
+    for redirect, target in (("<", stdin), (">", stdout), ("2>", stderr)):
+        if path := _path(target):
+            line += f" {redirect} {shlex.quote(path)}"
+    exports = [f"export {k}={shlex.quote(v)}" for k, v in (environment or {}).items()]
+    directory = [f"cd {shlex.quote(workdir)}"] if workdir else []
+    return " && ".join([*directory, *exports, line])
+
+
+def _path(target: int | str | None) -> str | None:
+    if target == asyncio.subprocess.DEVNULL:
+        return "/dev/null"
+    return target if isinstance(target, str) else None
+
+
+def _quoted(command: Sequence[str]) -> str:
+    return " ".join(word if word in _SHELL_OPERATORS else shlex.quote(word) for word in command)
+
+
+async def _run_here(line: str, timeout: float | None) -> CommandResult:
+    """A small command on files that the controller sees itself."""
+    if (result := answer(line)) is not None:
+        return result
+    process = await asyncio.create_subprocess_exec(
+        "/bin/sh",
+        "-c",
+        line,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(), timeout)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return CommandResult(output, process.returncode or 0, errors)
+
+
+def _link_or_copy(src: str, dst: str, read_only: bool) -> None:
+    if os.path.isdir(dst):
+        dst = os.path.join(dst, os.path.basename(src))
+    if src == dst:
+        return
+    if read_only:
+        if not os.path.lexists(dst):
+            os.symlink(src, dst, target_is_directory=os.path.isdir(src))
+    elif os.path.isdir(src):
+        shutil.copytree(src, dst, dirs_exist_ok=True)
+    else:
+        shutil.copy(src, dst)

@@ -1,0 +1,164 @@
+"""What is known of a `streamflow run`: its fleets, their groups, and where each job goes.
+
+StreamFlow gives neither its file nor its workflow to connectors and policies. The check before the run
+(`preflight`) has both, and leaves the result here, in a context variable that every task of the run inherits.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from streamflow.core.exception import UnrecoverableWorkflowException
+
+from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.cwl import Asked
+from streamflow_fluxop.errors import FluxopError, UserError
+from streamflow_fluxop.grouping import Group, cheapest_flavour, describe
+from streamflow_fluxop.model import Needs
+
+CONTROLLER = "_controller"
+"""Stands for the machine that runs StreamFlow, where ExpressionTools are evaluated; no group can have this name."""
+
+
+_UNREAD = Asked(at_run_time=frozenset({"cores", "memory"}))
+"""Of a step that only StreamFlow could read."""
+
+
+class InfeasibleJob(UserError, UnrecoverableWorkflowException):
+    """A job whose needs, known only now, no flavour of the fleet meets."""
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """What the fleet knows of a step: its group (None if it was not expected to run), and what its CWL asks for."""
+
+    group: str | None
+    asked: Asked
+
+    def needs(self, cores: float, memory: float) -> Needs:
+        """The needs of a job, of which StreamFlow has evaluated cores and memory (MiB)."""
+        late = self.asked.at_run_time
+        return self.asked.needs(cores=cores if "cores" in late else None, memory=memory if "memory" in late else None)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a job runs, and what it asks Flux for."""
+
+    group: str
+    needs: Needs
+    cores_per_task: int
+    merge_stderr: bool
+
+
+@dataclass
+class FleetRun:
+    """One deployment of type `minicluster` in a run.
+
+    Attributes:
+        workflows: for each workflow of the StreamFlow file, in its order, that uses the fleet: its steps by path.
+            None for a step that runs beside StreamFlow.
+    """
+
+    deployment: str
+    config: FleetConfig
+    groups: dict[str, Group] = field(default_factory=dict)
+    workflows: list[dict[str, StepRun | None]] = field(default_factory=list)
+    placements: dict[str, Placement] = field(default_factory=dict)
+    _seen: list[int] = field(default_factory=list)
+
+    def location(self, group: str) -> str:
+        """The name of a group's location: unique over all deployments, as StreamFlow needs it."""
+        return f"{self.deployment}.{group}"
+
+    def group_at(self, location: str) -> str:
+        """The group whose location this is."""
+        return location.removeprefix(f"{self.deployment}.")
+
+    def place(self, job: str, step: str, workflow: int, cores: float, memory: float) -> str:
+        """Choose the group of a job.
+
+        Args:
+            job: its name, such as `/step/0.3`.
+            step: the step's path.
+            workflow: StreamFlow's id of the workflow. Workflows of one file run one after the other, in its order,
+                with equal job names.
+            cores: of the whole job, as its ResourceRequirement says now that its inputs are known.
+            memory: of the whole job, in MiB, likewise.
+
+        Returns:
+            The group's name, or `CONTROLLER`.
+
+        Raises:
+            InfeasibleJob: no flavour meets the job's needs; StreamFlow would wait for ever.
+        """
+        known = self._steps_of(workflow).get(step, StepRun(None, _UNREAD))
+        if known is None:
+            return CONTROLLER
+        needs = known.needs(cores, memory)
+        group = self._group_for(needs, known.group, step)
+        flavour = self.config.flavours[group.flavour]
+        self.placements[job] = Placement(
+            group=group.name,
+            needs=needs,
+            # Flux does not schedule memory: a job takes as many cores as keep others out of its memory
+            cores_per_task=max(needs.cores_per_task, flavour.cores // needs.tasks_per_node(flavour)),
+            merge_stderr=known.asked is _UNREAD,
+        )
+        return group.name
+
+    def _steps_of(self, workflow: int) -> dict[str, StepRun | None]:
+        if workflow not in self._seen:
+            self._seen.append(workflow)
+        index = self._seen.index(workflow)
+        return self.workflows[index] if index < len(self.workflows) else {}
+
+    def _group_for(self, needs: Needs, wanted: str | None, step: str) -> Group:
+        def suits(group: Group) -> bool:
+            return (needs.nodes_on(self.config.flavours[group.flavour]) or group.size + 1) <= group.size
+
+        if wanted is not None and suits(self.groups[wanted]):
+            return self.groups[wanted]
+        image = self.groups[wanted].image if wanted is not None else None
+        others = {g.flavour: g for g in self.groups.values() if suits(g) and (wanted is None or g.image == image)}
+        best = cheapest_flavour(needs, self.config, others) if others else None
+        if best is not None:
+            return others[best]
+        sizes = "; ".join(
+            f"{g.name}: {g.size} x {g.flavour} ({f.cores} cores, {f.memory} MiB, {f.gpus} GPUs)"
+            for g in self.groups.values()
+            for f in [self.config.flavours[g.flavour]]
+        )
+        raise InfeasibleJob(
+            f"no MiniCluster of the fleet can run a job of step {step}, which needs {describe(needs)}",
+            where=f"deployment {self.deployment}",
+            fix=f"There are {sizes}. Say what it needs at most in a fluxop:FluxRequirement, or add a larger flavour.",
+        )
+
+
+@dataclass
+class Run:
+    """All fleets of a run, by deployment."""
+
+    fleets: dict[str, FleetRun]
+
+
+_current: ContextVar[Run | None] = ContextVar("streamflow_fluxop_run", default=None)
+
+
+def set_current_run(run: Run) -> None:
+    """Make `run` the one that connectors and policies of this task, and of those it starts, work for."""
+    _current.set(run)
+
+
+def current_run() -> Run:
+    """The run that the current task works for.
+
+    Raises:
+        FluxopError: the StreamFlow file was not read through StreamFlow's validator.
+    """
+    run = _current.get()
+    if run is None:
+        raise FluxopError("no StreamFlow file has been checked in this context: read it with SfValidator first")
+    return run

@@ -1,0 +1,49 @@
+"""SIGTERM cleans up as Ctrl-C does: StreamFlow itself would die at once and leave everything behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from types import TracebackType
+
+logger = logging.getLogger(__name__)
+
+_terminated = False
+_previous_hook = sys.excepthook
+
+
+def terminate_like_interrupt() -> None:
+    """From now on SIGTERM cancels the run as Ctrl-C does; the exit code is 143 (128 + SIGTERM), or 130 for Ctrl-C.
+
+    Does nothing where somebody else handles SIGTERM, or outside the main thread.
+    """
+    global _previous_hook
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _terminate)
+    if sys.excepthook is not _end_by_signal:
+        _previous_hook, sys.excepthook = sys.excepthook, _end_by_signal
+
+
+def _terminate() -> None:
+    global _terminated
+    _terminated = True
+    logger.warning("SIGTERM: taking everything down")
+    signal.raise_signal(signal.SIGINT)
+
+
+def _end_by_signal(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End as the signal says, and without a traceback: an interrupt is the user's wish, not a defect."""
+    if not issubclass(kind, KeyboardInterrupt):
+        _previous_hook(kind, error, trace)
+        return
+    logging.shutdown()
+    sys.stdout.flush()
+    number = signal.SIGTERM if _terminated else signal.SIGINT
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
