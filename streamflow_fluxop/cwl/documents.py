@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from streamflow_fluxop.cwl.errors import UnreadableCWL
+from streamflow_fluxop.cwl.hint import refuse_as_requirement
 from streamflow_fluxop.cwl.places import Place, entries, last, shown
 
 
@@ -23,12 +24,14 @@ class Process:
         version: the document's `cwlVersion`; an inline process has that of its document.
         prefix: what StreamFlow strips from the ids inside (its `cwl_name_prefix`).
         yaml: the mapping that was parsed, None where nobody knows it.
+        namespaces: the document's `$namespaces`, which cwl-utils drops where they stand beside `$graph`.
     """
 
     cwl: Any
     version: str
     prefix: str
     yaml: Any
+    namespaces: Mapping[str, str]
 
     @property
     def kind(self) -> str:
@@ -68,20 +71,25 @@ class Documents:
         if key not in self._processes:
             with reading(file):
                 yaml = self._read(file, options)
-                cwl = load_document_by_yaml(yaml, file, _options_for(file, options), fragment or None)
+            try:
+                with reading(file):
+                    cwl = load_document_by_yaml(yaml, file, _options_for(file, options), fragment or None)
+            except UnreadableCWL:
+                refuse_as_requirement(yaml, shown(file))
+                raise
             prefix = "/" + cwl.id.split("#")[-1] if "#" in cwl.id else "/"
-            self._processes[key] = Process(cwl, str(cwl.cwlVersion), prefix, _element(yaml, fragment))
+            namespaces = {**(yaml.get("$namespaces") or {}), **(cwl.loadingOptions.namespaces or {})}
+            self._processes[key] = Process(cwl, str(cwl.cwlVersion), prefix, _element(yaml, fragment), namespaces)
         return self._processes[key]
 
-    def run_of(self, step: Any, step_yaml: Any, version: str, name: str, step_id: str) -> Process:
+    def run_of(self, workflow: Process, step: Any, step_yaml: Any, name: str) -> Process:
         """The process that a workflow step runs: inline, or in another file or another part of this one.
 
         Args:
+            workflow: that the step is one of.
             step: cwl-utils' WorkflowStep.
             step_yaml: the YAML of the step, None where nobody knows it.
-            version: the `cwlVersion` of the workflow.
             name: the step's StreamFlow path.
-            step_id: the step's id with its CWL prefix, such as `/main/step`.
 
         Raises:
             UnreadableCWL: see `load`.
@@ -92,12 +100,13 @@ class Documents:
         tail = step.run.id.split("#")[-1]
         if ":" not in tail:
             prefix = "/" + tail
-        elif version == "v1.0":
+        elif workflow.version == "v1.0":
             prefix = name
         else:
-            prefix = f"{step_id}/run"
+            prefix = f"/{step.id.split('#')[-1]}/run"
         yaml = step_yaml.get("run") if isinstance(step_yaml, Mapping) else None
-        return Process(step.run, version, prefix, yaml if isinstance(yaml, Mapping) else None)
+        yaml = yaml if isinstance(yaml, Mapping) else None
+        return Process(step.run, workflow.version, prefix, yaml, workflow.namespaces)
 
     def _read(self, file: str, options: Any) -> Any:
         if file not in self._yaml:
@@ -111,7 +120,7 @@ class Documents:
 
 @contextmanager
 def reading(file: str) -> Iterator[None]:
-    """Turn what cwl-utils raises on a broken document into one error, and keep it from logging."""
+    """Turn what cwl-utils raises on a broken document, or on broken inputs, into one error; keep it from logging."""
     from cwl_utils.errors import WorkflowException
     from ruamel.yaml.error import YAMLError
     from schema_salad.exceptions import SchemaSaladException
@@ -124,7 +133,7 @@ def reading(file: str) -> Iterator[None]:
     except (SchemaSaladException, WorkflowException, YAMLError, OSError, ValueError, KeyError, TypeError) as error:
         # KeyError, TypeError: what the parser raises where a mapping is expected and there is none
         reason = str(error).strip() or type(error).__name__
-        raise UnreadableCWL(f"can't be read as CWL: {reason}", where=shown(file)) from error
+        raise UnreadableCWL(f"can't be read: {reason}", where=shown(file)) from error
     finally:
         quiet.setLevel(before)
 

@@ -77,13 +77,12 @@ class CWLStep:
             binding: the service that its binding names.
             elsewhere: it is bound to another deployment: it orders ours and needs no MiniCluster.
         """
-        idle = self.kind == "ExpressionTool" or self.jobs == 0
         return Step(
             name=self.name,
             needs=self.needs,
             width=max(1, self.jobs),
             width_source=self.jobs_source,
-            duration=Duration(seconds=0, source="assumed") if idle else self.duration,
+            duration=Duration(seconds=0, source="assumed") if self.controller else self.duration,
             after=list(self.after),
             image=self.asked.image,
             flavours=self.asked.hint.flavours,

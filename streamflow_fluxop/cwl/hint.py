@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, ValidationError, model_validator
 
-from streamflow_fluxop.cwl.places import Place
+from streamflow_fluxop.cwl.places import Place, entries
 from streamflow_fluxop.errors import UserError, UserErrors
 
 NAMESPACE = "urn:fluxop:"
@@ -77,8 +77,8 @@ def hint_schema() -> dict[str, Any]:
 def is_ours(hint: Mapping[str, Any], namespaces: Mapping[str, str], place: Place) -> bool:
     """Whether a hint, as CWL's parser leaves unknown ones, is `fluxop:FluxRequirement`.
 
-    The parser leaves the class as it was written, with whatever prefix the document gives to the namespace. A packed
-    document loses its namespaces (cwl-utils drops what stands beside `$graph`), so a bare `fluxop:` counts as ours.
+    The parser leaves the class as it was written, with whatever prefix the document gives to the namespace. A prefix
+    `fluxop` that no document declares counts as ours.
 
     Raises:
         UserError: it means to be ours and is not quite: another name in our namespace, or no namespace.
@@ -109,6 +109,30 @@ def read_hint(hint: Mapping[str, Any], place: Place) -> FluxRequirement:
         return FluxRequirement.model_validate({k: v for k, v in hint.items() if k != "class"})
     except ValidationError as error:
         raise UserErrors(list(_explain(error, place))) from None
+
+
+def refuse_as_requirement(yaml: Any, file: str) -> None:
+    """Explain why a document that says our hint as a requirement can't be read.
+
+    Args:
+        yaml: the document, or a part of it.
+        file: as a user would type it.
+
+    Raises:
+        UserError: `fluxop:FluxRequirement` stands under `requirements`, where CWL allows only what it knows.
+    """
+    for kind, value, container in entries(yaml, "requirements"):
+        if kind.endswith(CLASS):
+            place = Place(file, value if isinstance(value, Mapping) and value else container, f"requirements.{kind}")
+            raise UserError(
+                f"{kind} is no requirement that CWL knows", where=str(place), fix="Move it to `hints`, as it is."
+            )
+    if isinstance(yaml, Mapping):
+        parts: Iterable[Any] = yaml.values()
+    else:
+        parts = yaml if isinstance(yaml, list) else ()
+    for part in parts:
+        refuse_as_requirement(part, file)
 
 
 def merge(levels: Iterable[FluxRequirement]) -> FluxRequirement:

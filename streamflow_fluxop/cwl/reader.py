@@ -63,7 +63,7 @@ def read_workflow(
         walk = _Walk(documents, evaluator, inputs, assumed_duration, assumed_width)
         steps = walk.root(root)
     if walk.errors:
-        raise UserErrors(walk.errors)
+        raise UserErrors(list({str(e): e for e in walk.errors}.values()))
     return CWLWorkflow(name=name, file=shown(root.cwl.id), steps=steps)
 
 
@@ -155,11 +155,18 @@ class _Walk:
     def root(self, process: Process) -> dict[str, CWLStep]:
         """All steps of a workflow, or the one of a tool that is run alone."""
         requirements = Requirements(process.version).entered(
-            process.cwl, process.yaml, "", self.errors, self.inputs.requirements
+            process.cwl, process.yaml, "", process.namespaces, self.errors, self.inputs.requirements
         )
-        ports = {name: constant(value, 1) for name, value in self.inputs.values.items()}
+        ports = {last(i.id): constant(self._given(i), 1) for i in process.cwl.inputs}
         self._process(process, "/", ports, _Scope(), requirements)
         return {name: self._found[name] for name in sorted(self._found, key=self._order.__getitem__)}
+
+    def _given(self, declared: Any) -> Any:
+        """The value of an input of the workflow; one that has to be given and isn't is unknown."""
+        optional = declared.default is not None or "null" in (
+            declared.type_ if isinstance(declared.type_, list) else ()
+        )
+        return self.inputs.values.get(last(declared.id), None if optional else UNKNOWN)
 
     # processes
 
@@ -287,11 +294,13 @@ class _Walk:
         return {f"{key}/{n}": p for n, p in outputs.items()}
 
     def _enter(self, workflow: Process, cwl: Any, name: str, outer: Requirements) -> _StepIn:
-        yaml = step_yaml(workflow, cwl.id)
+        yaml, words = step_yaml(workflow, cwl.id), f"step {name}"
         overrides = self.inputs.requirements if name.count("/") == 1 else {}
-        requirements = outer.entered(cwl, yaml, f"step {name}", self.errors, overrides)
-        process = self.documents.run_of(cwl, yaml, outer.version, name, "/" + cwl.id.split("#")[-1])
-        inner = requirements.promoted(process.version).entered(process.cwl, process.yaml, f"step {name}", self.errors)
+        requirements = outer.entered(cwl, yaml, words, workflow.namespaces, self.errors, overrides)
+        process = self.documents.run_of(workflow, cwl, yaml, name)
+        inner = requirements.promoted(process.version).entered(
+            process.cwl, process.yaml, words, process.namespaces, self.errors
+        )
         return _StepIn(cwl, name, process, requirements, inner)
 
     def _step_inputs(self, step: _StepIn, known: Mapping[str, Port], prefix: str, scope: _Scope) -> dict[str, Port]:

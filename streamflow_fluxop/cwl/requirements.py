@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 from streamflow_fluxop.cwl.documents import requirement_place
@@ -74,14 +75,21 @@ class Requirements:
         return None if said is None else list(said.value.expressionLib or [])
 
     def entered(
-        self, element: Any, yaml: Any, words: str, errors: list[UserError], overrides: Mapping[str, Said] | None = None
+        self,
+        element: Any,
+        yaml: Any,
+        words: str,
+        namespaces: Mapping[str, str],
+        errors: list[UserError],
+        overrides: Mapping[str, Said] | None = None,
     ) -> Requirements:
         """What holds inside a process or step.
 
         Args:
             element: cwl-utils' object.
             yaml: what it was parsed from, None where nobody knows it.
-            words: what to call it in messages, such as ``step /analysis``.
+            words: what to call it in messages, such as ``step /analysis``; empty for the root.
+            namespaces: the document's prefixes.
             errors: mistakes in our own hint are added here, so that a user can mend them all in one go.
             overrides: `cwl:requirements` of the inputs file, for the root process and its steps.
         """
@@ -94,8 +102,11 @@ class Requirements:
                 continue
             place = Place(file, hint, ": ".join(filter(None, (words, f"hints.fluxop:{CLASS}"))))
             try:
-                if is_ours(hint, element.loadingOptions.namespaces or {}, place):
+                if is_ours(hint, namespaces, place):
                     flux.append((read_hint(hint, place), place))
+                elif extension := _cwltool(hint):
+                    place = requirement_place(file, yaml, "hints", extension, words)
+                    hints[extension] = Said(SimpleNamespace(**hint), place)
             except UserErrors as several:
                 errors.extend(several.errors)
             except UserError as error:
@@ -110,3 +121,10 @@ class Requirements:
         """What goes into the process that a step runs: what is a hint here is a requirement there."""
         requirements = {k: v for k, v in {**self.hints, **self.requirements}.items() if k != "Loop"}
         return replace(self, version=version, requirements=requirements)
+
+
+def _cwltool(hint: Mapping[str, Any]) -> str | None:
+    """The class of a cwltool extension that cwl-utils didn't recognise, for want of its namespace or a known field."""
+    namespace, _, kind = str(hint.get("class", "")).replace("#", ":").rpartition(":")
+    known = namespace in ("cwltool", "http://commonwl.org/cwltool") and kind in ("CUDARequirement", "MPIRequirement")
+    return kind if known else None
