@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -70,10 +71,10 @@ class Documents:
         key = f"{file}#{fragment}"
         if key not in self._processes:
             with reading(file):
-                yaml = self._read(file, options)
+                yaml = self._read(file)
             try:
                 with reading(file):
-                    cwl = load_document_by_yaml(yaml, file, _options_for(file, options), fragment or None)
+                    cwl = load_document_by_yaml(yaml, file, self._options(file, yaml, options), fragment or None)
             except UnreadableCWL:
                 refuse_as_requirement(yaml, shown(file))
                 raise
@@ -108,14 +109,28 @@ class Documents:
         yaml = yaml if isinstance(yaml, Mapping) else None
         return Process(step.run, workflow.version, prefix, yaml, workflow.namespaces)
 
-    def _read(self, file: str, options: Any) -> Any:
+    def _read(self, file: str) -> Any:
         if file not in self._yaml:
-            from cwl_utils.parser import cwl_v1_2
             from schema_salad.utils import yaml_no_ts
 
-            fetcher = (options or cwl_v1_2.LoadingOptions(fileuri=file)).fetcher
-            self._yaml[file] = yaml_no_ts().load(fetcher.fetch_text(file))
+            self._yaml[file] = yaml_no_ts().load(self._fetcher.fetch_text(file))
         return self._yaml[file]
+
+    def _options(self, file: str, yaml: Any, outer: Any) -> Any:
+        """cwl-utils' loading options, of its class for the document's version; `outer` are the referring document's."""
+        from cwl_utils import parser
+
+        if outer is not None:
+            return type(outer)(fileuri=file, baseuri=file.rsplit("/", 1)[0], copyfrom=outer)
+        known = {"v1.0": parser.cwl_v1_0, "v1.1": parser.cwl_v1_1, "v1.2": parser.cwl_v1_2}
+        module = known.get(str(parser.cwl_version(yaml)))
+        return module.LoadingOptions(fetcher=self._fetcher, fileuri=file) if module else None
+
+    @cached_property
+    def _fetcher(self) -> Any:
+        from streamflow_fluxop.cwl.fetcher import Fetcher
+
+        return Fetcher()
 
 
 @contextmanager
@@ -136,12 +151,6 @@ def reading(file: str) -> Iterator[None]:
         raise UnreadableCWL(f"can't be read: {reason}", where=shown(file)) from error
     finally:
         quiet.setLevel(before)
-
-
-def _options_for(file: str, options: Any) -> Any:
-    if options is None:
-        return None
-    return type(options)(fileuri=file, baseuri=file.rsplit("/", 1)[0], copyfrom=options)
 
 
 def _element(yaml: Any, fragment: str) -> Any:

@@ -1,0 +1,368 @@
+"""The way through a CWL workflow, from its inputs to its outputs: every step once, whatever its number of jobs.
+
+All executions of a process go together: a port holds a value for each of them (`values.Port`), a scatter makes more of
+them, a condition that is surely false makes fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from streamflow_fluxop.cwl.documents import Documents, Process, step_yaml
+from streamflow_fluxop.cwl.errors import UnreadableCWL
+from streamflow_fluxop.cwl.expressions import Expressions, is_expression
+from streamflow_fluxop.cwl.graph import CWLStep
+from streamflow_fluxop.cwl.hint import merge
+from streamflow_fluxop.cwl.links import Loop, in_order, linked, local, loop_of, scattered, with_default
+from streamflow_fluxop.cwl.needs import Asked, asked
+from streamflow_fluxop.cwl.places import last, shown
+from streamflow_fluxop.cwl.requirements import Requirements, Said
+from streamflow_fluxop.cwl.scatter import Known, least_sure, scatter
+from streamflow_fluxop.cwl.values import UNKNOWN, Port, constant, from_document
+from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.model import Dependency
+
+_DEPTH_AT_MOST = 50
+"""Deeper than anyone nests: a workflow that runs itself."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs file.
+
+    Attributes:
+        values: of the workflow's inputs.
+        requirements: its `cwl:requirements`, by class.
+    """
+
+    values: Mapping[str, Any]
+    requirements: Mapping[str, Said]
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """The executions of one process.
+
+    Attributes:
+        count: how many there are.
+        source: how that is known.
+        scatters: the scattered steps that they come from, the outermost first.
+        loops: the looping steps around them.
+        may_be_skipped: some of them may not take place.
+        written: where in the documents the process stands: the index of each step on the way to it.
+    """
+
+    count: int = 1
+    source: Known = "document"
+    scatters: tuple[str, ...] = ()
+    loops: tuple[str, ...] = ()
+    may_be_skipped: bool = False
+    written: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _StepIn:
+    """A workflow step on its way through scatter, loop and condition to the process that it runs.
+
+    Attributes:
+        cwl: cwl-utils' WorkflowStep.
+        name: its StreamFlow path.
+        process: what it runs.
+        requirements: as they hold in the step.
+        inner: as they hold in what it runs.
+    """
+
+    cwl: Any
+    name: str
+    process: Process
+    requirements: Requirements
+    inner: Requirements
+
+
+_Restore = Callable[[Port], Port]
+"""Makes an output of the step's process an output of the step."""
+
+
+class Walk:
+    """One way through a workflow, from its inputs to its outputs."""
+
+    def __init__(
+        self,
+        documents: Documents,
+        evaluator: Expressions,
+        inputs: Inputs,
+        assumed_duration: float,
+        assumed_width: int,
+    ) -> None:
+        self.documents = documents
+        self.evaluator = evaluator
+        self.inputs = inputs
+        self.assumed_duration = assumed_duration
+        self.assumed_width = assumed_width
+        self.errors: list[UserError] = []
+        self._found: dict[str, CWLStep] = {}
+        self._order: dict[str, tuple[int, ...]] = {}
+
+    def root(self, process: Process) -> dict[str, CWLStep]:
+        """All steps of a workflow, or the one of a tool that is run alone."""
+        requirements = Requirements(process.version).entered(
+            process.cwl, process.yaml, "", process.namespaces, self.errors, self.inputs.requirements
+        )
+        ports = {last(i.id): constant(self._given(i), 1) for i in process.cwl.inputs}
+        self._process(process, "/", ports, _Scope(), requirements)
+        return {name: self._found[name] for name in sorted(self._found, key=self._order.__getitem__)}
+
+    def _given(self, declared: Any) -> Any:
+        """The value of an input of the workflow; one that has to be given and isn't is unknown."""
+        nullable = isinstance(declared.type_, list) and "null" in declared.type_
+        optional = nullable or declared.default is not None
+        return self.inputs.values.get(last(declared.id), None if optional else UNKNOWN)
+
+    # processes
+
+    def _process(
+        self, process: Process, name: str, given: Mapping[str, Port], scope: _Scope, requirements: Requirements
+    ) -> dict[str, Port]:
+        """Walk through one process; return its outputs."""
+        if len(scope.written) > _DEPTH_AT_MOST:
+            raise UnreadableCWL(f"step {name}: more than {_DEPTH_AT_MOST} workflows in each other", where=process.file)
+        ports = {last(i.id): self._process_input(i, given, scope) for i in process.cwl.inputs}
+        if process.kind == "Workflow":
+            return self._workflow(process, name, ports, scope, requirements)
+        return self._tool(process, name, ports, scope, requirements)
+
+    def _process_input(self, declared: Any, given: Mapping[str, Port], scope: _Scope) -> Port:
+        port = given.get(last(declared.id), constant(None, scope.count))
+        if declared.default is None:
+            return port
+        return with_default(port, from_document(declared.default, str(declared.loadingOptions.fileuri)))
+
+    def _tool(
+        self, process: Process, name: str, ports: Mapping[str, Port], scope: _Scope, requirements: Requirements
+    ) -> dict[str, Port]:
+        producers = frozenset().union(*(p.producers for p in ports.values()))
+        after = [self._dependency(p, scope) for p in sorted(producers)]
+        wanted = self._asked(requirements, ports, scope)
+        self._order[name] = scope.written
+        self._found[name] = CWLStep(
+            name=name,
+            kind=process.kind,
+            file=process.file,
+            asked=wanted,
+            jobs=scope.count,
+            jobs_source=scope.source,
+            scatters=scope.scatters,
+            may_be_skipped=scope.may_be_skipped,
+            loops=scope.loops,
+            after=tuple(after),
+            duration=wanted.duration(self.assumed_duration),
+            stderr_declared=_declares_stderr(process.cwl),
+        )
+        results = self._expression_results(process, ports, scope, requirements)
+        return {last(o.id): _output(results, last(o.id), frozenset({name})) for o in process.cwl.outputs}
+
+    def _dependency(self, producer: str, scope: _Scope) -> Dependency:
+        """Job waits for job where both lie in one scatter around them, none scatters itself, and all jobs are there."""
+        other = self._found[producer]
+        each = bool(scope.scatters) and other.scatters == scope.scatters and other.jobs == scope.count
+        return Dependency(step=producer, each=each)
+
+    def _asked(self, requirements: Requirements, ports: Mapping[str, Port], scope: _Scope) -> Asked:
+        try:
+            return asked(requirements, lambda text: self._evaluate(text, ports, scope.count, requirements))
+        except UserError as error:
+            self.errors.append(error)
+            return Asked()
+
+    def _expression_results(
+        self, process: Process, ports: Mapping[str, Port], scope: _Scope, requirements: Requirements
+    ) -> Port:
+        """What an ExpressionTool returns; of all other tools only the run tells."""
+        if process.kind != "ExpressionTool":
+            return constant(UNKNOWN, scope.count)
+        return Port(lambda: self._evaluate(process.cwl.expression, ports, scope.count, requirements))
+
+    def _workflow(
+        self, process: Process, name: str, ports: Mapping[str, Port], scope: _Scope, requirements: Requirements
+    ) -> dict[str, Port]:
+        prefix = process.prefix
+        known = {local(prefix, i.id): ports[last(i.id)] for i in process.cwl.inputs}
+        steps = {local(prefix, s.id): s for s in process.cwl.steps}
+        written = {key: index for index, key in enumerate(steps)}
+        for key in in_order(process, steps):
+            at = replace(scope, written=(*scope.written, written[key]))
+            known |= self._step(process, steps[key], name, known, at, requirements)
+        return {last(o.id): linked(o, o.outputSource, known, prefix, scope.count) for o in process.cwl.outputs}
+
+    # steps
+
+    def _step(
+        self,
+        workflow: Process,
+        cwl: Any,
+        parent: str,
+        known: Mapping[str, Port],
+        scope: _Scope,
+        outer: Requirements,
+    ) -> dict[str, Port]:
+        """Walk through one step; return its outputs by `step/output`."""
+        key = local(workflow.prefix, cwl.id)
+        step = self._enter(workflow, cwl, str(PurePosixPath(parent, key)), outer)
+        ports = self._step_inputs(step, known, workflow.prefix, scope)
+        inner, ports, restores = scope, ports, []
+        names = scattered(cwl)
+        if names:
+            inner, ports, restore = self._scatter(step, names, ports, inner, outer)
+            restores.append(restore)
+        ports = self._values_from(step, ports, inner)
+        loop = loop_of(cwl, step.requirements)
+        if loop is not None:
+            inner, ports, restore = self._loop(step, loop, ports, inner)
+            restores.append(restore)
+        elif getattr(cwl, "when", None) is not None:
+            inner, ports, restore = self._when(step, ports, inner)
+            restores.append(restore)
+        if restores:
+            gate = frozenset().union(*(p.producers for p in ports.values()))
+            ports = {n: p.waiting_for(gate) for n, p in ports.items()}
+        outputs = self._process(step.process, step.name, ports, inner, step.inner)
+        for restore in reversed(restores):
+            outputs = {n: restore(p) for n, p in outputs.items()}
+        return {f"{key}/{n}": p for n, p in outputs.items()}
+
+    def _enter(self, workflow: Process, cwl: Any, name: str, outer: Requirements) -> _StepIn:
+        yaml, words = step_yaml(workflow, cwl.id), f"step {name}"
+        overrides = self.inputs.requirements if name.count("/") == 1 else {}
+        requirements = outer.entered(cwl, yaml, words, workflow.namespaces, self.errors, overrides)
+        process = self.documents.run_of(workflow, cwl, yaml, name)
+        inner = requirements.promoted(process.version).entered(
+            process.cwl, process.yaml, words, process.namespaces, self.errors
+        )
+        return _StepIn(cwl, name, process, requirements, inner)
+
+    def _step_inputs(self, step: _StepIn, known: Mapping[str, Port], prefix: str, scope: _Scope) -> dict[str, Port]:
+        ports = {}
+        for entry in step.cwl.in_:
+            port = linked(entry, entry.source, known, prefix, scope.count)
+            if entry.default is not None:
+                default = from_document(entry.default, str(entry.loadingOptions.fileuri))
+                port = with_default(port, default)
+            ports[last(entry.id)] = port
+        # a default waits for the links beside it (StreamFlow's DefaultRetagTransformer)
+        producers = frozenset().union(*(p.producers for p in ports.values()))
+        unlinked = {last(e.id) for e in step.cwl.in_ if e.source is None}
+        absent = {last(i.id) for i in step.process.cwl.inputs} - ports.keys()
+        ports |= {n: ports[n].waiting_for(producers) for n in unlinked}
+        return ports | {n: constant(None, scope.count, producers) for n in absent}
+
+    def _values_from(self, step: _StepIn, ports: dict[str, Port], scope: _Scope) -> dict[str, Port]:
+        """Apply `valueFrom`, which sees the inputs as they are before any `valueFrom` (CWL 1.2, WorkflowStepInput)."""
+        everything = frozenset().union(*(p.producers for p in ports.values()))
+        changed = {
+            last(e.id): self._value_from(e, ports, everything, scope, step.requirements)
+            for e in step.cwl.in_
+            if e.valueFrom is not None
+        }
+        return ports | changed
+
+    def _value_from(
+        self, entry: Any, ports: Mapping[str, Port], producers: frozenset[str], scope: _Scope, req: Requirements
+    ) -> Port:
+        itself = ports[last(entry.id)]
+        return Port(lambda: self._evaluate(entry.valueFrom, ports, scope.count, req, itself), producers)
+
+    def _scatter(
+        self, step: _StepIn, names: list[str], ports: dict[str, Port], scope: _Scope, outer: Requirements
+    ) -> tuple[_Scope, dict[str, Port], _Restore]:
+        own = merge(level for level, _ in step.inner.flux[len(outer.flux) :])
+        if any(name not in ports for name in names):
+            raise UnreadableCWL(
+                f"step {step.name} scatters over an input that it doesn't have",
+                where=shown(str(step.cwl.loadingOptions.fileuri)),
+                fix=f"Its inputs are {', '.join(ports)}.",
+            )
+        found = scatter(names, step.cwl.scatterMethod, ports, hint=own.width, assumed=self.assumed_width)
+        gate = frozenset().union(*(p.producers for p in ports.values()))
+        inner = replace(
+            scope,
+            count=found.count,
+            source=least_sure(scope.source, found.source),
+            scatters=(*scope.scatters, step.name),
+        )
+        return inner, found.spread(ports, gate), found.gather
+
+    def _when(self, step: _StepIn, ports: dict[str, Port], scope: _Scope) -> tuple[_Scope, dict[str, Port], _Restore]:
+        """Leave out the executions whose condition is false for sure; their outputs are null."""
+        conditions = self._evaluate(step.cwl.when, ports, scope.count, step.requirements)
+        runs = [c is not False for c in conditions]
+        unsure = any(c is not True and c is not False for c in conditions)
+
+        def restore(port: Port) -> Port:
+            def values() -> list[Any]:
+                ran = iter(port.values)
+                made = [next(ran) if run else None for run in runs]
+                return [v if c is True or c is False else UNKNOWN for v, c in zip(made, conditions, strict=True)]
+
+            return Port(values, port.producers)
+
+        inner = replace(scope, count=sum(runs), may_be_skipped=scope.may_be_skipped or unsure)
+        if all(runs):
+            return inner, ports, restore
+        return inner, {n: _only(p, runs) for n, p in ports.items()}, restore
+
+    def _loop(
+        self, step: _StepIn, loop: Loop, ports: dict[str, Port], scope: _Scope
+    ) -> tuple[_Scope, dict[str, Port], _Restore]:
+        """Every round but the first gets other values; how many rounds there are the run tells."""
+        first = self._evaluate(loop.when, ports, scope.count, step.requirements) if loop.when else [True]
+        carried = {n: constant(UNKNOWN, scope.count, p.producers) for n, p in ports.items() if n in loop.carries}
+        inner = replace(
+            scope,
+            loops=(*scope.loops, step.name),
+            may_be_skipped=scope.may_be_skipped or not all(c is True for c in first),
+        )
+        return inner, ports | carried, lambda port: constant(UNKNOWN, scope.count, port.producers)
+
+    def _evaluate(
+        self, text: Any, ports: Mapping[str, Port], count: int, requirements: Requirements, itself: Port | None = None
+    ) -> list[Any]:
+        """The value of an expression in each of `count` executions."""
+        if not is_expression(text):
+            return [text] * count
+        library = requirements.library
+        return [
+            self.evaluator.evaluate(text, _Execution(ports, i), library, itself.values[i] if itself else None)
+            for i in range(count)
+        ]
+
+
+class _Execution(Mapping[str, Any]):
+    """The inputs of one execution; a port that nobody asks for is never computed."""
+
+    def __init__(self, ports: Mapping[str, Port], index: int) -> None:
+        self._ports = ports
+        self._index = index
+
+    def __getitem__(self, name: str) -> Any:
+        return self._ports[name].values[self._index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ports)
+
+    def __len__(self) -> int:
+        return len(self._ports)
+
+
+def _declares_stderr(tool: Any) -> bool:
+    return getattr(tool, "stderr", None) is not None or any(o.type_ == "stderr" for o in tool.outputs)
+
+
+def _only(port: Port, chosen: list[bool]) -> Port:
+    return Port(lambda: [v for v, c in zip(port.values, chosen, strict=True) if c], port.producers)
+
+
+def _output(results: Port, name: str, producers: frozenset[str]) -> Port:
+    return Port(lambda: [r.get(name) if isinstance(r, Mapping) else UNKNOWN for r in results.values], producers)
