@@ -23,7 +23,7 @@ TOOL = """\
 cwlVersion: v1.2
 class: CommandLineTool
 baseCommand: echo
-stdout: out.txt
+stdout: out-$(inputs.n).txt
 inputs: {n: {type: int, inputBinding: {}}}
 outputs: {out: {type: stdout}}
 """
@@ -40,17 +40,16 @@ steps: {echo: {run: echo.cwl, scatter: n, in: {n: n}, out: [out]}}
 NODE = {"cores": 16, "memory": 65536}
 
 
-def fleet(scheduler: str) -> dict[str, object]:
+def fleet(scheduler: str, *, files_behind_agent: bool = False) -> dict[str, object]:
     """A deployment of ours: one node of 16 cores."""
-    return {
-        "type": "minicluster",
-        "config": {"cluster": "local", "scheduler": scheduler, "flavours": {"node": NODE}, "limits": {"nodes": 1}},
-    }
+    config = {"cluster": "local", "scheduler": scheduler, "flavours": {"node": NODE}, "limits": {"nodes": 1}}
+    return {"type": "minicluster", "config": {**config, "storage": {"controller": not files_behind_agent}}}
 
 
 CONNECTORS: dict[str, dict[str, object]] = {
     "streamflow local": {"type": "local", "config": {}},
     "minicluster embedded": fleet("embedded"),
+    "... files behind agent": fleet("embedded", files_behind_agent=True),
     "minicluster flux": fleet("flux"),
     "streamflow flux": {"type": "flux", "config": {"maxConcurrentJobs": 1000, "pollingInterval": 1}},
 }
@@ -80,7 +79,7 @@ def streamflow(deployment: dict[str, object]) -> Callable[[int, Path], None]:
         if deployment["type"] == "flux":  # it submits to the instance that it runs in
             command = ["flux", "start", *command]
         check(command, folder)
-        found = sum(1 for _ in (folder / "out").rglob("out.txt*"))
+        found = sum(1 for _ in (folder / "out").rglob("out-*.txt"))
         assert found == jobs, f"{found} outputs of {jobs}"
 
     return run

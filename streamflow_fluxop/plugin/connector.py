@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamflow.core.data import StreamWrapper
 from streamflow.core.deployment import Connector, ExecutionLocation, Shell
@@ -22,14 +22,16 @@ from streamflow.core.exception import WorkflowExecutionException
 from streamflow.core.scheduling import AvailableLocation
 from streamflow.deployment.connector import base
 
-from streamflow_fluxop.agent.client import CommandResult, JobRequest
+from streamflow_fluxop.agent.protocol import CommandResult, JobRequest
 from streamflow_fluxop.agent.shell import answer
 from streamflow_fluxop.errors import FluxopError
-from streamflow_fluxop.fleet.runner import FleetRunner
-from streamflow_fluxop.miniclusters.local import LocalMiniCluster
 from streamflow_fluxop.plugin import signals
-from streamflow_fluxop.plugin.run import CONTROLLER, FleetRun, current_run
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.fleet.runner import FleetRunner
+    from streamflow_fluxop.miniclusters.base import MiniCluster
+    from streamflow_fluxop.plugin.run import FleetRun
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,8 @@ class MiniClusterConnector(Connector):
 
     def __init__(self, deployment_name: str, config_dir: str, transferBufferSize: int = 2**16, **config: Any) -> None:
         super().__init__(deployment_name, config_dir, transferBufferSize)
+        from streamflow_fluxop.plugin.run import current_run  # here, as importing the plugin must cost little
+
         self._fleet: FleetRun = current_run().fleets[deployment_name]
         self._runner: FleetRunner | None = None
         self._uses = itertools.count()
@@ -60,12 +64,15 @@ class MiniClusterConnector(Connector):
     @classmethod
     def get_schema(cls) -> str:
         """The configuration's JSON Schema."""
-        return files("streamflow_fluxop").joinpath("schemas", "connector.json").read_text("utf-8")
+        return files("streamflow_fluxop").joinpath("schemas/connector.json").read_text("utf-8")
 
     # the fleet's life
 
     async def deploy(self, external: bool) -> None:
         """Get ready; no MiniCluster comes up before a job needs it."""
+        from streamflow_fluxop.fleet.runner import FleetRunner
+        from streamflow_fluxop.miniclusters.local import LocalMiniCluster
+
         signals.terminate_like_interrupt()
         config = self._fleet.config
         self._runner = FleetRunner(
@@ -108,7 +115,7 @@ class MiniClusterConnector(Connector):
         fleet = self._fleet
         locations = [location(fleet.location(g), fleet.config.controller_sees_storage) for g in fleet.groups]
         # always one more than the one that a job asks for: else StreamFlow would not ask the policy
-        locations.append(location(fleet.location(CONTROLLER), True))
+        locations.append(location(fleet.location(fleet.controller), True))
         return {loc.name: loc for loc in locations}
 
     # commands
@@ -204,7 +211,7 @@ class MiniClusterConnector(Connector):
         async with self._at(location) as minicluster:
             return await minicluster.client.run_command(line, timeout=timeout)
 
-    def _at(self, location: ExecutionLocation) -> AbstractAsyncContextManager[Any]:
+    def _at(self, location: ExecutionLocation) -> AbstractAsyncContextManager[MiniCluster]:
         return self._active().job(f"command {next(self._uses)}", self._fleet.group_at(location.name))
 
     def _active(self) -> FleetRunner:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from streamflow.core.scheduling import Hardware, Policy
 from streamflow.core.utils import get_job_step_name
 
-from streamflow_fluxop.plugin.run import current_run
-
 if TYPE_CHECKING:
     from streamflow.core.context import StreamFlowContext
     from streamflow.core.scheduling import AvailableLocation, JobAllocation, LocationAllocation
@@ -39,6 +37,8 @@ class MiniClusterPolicy(Policy):
         Raises:
             InfeasibleJob: no MiniCluster of the fleet can run the job.
         """
+        from streamflow_fluxop.plugin.run import current_run  # here, as importing the plugin must cost little
+
         deployment = next(iter(available_locations.values())).deployment
         fleet = current_run().fleets[deployment]
         group = fleet.place(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from streamflow.core.exception import UnrecoverableWorkflowException
 
@@ -16,10 +17,6 @@ from streamflow_fluxop.cwl import Asked
 from streamflow_fluxop.errors import FluxopError, UserError
 from streamflow_fluxop.grouping import Group, cheapest_flavour, describe
 from streamflow_fluxop.model import Needs
-
-CONTROLLER = "_controller"
-"""Stands for the machine that runs StreamFlow, where ExpressionTools are evaluated; no group can have this name."""
-
 
 _UNREAD = Asked(at_run_time=frozenset({"cores", "memory"}))
 """Of a step that only StreamFlow could read."""
@@ -59,7 +56,11 @@ class FleetRun:
     Attributes:
         workflows: for each workflow of the StreamFlow file, in its order, that uses the fleet: its steps by path.
             None for a step that runs beside StreamFlow.
+        controller: stands for the machine that runs StreamFlow, where ExpressionTools are evaluated; no group can
+            have this name.
     """
+
+    controller: ClassVar[str] = "_controller"
 
     deployment: str
     config: FleetConfig
@@ -88,14 +89,14 @@ class FleetRun:
             memory: of the whole job, in MiB, likewise.
 
         Returns:
-            The group's name, or `CONTROLLER`.
+            The group's name, or `controller`.
 
         Raises:
             InfeasibleJob: no flavour meets the job's needs; StreamFlow would wait for ever.
         """
         known = self._steps_of(workflow).get(step, StepRun(None, _UNREAD))
         if known is None:
-            return CONTROLLER
+            return self.controller
         needs = known.needs(cores, memory)
         group = self._group_for(needs, known.group, step)
         flavour = self.config.flavours[group.flavour]
