@@ -161,11 +161,11 @@ def _miniclusters(instance: Instance, schedule: Schedule, names: list[str]) -> l
 def _assignments(instance: Instance, schedule: Schedule, names: list[str]) -> list[dict[str, Any]]:
     """One entry for each part of a block that lies in one MiniCluster."""
     lives, result = schedule.lives, []
-    for step, first, _, start, runs in sorted(schedule.blocks, key=lambda b: (b.start, b.step, b.first)):
+    for step, first, jobs, start, runs in sorted(schedule.blocks, key=lambda b: (b.start, b.step, b.first)):
         data = instance.steps[step]
         common = {"step": data.name, "start": start / TICKS, "end": (start + data.ticks) / TICKS}
         if not runs:
-            result.append({**common, "first": first, "count": data.width, "minicluster": None, "nodes": []})
+            result.append({**common, "first": first, "count": jobs, "minicluster": None, "nodes": []})
             continue
         span = instance.kinds[data.kind].on(lives[runs[0][0]].flavour).nodes
         stack, nodes, begin = lives[runs[0][0]].stack, list[int](), first

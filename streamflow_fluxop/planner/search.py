@@ -108,6 +108,8 @@ class Search:
         self, state: State, value: Value, rng: Random, steps: int, hot: float = 0.02, cold: float = 5e-4
     ) -> None:
         """Walk from a state, less and less willing to get worse."""
+        if not self.stages:
+            return
         moves = self.moves()
         for i in range(steps):
             if self.budget.over():

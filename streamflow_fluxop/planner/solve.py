@@ -27,6 +27,9 @@ SIMPLE: dict[str, Callable[[Instance], Schedule]] = {
 }
 """The strategies that do not search."""
 
+STRATEGIES = ("auto", *SIMPLE)
+"""What `solve` takes as a strategy."""
+
 
 def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit: float = 5.0) -> Plan:
     """Plan.

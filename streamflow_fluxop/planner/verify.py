@@ -210,6 +210,10 @@ class _Checks:
                 if len(set(own)) != span:
                     yield f"{where}: a job is twice on the same node"
                 for rank, (cores, gpus, memory) in zip(own, loads, strict=True):
+                    if cores > flavour.cores or gpus > flavour.gpus or memory > flavour.memory:
+                        yield f"{where}: it does not fit on {self.clusters[a.minicluster].flavour} nodes"
+                    if a.end <= a.start:
+                        continue  # an instant takes nothing from the others
                     entry = (cores, gpus, memory, int(needs.exclusive))
                     changes[a.minicluster, rank].append((a.end, 0, -entry[0], -entry[1], -entry[2], -entry[3]))
                     changes[a.minicluster, rank].append((a.start, 1, *entry))
@@ -260,6 +264,10 @@ class _Checks:
     def totals(self) -> Iterator[str]:
         plan = self.plan
         cost = node_seconds = 0.0
+        ran: dict[str, set[str]] = defaultdict(set)
+        for a in plan.assignments:
+            if a.minicluster is not None:
+                ran[a.minicluster].add(a.step)
         for m in plan.miniclusters:
             own = sum(s.gone - s.asked for spans in self.spans(m) for s in spans)
             price = own * self.flavour(m).price / 3600
@@ -267,10 +275,7 @@ class _Checks:
                 if not _close(told, true):
                     yield f"MiniCluster {m.name}: {what} is {true:g}, not {told:g}"
             cost, node_seconds = cost + price, node_seconds + own
-            ran = (
-                {a.step for a in plan.assignments if a.minicluster == m.name} if len(plan.miniclusters) < 100 else None
-            )
-            if ran is not None and ran != set(m.steps):
+            if ran[m.name] != set(m.steps):
                 yield f"MiniCluster {m.name}: the steps that it names are not those that run in it"
         makespan = max((a.end for a in plan.assignments), default=0.0)
         for what, told, true in (
