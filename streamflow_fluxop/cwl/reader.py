@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
 
-from streamflow_fluxop.cwl.documents import Documents, Process, reading
-from streamflow_fluxop.cwl.errors import UnreadableCWL
+from streamflow_fluxop.cwl.documents import Documents
 from streamflow_fluxop.cwl.expressions import expressions
 from streamflow_fluxop.cwl.graph import CWLWorkflow
 from streamflow_fluxop.cwl.places import Place, shown
@@ -50,7 +50,7 @@ def read_workflow(
     """
     documents = Documents()
     root = documents.load(cwl_file)
-    inputs = _read_inputs(inputs_file, root)
+    inputs = _read_inputs(inputs_file, documents)
     with expressions(javascript=javascript) as evaluator:
         walk = Walk(documents, evaluator, inputs, assumed_duration, assumed_width)
         steps = walk.root(root)
@@ -59,16 +59,14 @@ def read_workflow(
     return CWLWorkflow(name=name, file=shown(root.cwl.id), steps=steps)
 
 
-def _read_inputs(path: str | None, root: Process) -> Inputs:
+def _read_inputs(path: str | None, documents: Documents) -> Inputs:
     if path is None:
         return Inputs({}, {})
-    from cwl_utils.parser.utils import load_inputfile_by_uri
-
-    with reading(path):
-        loaded = load_inputfile_by_uri(root.version, path, root.cwl.loadingOptions)
-        if not isinstance(loaded, Mapping):
-            raise UnreadableCWL("the inputs are no mapping", where=shown(path), fix="Give a value to each input.")
-        place = Place(shown(path), None, "cwl:requirements")
-        requirements = {str(r.class_): Said(r, place) for r in loaded.get("cwl:requirements", [])}
-    base = path if "://" in path else "file://" + os.path.abspath(path)
+    loaded = documents.inputs(path)
+    place = Place(shown(path), None, "cwl:requirements")
+    said = loaded.get("cwl:requirements") or []
+    requirements = {
+        str(r["class"]): Said(SimpleNamespace(**r), place) for r in said if isinstance(r, Mapping) and "class" in r
+    }
+    base = path if "://" in path else Path(path).resolve().as_uri()
     return Inputs({k: from_document(v, base) for k, v in loaded.items()}, requirements)

@@ -72,7 +72,7 @@ class Requirements:
     def library(self) -> list[str] | None:
         """InlineJavascriptRequirement's `expressionLib`; None where expressions may not be JavaScript."""
         said = self.get("InlineJavascriptRequirement")
-        return None if said is None else list(said.value.expressionLib or [])
+        return None if said is None else list(getattr(said.value, "expressionLib", None) or [])
 
     def entered(
         self,

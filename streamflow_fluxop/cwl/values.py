@@ -52,6 +52,8 @@ def from_document(value: Any, base: str) -> Any:
             return _file(value, base)
         if value.get("class") == "Directory":
             return {"class": "Directory", "basename": _basename(value), **_by_run("location", "path", "listing")}
+        if "$import" in value or "$include" in value:
+            return UNKNOWN
         return {str(k): from_document(v, base) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [from_document(v, base) for v in value]

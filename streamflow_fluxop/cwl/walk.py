@@ -161,8 +161,22 @@ class Walk:
             duration=wanted.duration(self.assumed_duration),
             stderr_declared=_declares_stderr(process.cwl),
         )
-        results = self._expression_results(process, ports, scope, requirements)
-        return {last(o.id): _output(results, last(o.id), frozenset({name})) for o in process.cwl.outputs}
+        return self._tool_outputs(process, ports, scope, requirements, frozenset({name}))
+
+    def _tool_outputs(
+        self,
+        process: Process,
+        ports: Mapping[str, Port],
+        scope: _Scope,
+        requirements: Requirements,
+        producers: frozenset[str],
+    ) -> dict[str, Port]:
+        """What an ExpressionTool returns; of all other tools only the run tells."""
+        names = [last(o.id) for o in process.cwl.outputs]
+        if process.kind != "ExpressionTool":
+            return {n: constant(UNKNOWN, scope.count, producers) for n in names}
+        results = Port(lambda: self._evaluate(process.cwl.expression, ports, scope.count, requirements))
+        return {n: _member(results, n, producers) for n in names}
 
     def _dependency(self, producer: str, scope: _Scope) -> Dependency:
         """Job waits for job where both lie in one scatter around them, none scatters itself, and all jobs are there."""
@@ -176,14 +190,6 @@ class Walk:
         except UserError as error:
             self.errors.append(error)
             return Asked()
-
-    def _expression_results(
-        self, process: Process, ports: Mapping[str, Port], scope: _Scope, requirements: Requirements
-    ) -> Port:
-        """What an ExpressionTool returns; of all other tools only the run tells."""
-        if process.kind != "ExpressionTool":
-            return constant(UNKNOWN, scope.count)
-        return Port(lambda: self._evaluate(process.cwl.expression, ports, scope.count, requirements))
 
     def _workflow(
         self, process: Process, name: str, ports: Mapping[str, Port], scope: _Scope, requirements: Requirements
@@ -364,5 +370,5 @@ def _only(port: Port, chosen: list[bool]) -> Port:
     return Port(lambda: [v for v, c in zip(port.values, chosen, strict=True) if c], port.producers)
 
 
-def _output(results: Port, name: str, producers: frozenset[str]) -> Port:
+def _member(results: Port, name: str, producers: frozenset[str]) -> Port:
     return Port(lambda: [r.get(name) if isinstance(r, Mapping) else UNKNOWN for r in results.values], producers)
