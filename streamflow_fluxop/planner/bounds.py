@@ -9,12 +9,16 @@ to be worked off between h and the makespan minus q, so for each limit R and wha
 (head-tail energetic bound: Carlier and Latapie 1991 for the cumulative problem). The steps are sorted into at most `GRID`
 classes of heads and of tails, rounded down, so that all pairs are looked at in linear time.
 
-Cost. Every job costs at least its dominant share of a node on the flavour where that is cheapest; and each pool, at least, one
-bring-up and tear-down of as many nodes as its widest job spans, for each set of steps that have no flavour in common.
+Cost, for each pool the larger of two sums.
 
-Both at once. For a makespan of T, jobs with head >= h and tail >= q fill at least A / (T - h - q) nodes side by side, and each
-of these is brought up and taken down once; so the cost bound grows as T shrinks, and the least sum over all T bounds
-the balanced objective better than the sum of the two bounds.
+- Work: every job costs at least its dominant share of a node on the flavour where that is cheapest; and there is at least one
+  bring-up and tear-down of as many nodes as its widest job spans, for each set of steps that have no flavour in common.
+- A chain: along a chain of jobs, a node is up while a job of the pool runs; and between two of them it is either kept, and costs
+  money all the time, or there is a second bring-up and tear-down. The chain that is found is a long one, not always the longest.
+
+Both at once. For a makespan of T, jobs with head >= h and tail >= q take, at some moment, what they take on average over T - h - q;
+what is up at that moment has been brought up and will be taken down. So the cost bound grows as T shrinks, and the least
+weighted sum over all T bounds the balanced objective better than the sum of the two bounds.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.planner.instance import Instance
+    from streamflow_fluxop.planner.instance import Instance, Kind
 
 GRID = 96
 EPS = 1e-9
@@ -48,9 +52,9 @@ def lower_bounds(instance: Instance) -> LowerBounds:
     for load in loads:
         for h, q, area in _areas(instance, heads, tails, load):
             makespan = max(makespan, ceil(h + q + area * (1 - EPS)))
-    work, fixed = _work(instance), _fixed(instance)
-    cost = work + sum(fixed)
-    return LowerBounds(cost, makespan, _score(instance, heads, tails, work, fixed, makespan))
+    pools = [_Pool(instance, p, heads, tails) for p in range(len(instance.pools))]
+    cost = sum(pool.cost(None) for pool in pools)
+    return LowerBounds(cost, makespan, _score(instance.objective.weight, pools, cost, makespan))
 
 
 def _heads(instance: Instance) -> list[int]:
@@ -109,71 +113,89 @@ def _areas(instance: Instance, heads: list[int], tails: list[int], load: list[fl
     return [(h, q, grid[i][j]) for i, h in enumerate(hs) for j, q in enumerate(qs) if grid[i][j]]
 
 
-def _work(instance: Instance) -> float:
-    price = [min((k.on(f).share * instance.flavours[f].price for f in k.wishes), default=0.0) for k in instance.kinds]
-    return sum(s.width * s.ticks * price[s.kind] for s in instance.steps if s.kind >= 0)
+class _Pool:
+    """What a pool costs at least."""
+
+    def __init__(self, instance: Instance, pool: int, heads: list[int], tails: list[int]) -> None:
+        flavours = instance.flavours
+        kinds = [k for k in instance.kinds if k.pool == pool]
+        even = [(f.up + f.down) * f.price for f in flavours]
+        self.once = min(even[f] for k in kinds for f in k.wishes)
+        self.fixed = _fixed(kinds, even)
+        share = [
+            min((k.on(f).share * flavours[f].price for f in k.wishes), default=0.0) if k.pool == pool else 0.0
+            for k in instance.kinds
+        ]
+        self.work = sum(s.width * s.ticks * share[s.kind] for s in instance.steps if s.kind >= 0)
+        self.chain = self.kept = 0.0
+        if len(instance.pools) <= GRID:
+            self._chains(instance, pool)
+        load = [min(k.on(f).share * even[f] for f in k.wishes) if k.pool == pool else 0.0 for k in instance.kinds]
+        corners: dict[int, float] = {}
+        for h, q, area in _areas(instance, heads, tails, load):
+            corners[h + q] = max(corners.get(h + q, 0.0), area)
+        self.corners: list[tuple[int, float]] = []
+        for gone, area in sorted(corners.items(), reverse=True):
+            if not self.corners or area > self.corners[-1][1]:
+                self.corners.append((gone, area))
+
+    def cost(self, makespan: float | None) -> float:
+        """The bound, for plans of at most this makespan."""
+        fixed = self.fixed
+        if makespan is not None:
+            fixed = max(
+                fixed, max((area / (makespan - gone) for gone, area in self.corners if makespan > gone), default=0.0)
+            )
+        return max(max(self.work, self.chain) + fixed, self.kept + self.once)
+
+    def _chains(self, instance: Instance, pool: int) -> None:
+        """The cost of a long chain, without and with what lies between jobs of the pool."""
+        price = [
+            min(k.on(f).nodes * instance.flavours[f].price for f in k.wishes) if k.pool == pool else 0.0
+            for k in instance.kinds
+        ]
+        idle = min(instance.flavours[f].price for k in instance.kinds if k.pool == pool for f in k.wishes)
+        chain = [0.0] * len(instance.steps)
+        kept: list[tuple[float, int]] = [(-1.0, 0)] * len(instance.steps)
+        for s in instance.order:
+            step = instance.steps[s]
+            inside = step.kind >= 0 and instance.kinds[step.kind].pool == pool
+            own = step.ticks * price[step.kind] if inside else 0.0
+            chain[s] = own + max((chain[t] for t, _ in step.before), default=0.0)
+            best, gap, most = -1.0, 0, -1.0
+            for t, _ in step.before:
+                value, between = kept[t]
+                total = value + min(self.once, between * idle)
+                if value >= 0 and total > most:
+                    best, gap, most = value, between, total
+            kept[s] = (max(most, 0.0) + own, 0) if inside else (best, gap + step.ticks)
+        self.chain = max(chain, default=0.0)
+        self.kept = max((value for value, _ in kept), default=0.0)
 
 
-def _fixed(instance: Instance) -> list[float]:
-    """For each pool the cost of bringing up and taking down what it cannot do without."""
-    fixed = []
-    for p in range(len(instance.pools)):
-        kinds = sorted((k for k in instance.kinds if k.pool == p), key=lambda k: len(k.wishes))
-        taken: set[int] = set()
-        total = 0.0
-        for kind in kinds:
-            if not taken & set(kind.wishes):
-                taken |= set(kind.wishes)
-                total += min(
-                    kind.on(f).nodes
-                    * (instance.flavours[f].up + instance.flavours[f].down)
-                    * instance.flavours[f].price
-                    for f in kind.wishes
-                )
-        fixed.append(total)
-    return fixed
+def _fixed(kinds: list[Kind], even: list[float]) -> float:
+    """What bringing up and taking down costs that the kinds of a pool can't do without."""
+    taken: set[int] = set()
+    total = 0.0
+    for kind in sorted(kinds, key=lambda k: len(k.wishes)):
+        if not taken & set(kind.wishes):
+            taken |= set(kind.wishes)
+            total += min(kind.on(f).nodes * even[f] for f in kind.wishes)
+    return total
 
 
-def _score(
-    instance: Instance, heads: list[int], tails: list[int], work: float, fixed: list[float], makespan: int
-) -> float:
+def _score(weight: float, pools: list[_Pool], cost: float, makespan: int) -> float:
     """The least of ``w * cost(T) / cost + (1 - w) * T / makespan`` over all T, with cost(T) as in the module's docstring.
 
     cost(T) falls and T grows, so between two neighbours of a grid of T the value is at least cost at the right one and T at the
     left one.
     """
-    weight = instance.objective.weight
-    cost = work + sum(fixed)
     if not cost or not makespan:
         return 1.0
-    pools = []
-    for p in range(len(instance.pools)):
-        load = [min(k.on(f).share for f in k.wishes) if k.pool == p else 0.0 for k in instance.kinds]
-        once = min(
-            (f.up + f.down) * f.price
-            for f in (instance.flavours[i] for i in {i for k in instance.kinds if k.pool == p for i in k.wishes})
-        )
-        corners: dict[int, float] = {}
-        for h, q, area in _areas(instance, heads, tails, load):
-            corners[h + q] = max(corners.get(h + q, 0.0), area)
-        kept: list[tuple[int, float]] = []
-        for gone, area in sorted(corners.items(), reverse=True):
-            if area and (not kept or area > kept[-1][1]):
-                kept.append((gone, area))
-        pools.append((once, fixed[p], kept))
-
-    def dearest(makespan: float) -> float:
-        total = work
-        for once, least, kept in pools:
-            nodes = max((area / (makespan - gone) if makespan > gone else 0.0 for gone, area in kept), default=0.0)
-            total += max(least, once * ceil(nodes - 1e-6))
-        return total
-
-    best = float("inf")
-    step = 1.01
-    left = float(makespan)
+    best, left = float("inf"), float(makespan)
     while (1 - weight) * left / makespan + weight < best and left < 1e3 * makespan:
-        right = left * step
-        best = min(best, weight * max(cost, dearest(right)) / cost + (1 - weight) * left / makespan)
+        right = left * 1.005
+        total = sum(pool.cost(right) for pool in pools)
+        best = min(best, weight * total / cost + (1 - weight) * left / makespan)
         left = right
     return max(1.0, best)

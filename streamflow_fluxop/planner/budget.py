@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import log2
 from time import monotonic
 
-RATE = 60_000
+RATE = 120_000
 """Jobs a second that schedules are made for, on the slowest machine that is expected to be in time."""
 
 
@@ -21,7 +22,7 @@ class Budget:
 
     def __init__(self, seconds: float, jobs: int) -> None:
         self._end = monotonic() + seconds
-        self.left = max(1, int(seconds * RATE / (jobs + 30)))
+        self.left = max(1, int(seconds * RATE / (25 + jobs * (1 + log2(jobs + 1) / 10))))
         self.cut = False
 
     def spend(self) -> None:

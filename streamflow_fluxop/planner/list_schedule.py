@@ -13,6 +13,7 @@ The work is O((jobs + nodes) log) for a bounded number of kinds of job: a block 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ class Choices:
         caps: for each stage, how many nodes of its pool and flavour may be busy for its jobs to open one more.
         flavours: for each stage the flavour that it runs on.
         bias: for each stage, ticks added to its upward rank.
+        late: for each stage, ticks by which a new node for its jobs may come later (or sooner, if negative) than `horizon` says.
+        roam: for each stage, whether its jobs may use free places on busy nodes of other flavours.
+        horizon: jobs that can wait for a free place and still be over, with all that follows them, by this time open no node.
         ease: how long a node may have been idle, as a share of the break-even time, to be used again in spite of the cap.
         patience: by how many ticks jobs of another pool may outrank a job that waits for room and still let it go first.
     """
@@ -44,6 +48,9 @@ class Choices:
     caps: tuple[int, ...]
     flavours: tuple[int, ...]
     bias: tuple[float, ...]
+    late: tuple[float, ...]
+    roam: tuple[bool, ...]
+    horizon: float = 0.0
     ease: float = 1.0
     patience: float = 0.0
 
@@ -97,6 +104,19 @@ class _Run:
                     self.yards.append(FreeYard(instance, *key, self.lives, self.room))
             self.yard_of[s] = yard
             self.yards[yard].jobs += step.width
+        self.roams: list[dict[int, list[int]]] = [{} for _ in self.yards]
+        for (pool, _), y in index.items():
+            if not isinstance(self.yards[y], FreeYard):
+                continue
+            for kind in self.yards[y].fits:
+                self.roams[y][kind] = [
+                    o
+                    for (p, _), o in index.items()
+                    if p == pool and o != y and kind in self.yards[o].fits and isinstance(self.yards[o], FreeYard)
+                ]
+        self.kin = [[o for (p, _), o in index.items() if p == pool and o != y] for (pool, _), y in index.items()]
+        self.where: list[int] = []
+        self.alarms: set[tuple[int, int]] = set()
         self.events: list[tuple[int, int, int]] = []
         self.bookings: list[tuple[int, int, Weight, int]] = []
         self.left = [s.width for s in instance.steps]
@@ -122,10 +142,12 @@ class _Run:
             now = events[0][0]
             while events and events[0][0] == now:
                 _, _, block = heappop(events)
-                if block >= 0:
-                    self.over(blocks[block], now)
-                else:
+                if block < 0:
                     self.due(-block - 1)
+                elif block < LAST:
+                    self.over(block, now)
+                else:
+                    self.dirty.add(block - LAST)
             self.serve(now)
             if not events and any(self.left):
                 self.patience = float("inf")
@@ -138,26 +160,28 @@ class _Run:
     def ready(self, step: int, first: int, count: int, now: int) -> None:
         """Jobs can start: queue them, or start them if they are the controller's."""
         if self.yard_of[step] < 0:
-            self.start(step, first, count, now, [])
+            self.start(step, first, count, now, [], -1)
         else:
             entry = (self.rank[step], step, first, count)
             self.yards[self.yard_of[step]].add(self.instance.steps[step].kind, entry)
             self.dirty.add(self.yard_of[step])
 
-    def start(self, step: int, first: int, count: int, now: int, runs: list[tuple[int, int]]) -> None:
+    def start(self, step: int, first: int, count: int, now: int, runs: list[tuple[int, int]], yard: int) -> None:
+        self.where.append(yard)
         heappush(self.events, (now + self.instance.steps[step].ticks, len(self.blocks), len(self.blocks)))
         self.blocks.append(Block(step, first, count, now, runs))
 
-    def over(self, block: Block, now: int) -> None:
+    def over(self, number: int, now: int) -> None:
         """Jobs are over: free their nodes, and find out which jobs can start."""
-        s, first, count, _, runs = block
+        s, first, count, _, runs = self.blocks[number]
         step = self.instance.steps[s]
         if runs:
-            yard = self.yard_of[s]
+            yard = self.where[number]
             self.dirty.add(yard)
+            self.dirty.update(self.kin[yard])
             if self.yards[yard].over(step.kind, runs, now):
                 self.dirty |= self.hungry
-            self.yards[yard].jobs -= count
+            self.yards[self.yard_of[s]].jobs -= count
         self.left[s] -= count
         done = not self.left[s]
         for t, each in step.after:
@@ -223,11 +247,8 @@ class _Run:
             if best is None:
                 break
             (rank, step, first, count), kind = best
-            runs: list[tuple[int, int]] = []
-            left = self.place(number, kind, step, count, now, runs)
+            left = self.place(number, kind, step, first, count, now)
             queue = yard.queues[kind]
-            if left < count:
-                self.start(step, first, count - left, now, runs)
             if not left:
                 heappop(queue)
             else:
@@ -235,16 +256,39 @@ class _Run:
                 if left < count:
                     heapreplace(queue, (rank, step, first + count - left, left))
 
-    def place(self, number: int, kind: int, step: int, want: int, now: int, runs: list[tuple[int, int]]) -> int:
+    def place(self, number: int, kind: int, step: int, first: int, count: int, now: int) -> int:
         """Put jobs on nodes; how many did not find a place."""
-        yard = self.yards[number]
+        yard, choices, stage = self.yards[number], self.choices, self.stages[step]
+        end = now + self.instance.steps[step].ticks
+        runs: list[tuple[int, int]] = []
+        want = yard.fill(kind, count, end, runs)
+        want = self.open(number, kind, step, want, now, end, runs) if want else 0
+        if want < count:
+            self.start(step, first, count - want, now, runs, number)
+        if want and choices.roam[stage]:
+            for other in self.roams[number].get(kind, ()):
+                runs = []
+                left = self.yards[other].fill(kind, want, end, runs)
+                if left < want:
+                    self.start(step, first + count - want, want - left, now, runs, other)
+                    want = left
+                if not want:
+                    break
+        return want
+
+    def open(self, number: int, kind: int, step: int, want: int, now: int, end: int, runs: list[tuple[int, int]]) -> int:
+        """Put jobs on nodes that are idle or new, as far as the choices and the limits allow; how many did not find a place."""
+        yard, choices, stage = self.yards[number], self.choices, self.stages[step]
         fit = yard.fits[kind]
-        cap = max(self.choices.caps[self.stages[step]], fit.nodes)
-        want = yard.fill(kind, want, runs)
+        latest = choices.horizon + choices.late[stage] - self.instance.tails[step]
+        cap = max(choices.caps[stage], fit.nodes)
         while want:
             extra = yard.extra(kind, want)
-            cheap = yard.recently_idle(now, self.choices.ease * yard.even, extra)
-            nodes = max(cheap, min(extra, cap - yard.busy))
+            nodes = yard.recently_idle(now, choices.ease * yard.even, extra)
+            if now >= latest:
+                nodes = max(nodes, min(extra, cap - yard.busy))
+            elif nodes < extra:
+                self.alarm(number, latest)
             if nodes <= 0 or (fit.nodes > 1 and nodes < extra):
                 break
             idle = min(nodes, len(yard.idle))
@@ -253,10 +297,16 @@ class _Run:
                 new = self.grant(number, new, now, all_or_none=fit.nodes > 1)
             if idle + new == 0 or (fit.nodes > 1 and idle + new < extra):
                 break
-            want = yard.grow(kind, want, idle, new, now, runs)
+            want = yard.grow(kind, want, idle, new, now, end, runs)
             if idle + new < nodes:
                 break
         return want
+
+    def alarm(self, number: int, at: float) -> None:
+        """Look at a yard again when a job there can't wait any longer."""
+        if (number, ceil(at)) not in self.alarms:
+            self.alarms.add((number, ceil(at)))
+            heappush(self.events, (ceil(at), LAST, LAST + number))
 
     def grant(self, number: int, nodes: int, now: int, *, all_or_none: bool) -> int:
         """How many of so many new nodes can be up now; the others are booked as soon as there will be room for them."""

@@ -69,6 +69,11 @@ class Search:
             self.best, self.best_state, self.best_value = schedule, state, value
         return value
 
+    @property
+    def best_makespan(self) -> int:
+        """Makespan of the best schedule, in ticks."""
+        return self.best.makespan if self.best else self.judge.bounds.makespan
+
     def peak(self, stage: Stage, flavour: int) -> int:
         """Nodes that hold all jobs of a stage side by side."""
         nodes = nodes_for(self.instance, flavour, {stage.kind: stage.jobs})
@@ -95,7 +100,8 @@ class Search:
             max(1, int(min(self.peak(stage, f), factor * self.thrifty(stage, f))))
             for stage, f in zip(self.stages, flavours, strict=True)
         )
-        return Choices(caps=caps, flavours=flavours, bias=(0.0,) * len(self.stages))
+        none = (0.0,) * len(self.stages)
+        return Choices(caps=caps, flavours=flavours, bias=none, late=none, roam=(True,) * len(self.stages))
 
     def starts(self) -> Iterator[State]:
         """States to begin with, the promising ones first."""
@@ -127,9 +133,9 @@ class Search:
         """The kinds of move, as often as they are to be tried."""
         moves: list[Callable[[State, Random], State | None]] = []
         moves += [self.resize] * 5 + [self.hurry] * 2
-        moves += [self.resize_all, self.habits, self.turn]
+        moves += [self.resize_all, self.habits, self.turn] + [self.calm] * 2 + [self.wait] * 2
         if any(len(w) > 1 for w in self.wishes):
-            moves += [self.move] * 2
+            moves += [self.move] * 2 + [self.stray]
         return moves
 
     def resize(self, state: State, rng: Random) -> State | None:
@@ -164,6 +170,30 @@ class Search:
             return replace(state, choices=replace(state.choices, ease=rng.choice((0.0, 0.25, 0.5, 1.0, 2.0, 4.0))))
         patience = rng.choice((0.0, 0.02, 0.1, 0.3, 1.0)) * self.judge.bounds.makespan
         return replace(state, choices=replace(state.choices, patience=patience))
+
+    def calm(self, state: State, rng: Random) -> State | None:
+        """Let jobs wait for free places that can, for another end of the whole."""
+        if rng.random() < 0.2:
+            horizon = 0.0
+        elif state.choices.horizon and rng.random() < 0.6:
+            horizon = state.choices.horizon * rng.uniform(0.9, 1.1)
+        else:
+            horizon = self.best_makespan * rng.uniform(0.6, 1.05)
+        return replace(state, choices=replace(state.choices, horizon=horizon))
+
+    def wait(self, state: State, rng: Random) -> State | None:
+        """Let one stage open nodes later or sooner."""
+        i = rng.randrange(len(self.stages))
+        late = list(state.choices.late)
+        late[i] = 0.0 if late[i] and rng.random() < 0.4 else rng.gauss(0, 0.15) * self.best_makespan
+        return replace(state, choices=replace(state.choices, late=tuple(late)))
+
+    def stray(self, state: State, rng: Random) -> State | None:
+        """Let one stage use other flavours' free places, or not."""
+        i = rng.randrange(len(self.stages))
+        roam = list(state.choices.roam)
+        roam[i] = not roam[i]
+        return replace(state, choices=replace(state.choices, roam=tuple(roam)))
 
     def turn(self, state: State, rng: Random) -> State | None:
         """Let time run the other way."""

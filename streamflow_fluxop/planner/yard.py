@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.instance import FlavourData, Instance
     from streamflow_fluxop.planner.room import Room, Weight
 
+FEW = 40
+"""Busy nodes up to which the best one is looked for."""
+
 Runs = list[tuple[int, int]]
 Entry = tuple[float, int, int, int]
 
@@ -119,19 +122,21 @@ class FreeYard(Yard):
     def __init__(self, instance: Instance, pool: int, flavour: int, lives: list[Life], room: Room) -> None:
         super().__init__(instance, pool, flavour, lives, room)
         self._spare: list[int] = []
+        self._working: dict[int, None] = {}
+        self._until: list[int] = []
         self._candidates: dict[int, list[int]] = {}
         self._listed: dict[int, set[int]] = {}
 
-    def add(self, kind: int, entry: Entry) -> None:
-        """Queue jobs."""
-        if kind not in self.queues:
-            nodes = [n for n, load in enumerate(self._load) if load]
-            self._candidates[kind] = nodes
-            self._listed[kind] = set(nodes)
-        super().add(kind, entry)
+    def fill(self, kind: int, want: int, end: int, runs: Runs) -> int:
+        """Put up to `want` jobs that end at `end` on busy nodes; how many did not find a place.
 
-    def fill(self, kind: int, want: int, runs: Runs) -> int:
-        """Put up to `want` jobs on busy nodes; how many did not find a place."""
+        Where there are few nodes, those come first that need not stay up longer for it.
+        """
+        if len(self._working) <= FEW:
+            return self._fill_best(kind, want, end, runs)
+        if kind not in self._candidates:
+            self._candidates[kind] = sorted(self._working)
+            self._listed[kind] = set(self._working)
         candidates, listed = self._candidates[kind], self._listed[kind]
         while want and candidates:
             node = candidates[0]
@@ -143,15 +148,40 @@ class FreeYard(Yard):
                 listed.discard(node)
             if n:
                 want -= n
-                self._take(node, n, kind)
-                runs.append((self._life[node], n))
+                self._put(node, n, kind, end, runs)
         return want
+
+    def _fill_best(self, kind: int, want: int, end: int, runs: Runs) -> int:
+        cores, until, room = self.fits[kind].cores, self._until, self._cores
+        while want:
+            best, least = -1, 1 << 62
+            for node in self._working:
+                if room[node] >= cores:
+                    longer = end - until[node]
+                    if longer < 0:
+                        longer = 0
+                    if longer < least and self._holds(node, kind):
+                        best, least = node, longer
+                        if not longer:
+                            break
+            if best < 0:
+                break
+            n = min(want, self._holds(best, kind))
+            want -= n
+            self._put(best, n, kind, end, runs)
+        return want
+
+    def _put(self, node: int, n: int, kind: int, end: int, runs: Runs) -> None:
+        self._take(node, n, kind)
+        if end > self._until[node]:
+            self._until[node] = end
+        runs.append((self._life[node], n))
 
     def extra(self, kind: int, want: int) -> int:
         """How many more nodes so many jobs need."""
         return -(-want // self.fits[kind].per_node)
 
-    def grow(self, kind: int, want: int, idle: int, new: int, now: int, runs: Runs) -> int:
+    def grow(self, kind: int, want: int, idle: int, new: int, now: int, end: int, runs: Runs) -> int:
         """Put jobs on so many idle and new nodes; how many did not find a place."""
         for _ in range(idle):
             since, node = self.idle.pop()
@@ -159,13 +189,15 @@ class FreeYard(Yard):
                 self.room.free(since + self.data.down, self.data.weight)
                 self.room.hold(now - self.data.up, self.data.weight)
                 self._begin(node, now)
-            want = self._use(node, kind, want, runs)
+            want = self._use(node, kind, want, end, runs)
         if new:
             self.room.hold(now - self.data.up, self.weight(new))
         for _ in range(new):
             node = self._spare.pop() if self._spare else self._new_node()
+            if node == len(self._until):
+                self._until.append(0)
             self._begin(node, now)
-            want = self._use(node, kind, want, runs)
+            want = self._use(node, kind, want, end, runs)
         return want
 
     def give_up(self) -> None:
@@ -185,18 +217,18 @@ class FreeYard(Yard):
             else:
                 self.lives[life].last = now
                 self.idle.append((now, node))
+                del self._working[node]
                 self.busy -= 1
                 turned = True
         return turned
 
-    def _use(self, node: int, kind: int, want: int, runs: Runs) -> int:
-        per_node = self.fits[kind].per_node
-        n = min(want, per_node)
+    def _use(self, node: int, kind: int, want: int, end: int, runs: Runs) -> int:
+        n = min(want, self.fits[kind].per_node)
         self.busy += 1
-        self._take(node, n, kind)
-        runs.append((self._life[node], n))
-        if n < per_node or len(self.queues) > 1:
-            self._offer(node)
+        self._working[node] = None
+        self._until[node] = end
+        self._put(node, n, kind, end, runs)
+        self._offer(node)
         return want - n
 
     def _offer(self, node: int) -> None:
@@ -223,8 +255,8 @@ class StackYard(Yard):
         self._keep = keep
         self._counted = counted
 
-    def fill(self, kind: int, want: int, runs: Runs) -> int:
-        """Put up to `want` jobs on the nodes that are up; how many did not find a place."""
+    def fill(self, kind: int, want: int, end: int, runs: Runs) -> int:
+        """Put up to `want` jobs on the nodes that are up, the lowest first; how many did not find a place."""
         span = self.fits[kind].nodes
         if span == 1:
             for node in range(self.busy):
@@ -253,7 +285,7 @@ class StackYard(Yard):
             return -(-want // fit.per_node)
         return fit.nodes - sum(self._holds(n, kind) > 0 for n in range(self.busy))
 
-    def grow(self, kind: int, want: int, idle: int, new: int, now: int, runs: Runs) -> int:
+    def grow(self, kind: int, want: int, idle: int, new: int, now: int, end: int, runs: Runs) -> int:
         """Put jobs on so many idle and new nodes more; how many did not find a place."""
         for _ in range(idle):
             since, node = self.idle.pop()
@@ -269,7 +301,7 @@ class StackYard(Yard):
                 self._new_node()
             self._start(self.busy, now)
             self.busy += 1
-        return self.fill(kind, want, runs)
+        return self.fill(kind, want, end, runs)
 
     def weight(self, nodes: int) -> Weight:
         """What so many more nodes take of the limits."""
