@@ -53,7 +53,7 @@ class FleetConfig(Document):
     """
 
     cluster: Literal["local", "kubernetes"] = Field(
-        description="Where MiniClusters run: on this machine, or on Kubernetes through the Flux Operator."
+        description="Where MiniClusters run: `local`, on this machine, or `kubernetes`, through the Flux Operator."
     )
     flavours: dict[Name, Flavour] = Field(min_length=1, description="The kinds of nodes, by name.")
     limits: Limits = Field(default_factory=Limits, description="What the fleet may hold at any moment.")
@@ -63,8 +63,8 @@ class FleetConfig(Document):
     plan: PlanOptions = Field(default_factory=PlanOptions, description="What the plan assumes.")
     scheduler: Literal["auto", "flux", "embedded"] = Field(
         "auto",
-        description="What runs the jobs of a local MiniCluster: Flux, the embedded scheduler (for trying out), "
-        "or Flux wherever it is on the PATH.",
+        description="What runs the jobs of a local MiniCluster: `flux`, `embedded` (for trying out), or `auto`: "
+        "Flux wherever it is on the PATH.",
     )
     bring_up_timeout: NonNegativeFloat = Field(600.0, description="Seconds after which a bring-up has failed.")
     transferBufferSize: PositiveInt = Field(65536, description="Bytes in each piece of a data transfer.")

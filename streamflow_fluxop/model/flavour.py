@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, StringConstraints
 
 from streamflow_fluxop.model.document import Document
 
@@ -19,7 +19,9 @@ class Flavour(Document):
     count: PositiveInt | None = Field(
         None, description="How many nodes of this flavour there can be at once; absent: as many as the limits allow."
     )
-    node_selector: dict[str, str] = Field({}, description="Kubernetes: labels that the nodes must have.")
+    node_selector: dict[Annotated[str, StringConstraints(pattern=".+")], str] = Field(
+        {}, description="Kubernetes: labels that the nodes must have."
+    )
     tolerations: list[dict[str, Any]] = Field([], description="Kubernetes: taints that the pods tolerate.")
 
 

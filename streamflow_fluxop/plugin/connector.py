@@ -75,6 +75,7 @@ class MiniClusterConnector(Connector):
 
         signals.terminate_like_interrupt()
         config = self._fleet.config
+        logger.info("PLAN of the fleet %s:\n%s", self.deployment_name, self._fleet.describe())
         self._runner = FleetRunner(
             self._fleet.groups.values(),
             config,

@@ -77,6 +77,14 @@ class FleetRun:
         """The group whose location this is."""
         return location.removeprefix(f"{self.deployment}.")
 
+    def describe(self) -> str:
+        """The groups with their MiniClusters and steps, a line each."""
+        return "\n".join(
+            f"  MiniCluster {g.name}: {g.size} x {g.flavour}{f' with image {g.image}' if g.image else ''}"
+            f" for {', '.join(g.steps) or 'whatever comes'}"
+            for g in self.groups.values()
+        )
+
     def place(self, job: str, step: str, workflow: int, cores: float, memory: float) -> str:
         """Choose the group of a job.
 
