@@ -35,6 +35,7 @@ MODULES = (
     "backend",
     "placement",
     "embedded",
+    "jobspec",
     "flux_backend",
     "words",
     "shell",

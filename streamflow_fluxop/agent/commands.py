@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from streamflow_fluxop.agent import shell
 from streamflow_fluxop.agent.backend import exit_code_of
 from streamflow_fluxop.agent.output import Tail
-from streamflow_fluxop.agent.processes import Processes, send_signal, to_bytes
+from streamflow_fluxop.agent.processes import Processes, descendants, send_signal, to_bytes
 from streamflow_fluxop.agent.protocol import CHUNK, COMMAND_OUTPUT_MAX, CommandResult
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Shell:
     def kill(self) -> None:
         """End it and all that it started."""
         if self._pid:
-            send_signal(self._processes.descendants([self._pid]), signal.SIGKILL)
+            send_signal(descendants([self._pid]), signal.SIGKILL)
 
     def _exited(self, status: int) -> None:
         self._pid = 0

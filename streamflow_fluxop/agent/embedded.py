@@ -10,7 +10,6 @@ import asyncio
 import os
 import platform
 import signal
-import subprocess
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -26,10 +25,19 @@ from streamflow_fluxop.agent.backend import (
 )
 from streamflow_fluxop.agent.output import Tail
 from streamflow_fluxop.agent.placement import Nodes, Share, Unsatisfiable
-from streamflow_fluxop.agent.processes import Processes, send_signal, to_bytes
+from streamflow_fluxop.agent.processes import (
+    Processes,
+    descendants,
+    send_signal,
+    signal_groups,
+    to_bytes,
+    with_environment,
+)
 from streamflow_fluxop.agent.protocol import JobRequest
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_ORPHANS_END = 1.0  # seconds that what a job left behind gets to end after the signal, once its tasks are gone
+_KILLS = 10  # times that SIGKILL is sent to a job, 0.2 s apart
 _STARTS_A_TURN = 8  # jobs started before the event loop gets its turn: a process costs about a millisecond
 
 
@@ -86,10 +94,10 @@ class Embedded(Backend):
 
     async def close(self) -> None:
         """See `Backend.close`."""
-        for job, _ in list(self._queue):
-            self.cancel(job)
-        for job in list(self._running):
-            self.cancel(job)
+        while self._queue:
+            self._listener.finished(self._queue.popleft()[0], Outcome(CANCELLED_EXIT_CODE, "cancelled"))
+        for running in list(self._running.values()):
+            running.end(signal.SIGTERM, "cancelled", CANCELLED_EXIT_CODE)
         await self._processes.end_all(grace=1.0)
 
     def _schedule_soon(self) -> None:
@@ -133,21 +141,24 @@ class _Running:
         self._request = request
         self._flux_id = flux_id
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[int] = set()
+        self._tasks: set[int] = set()  # the main processes that run
+        self._groups: list[int] = []  # process groups, and sessions, of all main processes
         self._output = Tail()
-        self._pipe: int | None = None
+        self._leash: int | None = None
         self._exit_code = 0
         self._reason: str | None = None
         self._forced: int | None = None  # exit code of a job that we ended
         self._timers: list[asyncio.TimerHandle] = []
         self._starting = True
+        self._over = False
+        self._kills = 0
 
     def start(self) -> None:
         """Start its tasks."""
         request = self._request
         files: list[int] = []
         try:
-            stdin, stdout, stderr, pipe = self._open(files)
+            stdout, stderr, leash = self._open(files)
             environment = dict(self._scheduler._environment)
             environment.update((to_bytes(name), to_bytes(value)) for name, value in request.environment.items())
             environment.update(
@@ -161,21 +172,20 @@ class _Running:
             rank = 0
             for share in self.shares:
                 # no GPU allotted: no GPU seen, as Flux's shell does it (src/shell/gpubind.c)
-                gpus = ",".join(map(str, sorted(share.gpus))) or "-1"
+                visible = sorted(share.gpus)
+                if not request.exclusive:  # an uneven job's last nodes hold more than their tasks use
+                    visible = visible[: share.tasks * request.gpus_per_task]
+                gpus = ",".join(map(str, visible)) or "-1"
                 environment[b"CUDA_VISIBLE_DEVICES"] = gpus.encode()
                 for local in range(share.tasks):
                     environment[b"FLUX_TASK_RANK"] = b"%d" % rank
                     environment[b"FLUX_TASK_LOCAL_ID"] = b"%d" % local
+                    self._spawn(rank, environment, stdout, stderr, leash)
                     rank += 1
-                    self._spawn(environment, stdin, stdout, stderr)
         except OSError as error:
             where = f"{error.filename!r}: " if error.filename else ""
             self.end(signal.SIGKILL, f"cannot start: {where}{error.strerror}", 1)
         else:
-            if pipe is not None:
-                self._pipe = pipe
-                os.set_blocking(pipe, False)
-                self._loop.add_reader(pipe, self._read)
             if request.time_limit is not None:
                 self._later(request.time_limit, self._expired)
         finally:
@@ -184,8 +194,12 @@ class _Running:
         self._starting = False
         self._check()
 
-    def _open(self, files: list[int]) -> tuple[int, int, int, int | None]:
-        """Open what the tasks read and write; `files` takes what is ours to close when they have it."""
+    def _open(self, files: list[int]) -> tuple[int, int, int]:
+        """Open what the tasks read and write; `files` takes what is ours to close when they have it.
+
+        The last descriptor is the leash: a pipe that every process of the job holds open, and that carries the output
+        which is not redirected. Its end is theirs. (In Flux the connection to PMI has that effect.)
+        """
         request = self._request
         cwd = to_bytes(request.cwd) if request.cwd is not None else os.getcwdb()
         os.close(os.open(cwd, os.O_RDONLY | os.O_DIRECTORY))  # else the error would name the command
@@ -196,58 +210,72 @@ class _Running:
             return descriptor
 
         write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        stdin = opened(request.stdin, os.O_RDONLY) if request.stdin is not None else subprocess.DEVNULL
         stdout = opened(request.stdout, write) if request.stdout is not None else None
         if request.stderr is not None and request.stderr == request.stdout:
             stderr = stdout
         else:
             stderr = opened(request.stderr, write) if request.stderr is not None else None
-        pipe = None
-        if stdout is None or stderr is None:
-            pipe, theirs = os.pipe()
-            files.append(theirs)
-            stdout = theirs if stdout is None else stdout
-            stderr = theirs if stderr is None else stderr
-        return stdin, stdout, stderr, pipe
+        self._leash, leash = os.pipe()
+        files.append(leash)
+        os.set_blocking(self._leash, False)
+        self._loop.add_reader(self._leash, self._read)
+        return leash if stdout is None else stdout, leash if stderr is None else stderr, leash
 
-    def _spawn(self, environment: dict[bytes, bytes], stdin: int, stdout: int, stderr: int) -> None:
+    def _spawn(self, rank: int, environment: dict[bytes, bytes], stdout: int, stderr: int, leash: int) -> None:
         argv = [to_bytes(word) for word in self._request.argv]
         cwd = to_bytes(self._request.cwd) if self._request.cwd is not None else None
         pid = 0
 
+        # each task reads all of it, as in Flux
+        path = os.path.join(cwd or b"", to_bytes(self._request.stdin or os.devnull))
+        stdin = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
         def ended(status: int) -> None:
             self._tasks.discard(pid)
             self._exit_code = max(self._exit_code, exit_code_of(status))
+            if self._forced is not None and not self._tasks:
+                self._later(_ORPHANS_END, self._kill)
             self._check()
 
         try:
             pid = self._scheduler._processes.spawn(
-                argv, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, ended=ended
+                argv,
+                cwd=cwd,
+                env=environment,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                keep=(leash,),
+                ended=ended,
             )
         except OSError as error:
             # what a shell says, and Flux's shell too: 127 not found, 126 found but not to be executed
             self._exit_code = max(self._exit_code, 127 if isinstance(error, FileNotFoundError) else 126)
-            self._output.add(f"{self._request.argv[0]}: {error.strerror}\n".encode("utf-8", "surrogateescape"))
+            name = self._request.argv[0]
+            self._reason = f"task {rank} (host {platform.node()}): start failed: {name}: {error.strerror}"
         else:
             self._tasks.add(pid)
+            self._groups.append(pid)
+        finally:
+            os.close(stdin)
 
     def _read(self) -> None:
-        assert self._pipe is not None
+        assert self._leash is not None
         try:
-            data = os.read(self._pipe, 1 << 16)
+            data = os.read(self._leash, 1 << 16)
         except BlockingIOError:
             return
         if data:
             self._output.add(data)
         else:
-            self._close_pipe()
+            self._let_go()
             self._check()
 
-    def _close_pipe(self) -> None:
-        if self._pipe is not None:
-            self._loop.remove_reader(self._pipe)
-            os.close(self._pipe)
-            self._pipe = None
+    def _let_go(self) -> None:
+        if self._leash is not None:
+            self._loop.remove_reader(self._leash)
+            os.close(self._leash)
+            self._leash = None
 
     def _expired(self) -> None:
         limit = self._request.time_limit
@@ -258,21 +286,33 @@ class _Running:
         if self._forced is not None:
             return
         self._reason, self._forced = reason, exit_code
-        self._signal(number)
-        self._later(KILL_AFTER, lambda: self._signal(signal.SIGKILL))
+        signal_groups(self._groups, number)
+        self._later(KILL_AFTER, self._kill)
 
-    def _signal(self, number: int) -> None:
-        processes = self._scheduler._processes
-        send_signal(processes.descendants(self._tasks), number)
+    def _kill(self) -> None:
+        """Kill what is left, daemons too, until nobody holds the leash."""
+        processes = descendants(self._tasks) | with_environment(
+            b"FLUX_JOB_ID=" + self._flux_id.encode(), self._scheduler._processes.strays()
+        )
+        send_signal(processes, signal.SIGKILL)
+        signal_groups(self._groups, signal.SIGKILL)
+        self._kills += 1
+        self._later(0.2, self._kill if self._kills < _KILLS else self._give_up)
+
+    def _give_up(self) -> None:
+        """Someone holds the leash whom we do not know, or may not kill."""
+        self._let_go()
+        self._tasks.clear()
+        self._check()
 
     def _later(self, seconds: float, function: Any) -> None:
         self._timers.append(self._loop.call_later(seconds, function))
 
     def _check(self) -> None:
-        """Is it over? Like Flux, not while a process that it left behind holds its output open."""
-        if self._starting or self._tasks or self._pipe is not None:
+        """Is it over? Like Flux, not while a process that it left behind runs on."""
+        if self._over or self._starting or self._tasks or self._leash is not None:
             return
-        self._starting = True  # once
+        self._over = True
         for timer in self._timers:
             timer.cancel()
         exit_code = self._exit_code if self._forced is None else self._forced

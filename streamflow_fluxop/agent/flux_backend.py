@@ -1,21 +1,368 @@
-"""Flux."""
+"""Flux as the scheduler, through flux-core's Python bindings; no command of Flux's is run for a job.
+
+Flux's reactor runs in a thread with a handle of its own. Two queues lead to and fro: into the thread with a byte in a
+pipe that the reactor watches, out of it with `call_soon_threadsafe`; both are drained in batches. One streaming RPC,
+``job-manager.events-journal`` (what ``flux.job.journal.JournalConsumer`` of newer versions uses), brings the events of
+all jobs; it is the instance owner's to ask, which an agent is.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import json
+import os
+import sys
+import threading
+import traceback
+from base64 import b64decode
+from collections import deque
+from typing import TYPE_CHECKING, Any
 
-from streamflow_fluxop.agent.backend import Backend
+from streamflow_fluxop.agent.backend import (
+    CANCELLED_EXIT_CODE,
+    KILL_AFTER,
+    TIME_LIMIT_EXIT_CODE,
+    Backend,
+    Listener,
+    Outcome,
+    exit_code_of,
+)
+from streamflow_fluxop.agent.jobspec import NotForFlux, base_environment, jobspec
+from streamflow_fluxop.agent.output import Tail
+from streamflow_fluxop.agent.placement import nodes_wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from streamflow_fluxop.agent.protocol import JobRequest
+
+_OUTPUTS_AT_ONCE = 8  # each may have 2 MiB, see `jobspec.KVS_OUTPUT`
+_EVENTS = {"start": 1, "exception": 1, "finish": 1, "clean": 1}  # of RFC 21, those that we want
 
 
 def flux_is_here() -> bool:
-    """Whether Flux's bindings and an instance can be reached."""
-    return False
+    """Whether Flux's bindings are here, and an instance is named for them."""
+    if "FLUX_URI" not in os.environ:
+        return False
+    try:
+        import flux  # noqa: F401
+    except ImportError as error:
+        print(f"agent: FLUX_URI is set, but Flux's Python bindings are missing: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 class FluxBackend(Backend):
-    """Not there yet."""
+    """Runs jobs in the Flux instance that FLUX_URI names.
 
-    def __init__(self, options: Any) -> None:
-        raise NotImplementedError
+    Args:
+        options: ``shell``: options of Flux's shell for every job, such as ``{"cpu-affinity": "off"}``.
+    """
 
-    start = submit = cancel = close = None  # type: ignore[assignment]
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._shell_options = options.get("shell", {})
+        self._environment = base_environment()
+        self._jobs: dict[str, _Job] = {}
+        self._gone = asyncio.Event()
+        self._gone.set()
+
+    async def start(self, listener: Listener) -> dict[str, Any]:
+        """See `Backend.start`.
+
+        Raises:
+            OSError: Flux does not answer.
+        """
+        self._listener = listener
+        self._reactor = _Reactor(self._heard)
+        about = await self._reactor.start()
+        self._largest: tuple[int, int] = about.pop("largest")
+        return {"backend": "flux", **about}
+
+    def submit(self, job: str, request: JobRequest) -> None:
+        """See `Backend.submit`."""
+        try:
+            _check_paths(request)
+            spec = jobspec(
+                request,
+                nodes=nodes_wanted(request, self._largest),
+                environment={**self._environment, **request.environment},
+                shell_options=self._shell_options,
+            )
+        except (NotForFlux, OSError) as error:
+            self._listener.finished(job, Outcome(1, f"cannot start: {_reason(error)}"))
+            return
+        self._jobs[job] = _Job(request)
+        self._gone.clear()
+        self._reactor.submit(job, spec)
+
+    def cancel(self, job: str) -> None:
+        """See `Backend.cancel`."""
+        if job in self._jobs:
+            self._reactor.cancel(job)
+
+    async def close(self) -> None:
+        """See `Backend.close`."""
+        for job in self._jobs:
+            self._reactor.cancel(job)
+        try:
+            await asyncio.wait_for(self._gone.wait(), KILL_AFTER + 5)
+        except asyncio.TimeoutError:
+            print(f"agent: {len(self._jobs)} jobs do not end", file=sys.stderr)
+        self._reactor.stop()
+
+    def _heard(self, job: str, event: str, context: Mapping[str, Any]) -> None:
+        known = self._jobs.get(job)
+        if known is None:
+            return
+        if event == "start":
+            self._listener.started(job)
+        else:
+            del self._jobs[job]
+            if not self._jobs:
+                self._gone.set()
+            self._listener.finished(job, known.outcome(context))
+
+
+class _Job:
+    def __init__(self, request: JobRequest) -> None:
+        self._time_limit = request.time_limit
+
+    def outcome(self, end: Mapping[str, Any]) -> Outcome:
+        """Translate what Flux says, see `_Reactor._ended`."""
+        status, exception = end.get("status"), end.get("exception")
+        exit_code = 1 if status is None else exit_code_of(status)
+        reason = None
+        if exception is not None:
+            kind, note = exception["type"], exception.get("note", "")
+            if kind == "timeout":
+                exit_code, reason = TIME_LIMIT_EXIT_CODE, f"time limit of {self._time_limit:g} s exceeded"
+            elif kind == "cancel":
+                exit_code, reason = CANCELLED_EXIT_CODE, "cancelled"
+            else:
+                exit_code, reason = exit_code or 1, note or kind
+        return Outcome(exit_code, reason, end.get("output", b""), end.get("dropped", 0))
+
+
+class _Reactor:
+    """The thread. Methods without an underscore are the event loop's, the others the thread's."""
+
+    def __init__(self, heard: Callable[[str, str, Mapping[str, Any]], None]) -> None:
+        self._heard = heard
+        self._loop = asyncio.get_running_loop()
+        self._todo: deque[Callable[[], None]] = deque()
+        self._news: deque[tuple[str, str, Mapping[str, Any]]] = deque()
+        self._telling = False
+        self._lock = threading.Lock()  # of `_telling`
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        self._ids: dict[str, int | None] = {}  # ours to Flux's; None: not known yet
+        self._names: dict[int, str] = {}
+        self._ends: dict[int, dict[str, Any]] = {}
+        self._early: dict[int, list[Mapping[str, Any]]] = {}  # events that came before the id of their job
+        self._cancelled: set[str] = set()
+        self._fetches: deque[int] = deque()
+        self._fetching = 0
+
+    # ------------------------------------------------------------------------------------------------- the event loop
+
+    async def start(self) -> dict[str, Any]:
+        ready: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="flux", daemon=True)
+        self._thread.start()
+        return await ready
+
+    def submit(self, job: str, spec: str) -> None:
+        self._do(lambda: self._submit(job, spec))
+
+    def cancel(self, job: str) -> None:
+        self._do(lambda: self._cancel(job))
+
+    def stop(self) -> None:
+        self._do(lambda: self._handle.reactor_stop())
+        self._thread.join(timeout=5)
+
+    def _do(self, function: Callable[[], None]) -> None:
+        first = not self._todo
+        self._todo.append(function)
+        if first:
+            os.write(self._wake_in, b"x")
+
+    def _hear(self) -> None:
+        with self._lock:
+            self._telling = False
+            news, self._news = self._news, deque()
+        for job, event, context in news:
+            self._heard(job, event, context)
+
+    # ----------------------------------------------------------------------------------------------------- the thread
+
+    def _tell(self, job: str, event: str, context: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._news.append((job, event, context))
+            if self._telling:
+                return
+            self._telling = True
+        self._loop.call_soon_threadsafe(self._hear)
+
+    def _run(self, ready: asyncio.Future[dict[str, Any]]) -> None:
+        try:
+            import flux
+            import flux.job
+            from flux.constants import FLUX_POLLIN, FLUX_RPC_STREAMING
+            from flux.core.watchers import FDWatcher
+            from flux.resource import resource_list
+
+            self._flux = flux
+            self._handle = handle = flux.Flux()
+            resources = resource_list(handle).get().all
+            about = {
+                "version": handle.attr_get("version"),
+                "nodes": int(resources.nnodes),
+                "cores": int(resources.ncores),
+                "gpus": int(resources.ngpus),
+                "largest": (int(resources.ncores) // max(1, int(resources.nnodes)),
+                            int(resources.ngpus) // max(1, int(resources.nnodes))),
+            }  # fmt: skip
+            self._journal = handle.rpc(
+                "job-manager.events-journal", {"full": False, "allow": _EVENTS}, 0, FLUX_RPC_STREAMING
+            )
+            self._journal.then(self._journalled)
+            watcher = FDWatcher(handle, self._wake_out, FLUX_POLLIN, self._woken)
+            watcher.start()
+        except BaseException as error:
+            self._loop.call_soon_threadsafe(ready.set_exception, OSError(f"no Flux instance: {error}"))
+            return
+        self._loop.call_soon_threadsafe(ready.set_result, about)
+        try:
+            handle.reactor_run()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)  # without Flux there is nothing to serve; the client sees the end of the stream
+
+    def _woken(self, *_: Any) -> None:
+        os.read(self._wake_out, 4096)
+        while self._todo:
+            self._todo.popleft()()
+
+    def _submit(self, job: str, spec: str) -> None:
+        self._ids[job] = None
+        # We made the jobspec: Flux need not start Python to validate it.
+        future = self._flux.job.submit_async(self._handle, spec, novalidate=True)
+        future.then(self._submitted, job)
+
+    def _submitted(self, future: Any, job: str) -> None:
+        try:
+            number = int(self._flux.job.submit_get_id(future))
+        except OSError as error:
+            del self._ids[job]
+            self._tell(job, "end", {"exception": {"type": "submit", "note": f"{error.strerror}"}})
+            return
+        self._ids[job] = number
+        self._names[number] = job
+        if job in self._cancelled:
+            self._cancel(job)
+        for event in self._early.pop(number, ()):
+            self._happened(number, event)
+        if None not in self._ids.values():
+            self._early.clear()  # of other people's jobs
+
+    def _cancel(self, job: str) -> None:
+        number = self._ids.get(job, 0)
+        if number is None:
+            self._cancelled.add(job)
+        elif number:
+            self._flux.job.cancel_async(self._handle, number).then(_ignore_failure)
+
+    def _journalled(self, future: Any) -> None:
+        response = future.get()
+        number = response.get("id", -1)
+        for event in response["events"]:
+            self._happened(int(event.get("id", number)), event)
+        future.reset()
+
+    def _happened(self, number: int, event: Mapping[str, Any]) -> None:
+        job = self._names.get(number)
+        if job is None:
+            if None in self._ids.values():
+                self._early.setdefault(number, []).append(event)
+            return
+        name, context = event["name"], event.get("context", {})
+        end = self._ends.setdefault(number, {})
+        if name == "start":
+            self._tell(job, "start", {})
+        elif name == "exception":
+            if context["severity"] == 0:
+                end.setdefault("exception", context)  # the first one is the cause
+        elif name == "finish":
+            end["status"] = context["status"]
+            self._fetch(number)
+        elif name == "clean" and "status" not in end:
+            self._ended(number)  # it never started
+
+    def _fetch(self, number: int) -> None:
+        """Ask for the job's output (RFC 24: the eventlog `guest.output`)."""
+        if self._fetching >= _OUTPUTS_AT_ONCE:
+            self._fetches.append(number)
+            return
+        self._fetching += 1
+        payload = {"id": number, "keys": ["guest.output"], "flags": 0}
+        self._handle.rpc("job-info.lookup", payload).then(self._fetched, number)
+
+    def _fetched(self, future: Any, number: int) -> None:
+        try:
+            log = future.get()["guest.output"]
+        except OSError as error:
+            if number in self._ends and "exception" not in self._ends[number]:
+                print(f"agent: no output of job {number}: {error}", file=sys.stderr)
+        else:
+            output = _output(log)
+            self._ends[number].update(output=output.kept, dropped=output.dropped)
+        self._ended(number)
+        self._fetching -= 1
+        if self._fetches:
+            self._fetch(self._fetches.popleft())
+
+    def _ended(self, number: int) -> None:
+        job = self._names.pop(number)
+        del self._ids[job]
+        self._cancelled.discard(job)
+        self._tell(job, "end", self._ends.pop(number))
+
+
+def _output(log: str) -> Tail:
+    """The output in an eventlog of RFC 24, and what Flux's shell has to say about it."""
+    output = Tail()
+    for line in log.splitlines():
+        entry = json.loads(line)
+        context = entry["context"]
+        if entry["name"] == "data" and "data" in context:
+            data = context["data"]
+            raw = b64decode(data) if context.get("encoding") == "base64" else data.encode("utf-8", "surrogateescape")
+            output.add(raw * context.get("repeat", 1))
+        elif entry["name"] == "log" and context.get("level", 9) <= 4:  # warnings and worse
+            output.add(f"flux-shell[{context.get('rank', 0)}]: {context['message']}\n".encode("utf-8", "replace"))
+    return output
+
+
+def _check_paths(request: JobRequest) -> None:
+    """Flux would run a job whose directory is missing in /tmp instead."""
+    cwd = os.fsencode(request.cwd) if request.cwd is not None else b"."
+    os.close(os.open(cwd, os.O_RDONLY | os.O_DIRECTORY))
+    if request.stdin is not None:
+        os.stat(os.path.join(cwd, os.fsencode(request.stdin)))
+    for path in (request.stdout, request.stderr):
+        if path is not None:
+            os.stat(os.path.dirname(os.path.join(cwd, os.fsencode(path))))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename!r}: {error.strerror}"
+    return str(error)
+
+
+def _ignore_failure(future: Any) -> None:
+    try:
+        future.get()
+    except OSError as error:  # it has ended meanwhile
+        print(f"agent: cancel: {error}", file=sys.stderr)

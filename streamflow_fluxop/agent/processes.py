@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -33,7 +35,6 @@ class Processes:
 
     def __init__(self) -> None:
         self._ended: dict[int, Callable[[int], None]] = {}
-        self._orphan_ended: list[Callable[[], None]] = []
 
     def start(self) -> None:
         """Begin to see ends, and become the parent of every descendant that loses its own (`prctl(2)`)."""
@@ -53,6 +54,7 @@ class Processes:
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.DEVNULL,
         stderr: int = subprocess.DEVNULL,
+        keep: Sequence[int] = (),
     ) -> int:
         """Start a process in a session, and so a process group, of its own.
 
@@ -64,6 +66,7 @@ class Processes:
             stdin: file descriptor.
             stdout: file descriptor.
             stderr: file descriptor.
+            keep: more file descriptors that it inherits.
 
         Returns:
             Its process id.
@@ -71,12 +74,31 @@ class Processes:
         Raises:
             OSError: it cannot be started.
         """
-        process = subprocess.Popen(
-            argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
-        )
+        try:
+            process = self._popen(argv, cwd, env, stdin, stdout, stderr, keep)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            # execvp(3), and so a shell and Flux, takes what has no magic number for a shell script
+            program = _found_in_path(argv[0], (env or os.environb).get(b"PATH", os.defpath.encode()))
+            process = self._popen([b"/bin/sh", program, *argv[1:]], cwd, env, stdin, stdout, stderr, keep)
         process.returncode = 0  # we reap it ourselves; else Popen's destructor would try to
         self._ended[process.pid] = ended
         return process.pid
+
+    def _popen(
+        self,
+        argv: Sequence[bytes],
+        cwd: bytes | None,
+        env: Mapping[bytes, bytes] | None,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        keep: Sequence[int],
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, pass_fds=keep
+        )
 
     def _reap(self) -> None:
         while True:
@@ -90,30 +112,11 @@ class Processes:
             if ended is not None:
                 ended(status)
 
-    def descendants(self, pids: Iterable[int]) -> set[int]:
-        """Every living process below `pids` or in one of their sessions, `pids` included.
-
-        A daemon's session and parent are new, so it is not found here; `strays` finds it.
-        """
-        wanted = set(pids)
-        parents: dict[int, list[int]] = {}
-        found = set()
-        for pid, parent, _, session in _table():
-            parents.setdefault(parent, []).append(pid)
-            if session in wanted:
-                found.add(pid)
-        queue = list(wanted | found)
-        while queue:
-            for child in parents.get(queue.pop(), ()):
-                if child not in found:
-                    found.add(child)
-                    queue.append(child)
-        return found | wanted
-
     def strays(self) -> set[int]:
         """Our children that we did not start: daemons whose parents died. With all their descendants."""
-        ours = {pid for pid, parent, _, _ in _table() if parent == os.getpid()} - set(self._ended)
-        return self.descendants(ours) if ours else set()
+        us = os.getpid()
+        ours = {process.pid for process in _table() if process.parent == us} - set(self._ended)
+        return descendants(ours) if ours else set()
 
     async def end_all(self, grace: float) -> None:
         """End every process below this one: SIGTERM, and after `grace` seconds SIGKILL; returns when none is left."""
@@ -122,8 +125,7 @@ class Processes:
         signalled: set[int] = set()
         for _ in range(1000):  # a bound, should a process be beyond SIGKILL (uninterruptible sleep)
             self._reap()
-            alive = self.descendants([os.getpid()]) - {os.getpid()}
-            alive -= {pid for pid, _, state, _ in _table() if state == "Z"}
+            alive = descendants([os.getpid()], sessions=False) - {os.getpid()}
             if not alive:
                 return
             if time.monotonic() > deadline and signal_number != signal.SIGKILL:
@@ -131,6 +133,46 @@ class Processes:
             send_signal(alive - signalled, signal_number)
             signalled |= alive if signal_number != signal.SIGKILL else set()
             await asyncio.sleep(0.01)
+
+
+def descendants(pids: Iterable[int], *, sessions: bool = True) -> set[int]:
+    """Every living process below `pids` or (`sessions`) in one of theirs, `pids` included.
+
+    A daemon has left both; `Processes.strays` finds it.
+    """
+    wanted = set(pids)
+    children: dict[int, list[int]] = {}
+    found = set()
+    for process in _table():
+        children.setdefault(process.parent, []).append(process.pid)
+        if process.pid in wanted or (sessions and process.session in wanted):
+            found.add(process.pid)
+    queue = list(found)
+    while queue:
+        for child in children.get(queue.pop(), ()):
+            if child not in found:
+                found.add(child)
+                queue.append(child)
+    return found
+
+
+def with_environment(entry: bytes, among: Iterable[int] | None = None) -> set[int]:
+    """The processes that were started with ``NAME=value`` in their environment.
+
+    Args:
+        entry: ``NAME=value``.
+        among: process ids; None: all that we may look at.
+    """
+    pids = (process.pid for process in _table()) if among is None else among
+    found = set()
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if entry in file.read().split(b"\0"):
+                    found.add(pid)
+        except OSError:  # it is gone, or another user's
+            continue
+    return found
 
 
 def send_signal(pids: Iterable[int], number: int) -> None:
@@ -144,8 +186,32 @@ def send_signal(pids: Iterable[int], number: int) -> None:
             print(f"cannot signal process {pid}: {error}", file=sys.stderr)
 
 
-def _table() -> Iterable[tuple[int, int, str, int]]:
-    """All processes: id, parent's id, state, session's id (`proc(5)`)."""
+def signal_groups(groups: Iterable[int], number: int) -> None:
+    """Signal all processes of each process group; one that is gone already is no error."""
+    for group in groups:
+        try:
+            os.killpg(group, number)
+        except ProcessLookupError:
+            continue
+        except PermissionError as error:
+            print(f"cannot signal process group {group}: {error}", file=sys.stderr)
+
+
+def _found_in_path(program: bytes, path: bytes) -> bytes:
+    if b"/" in program:
+        return program
+    candidates = (os.path.join(folder or b".", program) for folder in path.split(b":"))
+    return next((candidate for candidate in candidates if os.access(candidate, os.X_OK)), program)
+
+
+class _Process(NamedTuple):
+    pid: int
+    parent: int
+    session: int
+
+
+def _table() -> Iterator[_Process]:
+    """All processes but those that have ended and wait to be reaped (`proc(5)`)."""
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
@@ -154,4 +220,5 @@ def _table() -> Iterable[tuple[int, int, str, int]]:
                 fields = stat.read().rpartition(b")")[2].split()
         except OSError:
             continue
-        yield int(entry), int(fields[1]), fields[0].decode(), int(fields[3])
+        if fields[0] not in (b"Z", b"X"):
+            yield _Process(int(entry), int(fields[1]), int(fields[3]))

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import shutil
+import signal
 import sys
-from typing import Literal
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any, Literal
 
 from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
+from streamflow_fluxop.agent.processes import send_signal, with_environment
 from streamflow_fluxop.agent.stream import ProcessStream
 from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
 from streamflow_fluxop.model import Flavour
 
 logger = logging.getLogger(__name__)
 
+MAX_BROKERS = 16
+"""Nodes above which no real Flux instance is started: each needs a broker, some 20 MiB and a process, of its own."""
+
+_MARK = "FLUXOP_MINICLUSTER"  # in the environment of all processes of a MiniCluster
+
 
 class LocalMiniCluster(MiniCluster):
-    """See `MiniCluster`; its nodes are on this machine, whatever that has.
+    """See `MiniCluster`; its nodes are as the flavour says, whatever this machine has.
+
+    With a `flux` on the PATH it is a Flux instance of its own, a broker a node, with the flavour as configured
+    resources (flux-config-resource(5)); else, or with more than `MAX_BROKERS` nodes, the agent's embedded scheduler.
+    The agent is the instance's initial program: when it ends, or this process does, the instance ends.
 
     Args:
         name: see `MiniCluster`.
         flavour: see `MiniCluster`.
         size: see `MiniCluster`.
         image: is not used: steps run with what this machine has.
-        backend: "auto" takes Flux where `flux` is on the PATH.
+        backend: "auto" chooses as said above.
     """
 
     def __init__(
@@ -39,7 +55,10 @@ class LocalMiniCluster(MiniCluster):
         super().__init__(name, flavour, size, image=image)
         self._backend = backend
         self._client: AgentClient | None = None
+        self._folder: Path | None = None
+        self._mark = ""
         self._lock = asyncio.Lock()
+        self._coming_up: asyncio.Task[None] | None = None
 
     @property
     def client(self) -> AgentClient:
@@ -51,31 +70,80 @@ class LocalMiniCluster(MiniCluster):
     async def up(self) -> None:
         """See `MiniCluster.up`."""
         async with self._lock:
-            if self._client is None:
-                self._client = await self._embedded()
+            if self._client is not None:
+                return
+            self._coming_up = asyncio.create_task(self._up())
+            try:
+                # a task of its own, so that `down` can end it and we can tell its end from our own cancellation
+                await asyncio.shield(self._coming_up)
+            except asyncio.CancelledError:
+                if self._coming_up.cancelled():
+                    raise MiniClusterError(self.name, "was taken down while it came up") from None
+                self._coming_up.cancel()
+                await asyncio.wait([self._coming_up])
+                await self._clean()
+                raise
+            except (AgentError, ConnectionLost, OSError) as error:
+                await self._clean()
+                raise MiniClusterError(self.name, str(error)) from error
+            finally:
+                self._coming_up = None
 
     async def down(self) -> None:
         """See `MiniCluster.down`."""
+        if self._coming_up is not None:
+            self._coming_up.cancel()
         async with self._lock:
-            client, self._client = self._client, None
-            if client is not None:
-                await client.close()
+            await self._clean()
 
-    async def _embedded(self) -> AgentClient:
-        logger.info(
-            "MiniCluster %s: no `flux` on the PATH, so the embedded scheduler takes its place. It keeps Flux's rules for"
-            " %d node(s) of %d cores and %d GPUs, but runs every job as a process of this machine.",
-            self.name, self.size, self.flavour.cores, self.flavour.gpus,
-        )  # fmt: skip
-        nodes = [(self.flavour.cores, self.flavour.gpus)] * self.size
-        stream = await ProcessStream.start([sys.executable, "-u", "-c", BOOT], name=self.name)
-        client = AgentClient(stream, name=self.name, backend="embedded", nodes=nodes)
-        try:
-            await client.start()
-        except (AgentError, ConnectionLost) as error:
+    async def _up(self) -> None:
+        flux = shutil.which("flux") if self._backend != "embedded" else None
+        if self._backend == "flux" and flux is None:
+            raise OSError("there is no `flux` on the PATH")
+        options: dict[str, Any] = {}
+        if flux is not None and (self.size <= MAX_BROKERS or self._backend == "flux"):
+            argv = self._flux_command(flux)
+            # several MiniClusters share this machine's cores, and the flavour may have more than there are
+            options.update(backend="flux", flux={"shell": {"cpu-affinity": "off"}})
+        else:
+            why = "no `flux` on the PATH" if flux is None else f"{self.size} brokers are too many for one machine"
+            logger.info(
+                "MiniCluster %s: %s, so the embedded scheduler takes Flux's place. It keeps Flux's rules for %d node(s)"
+                " of %d cores and %d GPUs, but runs every job as a process of this machine.",
+                self.name, why, self.size, self.flavour.cores, self.flavour.gpus,
+            )  # fmt: skip
+            argv = [sys.executable, "-u", "-c", BOOT]
+            options.update(backend="embedded", nodes=[(self.flavour.cores, self.flavour.gpus)] * self.size)
+        self._mark = f"{self.name}-{uuid.uuid4().hex}"
+        stream = await ProcessStream.start(argv, name=self.name, env={**os.environ, _MARK: self._mark})
+        self._client = AgentClient(stream, name=self.name, **options)
+        await self._client.start()
+
+    def _flux_command(self, flux: str) -> list[str]:
+        # the brokers' sockets are in there, and a socket's path has at most 107 bytes
+        self._folder = Path(tempfile.mkdtemp(prefix="fluxop-"))
+        run = self._folder / "run"
+        run.mkdir(mode=0o700)
+        config = self._folder / "config.toml"
+        gpus = f'gpus = "0-{self.flavour.gpus - 1}"\n' if self.flavour.gpus else ""
+        config.write_text(
+            f'[resource]\nnoverify = true\n[[resource.config]]\nhosts = "{self.name}-[0-{self.size - 1}]"\n'
+            f'cores = "0-{self.flavour.cores - 1}"\n{gpus}'
+        )
+        start = [flux, "start", f"--test-size={self.size}", f"--test-rundir={run}", f"--config-path={config}"]
+        return [*start, flux, "python", "-u", "-c", BOOT]
+
+    async def _clean(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
             await client.close()
-            raise MiniClusterError(self.name, str(error)) from error
-        except BaseException:
-            await client.close()
-            raise
-        return client
+        if self._mark:
+            # nothing is left, unless somebody killed the agent, or the brokers, without mercy
+            left = with_environment(f"{_MARK}={self._mark}".encode())
+            if left:
+                logger.warning("MiniCluster %s: killing %d processes that were left behind", self.name, len(left))
+                send_signal(left, signal.SIGKILL)
+            self._mark = ""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
