@@ -123,7 +123,10 @@ class FleetRunner:
             await minicluster.down()
             self._handle(Lost(name, f"MiniCluster {name} could not be brought up: {why}"))
             return
-        logger.info("MiniCluster %s is up after %.1f s", name, asyncio.get_running_loop().time() - begin)
+        hello = minicluster.client.hello
+        scheduler = f"Flux {hello.version}" if hello.backend == "flux" else "the embedded scheduler"
+        seconds = asyncio.get_running_loop().time() - begin
+        logger.info("MiniCluster %s is up after %.1f s: %d nodes with %s", name, seconds, hello.nodes, scheduler)
         self._miniclusters[name] = minicluster
         self._start(self._watch(name, minicluster))
         self._handle(BroughtUp(name))
