@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ class Expressions:
     """
 
     def __init__(self, *, javascript: bool = True, seconds: float = 5.0) -> None:
-        self._node = javascript and any(shutil.which(n) for n in ("nodejs", "node"))
+        self._node = (shutil.which("nodejs") or shutil.which("node")) if javascript else None
         self._seconds = seconds
         self._engine: Any = None
         self._done: dict[tuple[Any, ...], tuple[list[Any], Any]] = {}
@@ -113,8 +114,19 @@ class Expressions:
         if self._engine is None:
             from cwl_utils.sandboxjs import NodeJSEngine
 
+            node = str(self._node)
+
             class Engine(NodeJSEngine):  # type: ignore[misc]
                 localdata = threading.local()  # its own node, not the one that StreamFlow uses later
+
+                def new_js_proc(self, js_text: str, **_: Any) -> subprocess.Popen[str]:
+                    """Start node once; cwl-utils starts it three times to try it out, and falls back to containers."""
+                    pipe = subprocess.PIPE
+                    process = subprocess.Popen(
+                        [node, "--eval", js_text], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+                    )
+                    self.processes_to_kill.append(process)
+                    return process
 
             self._engine = Engine()
         return self._engine

@@ -55,20 +55,22 @@ def read_streamflow_file(path: str | os.PathLike[str]) -> StreamFlowFile:
         raise UserError(f"is no valid YAML: {error.problem or error.context}", where=where) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"is no valid YAML: {error}", where=name) from None
-    return StreamFlowFile(config, name)
+    return StreamFlowFile(config, name, config)
 
 
 class StreamFlowFile:
     """A StreamFlow file: its deployments, workflows and bindings, and where they stand.
 
     Args:
-        config: the file as a mapping; one that ruamel's round-trip loader made knows its lines.
+        config: the file as a mapping.
         path: of the file, as the user typed it; None where there is none.
+        lines: the same as ruamel's round-trip loader made it, which knows the lines; None where nobody does.
     """
 
-    def __init__(self, config: Any, path: str | None) -> None:
+    def __init__(self, config: Any, path: str | None, lines: Any = None) -> None:
         self.config = config
         self.path = path
+        self._lines = lines
         self._mapping(config)
 
     @classmethod
@@ -82,17 +84,16 @@ class StreamFlowFile:
         return cls(config, path or config.get("path"))
 
     def with_lines(self) -> StreamFlowFile:
-        """The same file read anew with its line numbers, for messages; itself where it can't be read any more.
+        """The same with line numbers, for messages; itself where the file can't be read any more.
 
-        What StreamFlow put into its configuration without a file (`cwl-runner`) is in no file: then it is `self`.
+        What it says stays as it is: `cwl-runner` puts into its configuration what is in no file.
         """
         if self.path is None or not os.path.isfile(self.path):
             return self
         try:
-            read = read_streamflow_file(self.path)
+            return StreamFlowFile(self.config, self.path, read_streamflow_file(self.path).config)
         except UserError:
             return self
-        return read if read.config.get("workflows", {}).keys() >= self.config.get("workflows", {}).keys() else self
 
     def where(self, *keys: str | int) -> str:
         """The place of a key, such as ``streamflow.yml:12: deployments.fleet.config.flavours.cpu``.
@@ -100,7 +101,7 @@ class StreamFlowFile:
         Args:
             keys: the way to it; where it isn't there, the line is that of the last one that is.
         """
-        node, line, words = self.config, None, ""
+        node, line, words = self._lines, None, ""
         for key in keys:
             words += f"[{key}]" if isinstance(key, int) else f".{key}" if words else key
             if _has(node, key):
@@ -118,7 +119,8 @@ class StreamFlowFile:
         Raises:
             UserError: one of them is no mapping or has no type.
         """
-        section = "deployments" if self.config.get("deployments") else "models"  # the old word, still read
+        old = not self.config.get("deployments") and "models" in self.config  # the old word, still read
+        section = "models" if old else "deployments"
         found = {}
         for name, entry in self._mapping(self.config, section).items():
             entry = self._mapping(self.config, section, name)
