@@ -1,0 +1,154 @@
+"""The fleets of a StreamFlow file: deployments and bindings checked, and the steps that each of them has to run.
+
+`streamflow run` (through `plugin.preflight`) and `fluxop plan` read a file through this, so that both refuse the same
+mistakes in the same words. It knows StreamFlow's file, not StreamFlow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.cwl import BoundWorkflow, StreamFlowFile
+from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.explain import explain
+from streamflow_fluxop.model import Dependency, Step
+
+POLICY = "minicluster"
+"""Type of our policy, and of our docker translator."""
+
+_DEPLOYMENT_KEYS = ("type", "config", "workdir", "lazy", "external", "wraps", "scheduling_policy")
+
+
+class Fleets:
+    """The deployments of type `minicluster` of a StreamFlow file.
+
+    Args:
+        file: as it was read.
+
+    Attributes:
+        configs: of the fleets that are in order, by deployment; empty before `check_deployments`.
+    """
+
+    def __init__(self, file: StreamFlowFile) -> None:
+        self._file = file
+        self.configs: dict[str, FleetConfig] = {}
+
+    def check_deployments(self) -> Iterator[UserError]:
+        """Check the fleets, each on its own, and fill `configs`: every mistake, with file, line, key and remedy."""
+        section = self._file.config.get("deployments") or self._file.config.get("models") or {}
+        for name in self._file.fleets:
+            yield from self._deployment(name, section[name])
+
+    def _deployment(self, name: str, entry: Mapping[str, Any]) -> Iterator[UserError]:
+        def where(*keys: str | int) -> str:
+            return self._file.where("deployments", name, *keys)
+
+        for key in entry:
+            if key not in _DEPLOYMENT_KEYS:
+                close = get_close_matches(str(key), [*_DEPLOYMENT_KEYS, *FleetConfig.model_fields], n=1)
+                hint = f"Did you mean {close[0]!r}? " if close and close[0] != key else ""
+                yield UserError(
+                    f"unknown key {key!r}",
+                    where=where(key),
+                    fix=f"{hint}A deployment has {', '.join(_DEPLOYMENT_KEYS)}; the fleet's own keys are under config.",
+                )
+        try:
+            config = FleetConfig.model_validate(_plain(entry.get("config", {})), strict=True)
+        except ValidationError as error:
+            yield from explain(error, FleetConfig, where, "config")
+            return
+        self.configs[name] = config
+        yield from self._misused(entry, config, where)
+
+    def _misused(self, entry: Mapping[str, Any], config: FleetConfig, where: Any) -> Iterator[UserError]:
+        """Keys that StreamFlow knows and that mean nothing, or something else, for a fleet."""
+        if entry.get("wraps") is not None:
+            yield UserError("a fleet wraps no other deployment", where=where("wraps"), fix="Leave the key out.")
+        if entry.get("external"):
+            yield UserError(
+                "local MiniClusters are never external: they live as long as the run",
+                where=where("external"),
+                fix="Leave the key out.",
+            )
+        policies = self._file.config.get("scheduling", {}).get("policies", {})
+        policy = entry.get("scheduling_policy")
+        if policy is not None and policies.get(policy, {}).get("type", policy) != POLICY:
+            yield UserError(
+                f"a fleet places its jobs by its plan, not by the policy {policy!r}",
+                where=where("scheduling_policy"),
+                fix=f"Leave the key out, or name a policy of type {POLICY}.",
+            )
+        path, workdir = config.storage.path, entry.get("workdir")
+        if path and workdir and os.path.commonpath([path, workdir]) != os.path.normpath(path):
+            yield UserError(
+                f"the workdir {workdir} does not lie in the fleet's shared storage {path}",
+                where=where("workdir"),
+                fix="Move it there, or leave it out.",
+            )
+
+    def read(self, name: str) -> BoundWorkflow:
+        """Read one of the file's workflows, with what the first fleet's `plan` options assume.
+
+        Raises:
+            UserError: see `StreamFlowFile.read`.
+        """
+        options = next(iter(self.configs.values())).plan
+        return self._file.read(name, assumed_duration=options.duration, assumed_width=options.width)
+
+    def check_bindings(self, bound: BoundWorkflow) -> Iterator[UserError]:
+        """Bindings to our fleets that say what a fleet can't do, each with its place and remedy."""
+        seen = set()
+        for step, binding in bound.bindings.items():
+            for target in binding.targets:
+                if target.deployment.name in self.configs and target.locations != 1 and target.place not in seen:
+                    seen.add(target.place)
+                    yield UserError(
+                        f"{target.locations} locations of a fleet: a job runs in one MiniCluster",
+                        where=target.place,
+                        fix="Leave `locations` out. How many nodes a job has is said in its step's needs "
+                        "(`nodes` in fluxop:FluxRequirement).",
+                    )
+                image = bound.cwl.steps[step].asked.image
+                if target.deployment.name in self.configs and image and binding.docker not in (None, "none", POLICY):
+                    yield UserError(
+                        f"step {step} would run in a {binding.docker} container inside its MiniCluster, "
+                        f"but its image {image} is the MiniCluster's own",
+                        where=self._file.where("workflows", bound.cwl.name, "config", "docker"),
+                        fix=f"Leave the entry out for this step, or make its type {POLICY}.",
+                    )
+
+
+def steps_of(deployment: str, workflows: Iterable[BoundWorkflow]) -> tuple[list[Step], dict[str, str]]:
+    """What a fleet has to run, and where each step's needs (or, with a service, its binding) are written, by name.
+
+    Of several workflows, the steps' names begin with the workflow's.
+    """
+    workflows = list(workflows)
+    steps: list[Step] = []
+    places: dict[str, str] = {}
+    for bound in workflows:
+        prefix = bound.cwl.name if len(workflows) > 1 else ""
+        for step in bound.workflow(deployment).steps:
+            steps.append(_renamed(step, prefix))
+            binding = bound.bindings[step.name].to(deployment)
+            by_service = binding is not None and binding.service is not None
+            places[steps[-1].name] = binding.place if by_service and binding else bound.cwl.steps[step.name].place
+    return steps, places
+
+
+def _renamed(step: Step, prefix: str) -> Step:
+    after = [Dependency(step=prefix + d.step, each=d.each) for d in step.after]
+    return step.model_copy(update={"name": prefix + step.name, "after": after})
+
+
+def _plain(value: Any) -> Any:
+    """Without the subclasses of dict and list in which ruamel keeps line numbers."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list) else value
