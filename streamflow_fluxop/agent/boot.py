@@ -39,8 +39,8 @@ MODULES = (
     "flux_backend",
     "words",
     "shell",
-    "commands",
     "channel",
+    "commands",
     "streams",
     "main",
 )

@@ -64,6 +64,9 @@ class JobRequest:
         exclusive: no other job on the job's nodes.
         time_limit: seconds from the start until the job is killed; None: no limit.
         name: for people, such as ``/analysis/0.3``.
+
+    Raises:
+        ValueError: no such job can be; like Flux, we want at least one task a node.
     """
 
     argv: tuple[str, ...]
@@ -86,6 +89,10 @@ class JobRequest:
         for count, least in ((self.tasks, 1), (self.cores_per_task, 1), (self.gpus_per_task, 0), (self.nodes or 1, 1)):
             if count < least:
                 raise ValueError(f"a job of {self.tasks} tasks, {self.cores_per_task} cores each, cannot be")
+        if self.nodes is not None and self.nodes > self.tasks:
+            raise ValueError(f"the node count of a job must not be greater than its task count: {self.nodes}")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ValueError(f"a time limit of {self.time_limit} s cannot be")
         texts = [*self.argv, *self.environment, *self.environment.values()]
         texts += [text for text in (self.cwd, self.stdin, self.stdout, self.stderr) if text is not None]
         if any("\0" in text for text in texts):

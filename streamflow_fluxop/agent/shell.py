@@ -242,7 +242,8 @@ def _find(words: Sequence[Word], budget: _Budget) -> CommandResult:
     if len(texts) != 7 or texts[1:6] != ["-mindepth", "1", "-maxdepth", "1", "-type"] or texts[6] not in ("d", "f"):
         raise NotSimple
     path = _path(words[0])
-    if not stat.S_ISDIR((os.stat if follow or path.endswith(b"/") else os.lstat)(path).st_mode):
+    status = (os.stat if follow or path.endswith(b"/") else os.lstat)(path)
+    if not stat.S_ISDIR(status.st_mode):
         return _OK
     prefix = path if path.endswith(b"/") else path + b"/"
     found = []
@@ -253,9 +254,11 @@ def _find(words: Sequence[Word], budget: _Budget) -> CommandResult:
                 raise Unsure
             if follow and entry.is_symlink():
                 try:
-                    entry.stat()
+                    target = entry.stat()
                 except FileNotFoundError:
                     continue
+                if (target.st_dev, target.st_ino) == (status.st_dev, status.st_ino):
+                    raise Unsure  # a loop: find says so
             is_it = entry.is_dir(follow_symlinks=follow) if texts[6] == "d" else entry.is_file(follow_symlinks=follow)
             if is_it:
                 found.append(prefix + entry.name + b"\n")
