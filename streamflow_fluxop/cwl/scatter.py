@@ -148,4 +148,4 @@ def _nest(values: list[Any], size: tuple[int, ...]) -> list[Any]:
     if len(size) < 2:
         return values
     step = prod(size[1:])
-    return [_nest(values[i : i + step], size[1:]) for i in range(0, size[0] * step, step or 1)][: size[0]]
+    return [_nest(values[i * step : (i + 1) * step], size[1:]) for i in range(size[0])]

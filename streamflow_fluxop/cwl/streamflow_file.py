@@ -216,7 +216,8 @@ class StreamFlowFile:
         targets, docker = BindingTree(), BindingTree()
         keys = ("workflows", cwl.name)
         entry = self._mapping(self.config, *keys)
-        for index, binding in enumerate(entry.get("bindings") or []):
+        for index, _ in enumerate(entry.get("bindings") or []):
+            binding = self._mapping(self.config, *keys, "bindings", index)
             if "step" in binding:
                 where = self.where(*keys, "bindings", index, "step")
                 if not str(binding["step"]).startswith("/"):
@@ -224,8 +225,10 @@ class StreamFlowFile:
                         f"{binding['step']!r} is no absolute path", where=where, fix=f"Write /{binding['step']}."
                     )
                 targets.put(binding["step"], self._binding(binding, (*keys, "bindings", index)))
-        for translator in entry.get("config", {}).get("docker") or []:
-            docker.put(translator["step"], translator["deployment"]["type"])
+        for index, _ in enumerate(self._mapping(self.config, *keys, "config").get("docker") or []):
+            translator = self._mapping(self.config, *keys, "config", "docker", index)
+            deployment = self._mapping(self.config, *keys, "config", "docker", index, "deployment")
+            docker.put(str(translator.get("step", "/")), deployment.get("type"))
         unbound = Binding(targets=(Target(LOCAL),))
         bindings = {name: targets.get(name) or unbound for name in cwl.steps}
         return BoundWorkflow(
@@ -235,18 +238,18 @@ class StreamFlowFile:
 
     def _binding(self, binding: Mapping[str, Any], keys: tuple[str | int, ...]) -> Binding:
         target = binding.get("target")
-        many = isinstance(target, Sequence)
-        listed = list(target) if isinstance(target, Sequence) else [target]
+        if isinstance(target, Sequence):
+            places = [(*keys, "target", i) for i in range(len(target))]
+        else:
+            places = [(*keys, "target")]
         return Binding(
-            targets=tuple(
-                self._target(t, (*keys, "target", i) if many else (*keys, "target")) for i, t in enumerate(listed)
-            ),
+            targets=tuple(self._target(place) for place in places),
             filters=tuple(binding.get("filters") or ()),
             place=self.where(*keys),
         )
 
-    def _target(self, target: Any, keys: tuple[str | int, ...]) -> Target:
-        self._mapping(self.config, *keys)
+    def _target(self, keys: tuple[str | int, ...]) -> Target:
+        target = self._mapping(self.config, *keys)
         name = target.get("deployment", target.get("model"))
         deployments = self.deployments
         if name not in deployments:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from streamflow_fluxop.cwl import CWLStep, CWLWorkflow, read_workflow
+
+needs_node = pytest.mark.skipif(
+    not (shutil.which("nodejs") or shutil.which("node")), reason="needs node for JavaScript"
+)
 
 NAMESPACES = {"fluxop": "urn:fluxop:", "cwltool": "http://commonwl.org/cwltool#"}
 FEATURES = {

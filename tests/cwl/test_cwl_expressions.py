@@ -1,6 +1,7 @@
 import time
 
 import pytest
+from cwl_worlds import needs_node
 
 from streamflow_fluxop.cwl.expressions import Expressions, expressions
 from streamflow_fluxop.cwl.values import UNKNOWN, from_document
@@ -32,6 +33,7 @@ def test_parameter_references_need_no_javascript(text, value):
         assert evaluator.evaluate(text, inputs, None) == value
 
 
+@needs_node
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -56,6 +58,7 @@ def test_javascript_is_evaluated_where_all_that_it_reads_is_known(text, value):
     assert found == value
 
 
+@needs_node
 def test_what_the_library_reads_counts_too():
     library = ["function n() { return inputs.n + Object.keys(inputs).length; }"]
     with expressions() as evaluator:
@@ -68,6 +71,7 @@ def test_javascript_without_its_requirement_is_unknown():
         assert evaluator.evaluate("$(inputs.n + 1)", {"n": 3}, None) is UNKNOWN
 
 
+@needs_node
 def test_an_expression_without_an_end_is_given_up():
     evaluator = Expressions(seconds=0.5)
     started = time.monotonic()
@@ -77,6 +81,7 @@ def test_an_expression_without_an_end_is_given_up():
     evaluator.close()
 
 
+@needs_node
 def test_equal_questions_are_evaluated_once(monkeypatch):
     with expressions() as evaluator:
         evaluator.evaluate("$(inputs.n + 1)", {"n": 3}, [])
@@ -84,6 +89,7 @@ def test_equal_questions_are_evaluated_once(monkeypatch):
         assert evaluator.evaluate("$(inputs.n + 1)", {"n": 3, "other": 1}, []) == 4
 
 
+@needs_node
 def test_node_is_gone_afterwards():
     with expressions() as evaluator:
         evaluator.evaluate("$(inputs.n + 1)", {"n": 3}, [])

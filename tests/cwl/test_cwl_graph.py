@@ -1,5 +1,5 @@
 import pytest
-from cwl_worlds import after, expression_tool, step, tool, workflow
+from cwl_worlds import after, expression_tool, needs_node, step, tool, workflow
 
 from streamflow_fluxop.cwl import UnreadableCWL, read_workflow
 
@@ -88,6 +88,7 @@ def test_several_sources_are_all_waited_for(world):
     assert after(read)["/c"] == ["/a", "/b"]
 
 
+@needs_node
 @pytest.mark.parametrize(
     ("condition", "inputs", "jobs", "maybe"),
     [
@@ -116,6 +117,7 @@ def loop(run, when="$(inputs.i < 10)"):
     return step(run, i="i", more={"requirements": [requirement]})
 
 
+@needs_node
 def test_a_loop_is_told_and_its_later_rounds_are_unknown(world):
     needs = {"ResourceRequirement": {"coresMin": "$(inputs.i)"}}
     found = world.read(workflow("i", l=loop(tool("i", requirements=needs))), i=3).steps["/l"]

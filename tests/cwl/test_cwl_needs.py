@@ -1,5 +1,5 @@
 import pytest
-from cwl_worlds import step, tool, workflow
+from cwl_worlds import needs_node, step, tool, workflow
 
 from streamflow_fluxop.cwl import read_workflow
 from streamflow_fluxop.errors import UserErrors
@@ -67,6 +67,7 @@ def test_tasks_that_can_not_reach_all_nodes_are_refused_with_their_place(world):
         needs_of(world, {"cwltool:MPIRequirement": {"processes": 2}}, {HINT: {"nodes": 4}})
 
 
+@needs_node
 def test_an_expression_that_the_inputs_settle_counts(world):
     resources = {"coresMin": "$(inputs.x)", "ramMin": "$(inputs.x * 100)"}
     found = world.step(tool(requirements={"ResourceRequirement": resources, **JAVASCRIPT}), x=4)
@@ -74,6 +75,7 @@ def test_an_expression_that_the_inputs_settle_counts(world):
     assert not found.run_time_needs
 
 
+@needs_node
 def test_the_size_of_an_input_file_settles_an_expression(world):
     world.write("reads.txt", "x" * 3000)
     resources = {"ramMin": "${ return Math.ceil(inputs.x.size / 1000) + 10; }"}

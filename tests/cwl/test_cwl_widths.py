@@ -1,7 +1,11 @@
 import pytest
-from cwl_worlds import expression_tool, step, tool, widths, workflow
+from cwl_worlds import expression_tool, needs_node, step, tool, widths, workflow
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamflow_fluxop.cwl import read_workflow
+from streamflow_fluxop.cwl.scatter import scatter
+from streamflow_fluxop.cwl.values import Port
 
 HINT = "fluxop:FluxRequirement"
 
@@ -126,6 +130,7 @@ def test_links_merge_and_pick_before_they_scatter(world, link, width):
     assert (read.steps["/a"].jobs, read.steps["/a"].jobs_source) == (width, "inputs")
 
 
+@needs_node
 def test_an_expression_tool_is_evaluated_where_a_width_hangs_on_it(world):
     listing = expression_tool("${ var r = []; for (var i = 0; i < inputs.x; i++) r.push(i); return {o: r}; }")
     read = world.read(workflow("n", e=step(listing, x="n"), a=step(tool(), x="e/o", more={"scatter": "x"})), n=5)
@@ -140,6 +145,7 @@ def test_without_javascript_such_a_width_is_assumed(world):
     assert read_workflow(path, javascript=False).steps["/a"].jobs_source == "assumed"
 
 
+@needs_node
 def test_jobs_whose_condition_is_false_do_not_count(world):
     a = step(tool(), x="xs", more={"scatter": "x", "when": "$(inputs.x > 1)"})
     read = world.read(workflow("xs", a=a, b=step(tool(), x="a/o", more={"scatter": "x"})), xs=[0, 1, 2, 3])
@@ -154,3 +160,17 @@ def test_wide_scatters_are_read_in_no_time(world):
 def test_a_crossproduct_of_hundreds_of_thousands_keeps_its_width_only(world):
     read = world.read(workflow("xs ys", a=scattered("flat_crossproduct", x="xs", y="ys")), xs=[1] * 1000, ys=[1] * 1000)
     assert widths(read) == {"/a": 1_000_000}
+
+
+arrays = st.lists(st.integers(), max_size=4)
+
+
+@given(batch=st.lists(st.tuples(arrays, arrays), max_size=3), method=st.sampled_from(["flat", "nested"]))
+def test_a_crossproduct_pairs_every_element_with_every_other_and_is_gathered_in_its_shape(batch, method):
+    ports = {"x": Port(lambda: [xs for xs, _ in batch]), "y": Port(lambda: [ys for _, ys in batch])}
+    found = scatter(["x", "y"], f"{method}_crossproduct", ports, hint=None, assumed=1)
+    jobs = found.spread(ports, frozenset())
+    pairs = Port(lambda: list(zip(jobs["x"].values, jobs["y"].values, strict=True)))
+    nested = [[[(x, y) for y in ys] for x in xs] for xs, ys in batch]
+    flat = [[(x, y) for x in xs for y in ys] for xs, ys in batch]
+    assert found.gather(pairs).values == (nested if method == "nested" else flat)
