@@ -120,7 +120,7 @@ class FleetRunner:
         except Exception as error:
             why = f"it was not up after {self._timeout:g} s" if isinstance(error, asyncio.TimeoutError) else str(error)
             logger.error("FAILED bring-up of MiniCluster %s: %s", name, why)
-            await minicluster.down()
+            self._miniclusters[name] = minicluster
             self._handle(Lost(name, f"MiniCluster {name} could not be brought up: {why}"))
             return
         hello = minicluster.client.hello
@@ -134,13 +134,9 @@ class FleetRunner:
     async def _watch(self, name: str, minicluster: MiniCluster) -> None:
         """Tell the fleet when a MiniCluster ends although nobody asked it to."""
         await minicluster.client.wait_closed()
-        reason = "the connection to its agent ended"
-        if self._miniclusters.get(name) is not minicluster:
-            return
-        logger.error("LOST MiniCluster %s: %s", name, reason)
-        await minicluster.down()
-        if self._miniclusters.get(name) is minicluster:  # else it was to be torn down meanwhile
-            del self._miniclusters[name]
+        if self._miniclusters.get(name) is minicluster:  # else it was to be torn down
+            reason = "the connection to its agent ended"
+            logger.error("LOST MiniCluster %s: %s", name, reason)
             self._handle(Lost(name, f"MiniCluster {name} was lost: {reason}"))
 
     async def _tear_down(self, name: str, reason: str) -> None:

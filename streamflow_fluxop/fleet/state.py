@@ -44,7 +44,7 @@ class BroughtUp:
 
 @dataclass(frozen=True)
 class Lost:
-    """A MiniCluster could not be brought up, or has ended by itself: it is gone, and its jobs with it."""
+    """A MiniCluster could not be brought up, or has ended by itself, and its jobs with it: it must be cleared away."""
 
     group: str
     reason: str
@@ -197,13 +197,17 @@ class Fleet:
         return [*(StartJob(job, minicluster.group.name) for job in jobs), *self._make_room()]
 
     def _lost(self, minicluster: _MiniCluster, reason: str) -> list[Instruction]:
-        minicluster.stage = Stage.DOWN
+        if minicluster.stage is Stage.GOING:
+            return []
         jobs = [*minicluster.running, *minicluster.waiting]
         minicluster.running.clear()
         minicluster.waiting.clear()
         for job in jobs:
             del self._jobs[job]
-        return [*(FailJob(job, reason) for job in jobs), *self._make_room()]
+        return [
+            *(FailJob(job, reason) for job in jobs),
+            self._tear_down(minicluster, "to clear away what is left of it"),
+        ]
 
     def _close(self) -> list[Instruction]:
         self._closing = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
@@ -46,17 +47,24 @@ class Preflight:
             UserErrors: every mistake, with file, line, key and what would be right.
         """
         errors = list(self._fleets.check_deployments())
-        for name, config in self._fleets.configs.items():
-            if config.cluster == "kubernetes":
-                errors.append(
-                    UserError(
-                        "MiniClusters on Kubernetes are not there yet in this version",
-                        where=self._file.where("deployments", name, "config", "cluster"),
-                        fix="Use cluster: local, which runs them on this machine.",
-                    )
-                )
+        errors += [e for name, config in self._fleets.configs.items() for e in self._not_here(name, config)]
         if errors:
             raise UserErrors(errors)
+
+    def _not_here(self, name: str, config: FleetConfig) -> Iterator[UserError]:
+        """What can be planned, but not run on this machine."""
+        if config.cluster == "kubernetes":
+            yield UserError(
+                "MiniClusters on Kubernetes are not there yet in this version",
+                where=self._file.where("deployments", name, "config", "cluster"),
+                fix="Use cluster: local, which runs them on this machine.",
+            )
+        if config.scheduler == "flux" and shutil.which("flux") is None:
+            yield UserError(
+                "there is no `flux` on the PATH",
+                where=self._file.where("deployments", name, "config", "scheduler"),
+                fix="Install flux-core, or write `scheduler: auto`, which takes the embedded scheduler then.",
+            )
 
     def complete(self) -> None:
         """Check bindings and steps, group them, and fill in policy, docker translator and workdir.
@@ -114,7 +122,7 @@ class Preflight:
 
 
 def _step_run(step: CWLStep, group: str | None) -> StepRun | None:
-    return None if step.kind == "ExpressionTool" else StepRun(group, step.asked)
+    return None if step.kind == "ExpressionTool" else StepRun(group, step.asked, step.stderr_declared)
 
 
 def _one_a_flavour(config: FleetConfig) -> list[Group]:

@@ -32,6 +32,7 @@ class StepRun:
 
     group: str | None
     asked: Asked
+    stderr_declared: bool
 
     def needs(self, cores: float, memory: float) -> Needs:
         """The needs of a job, of which StreamFlow has evaluated cores and memory (MiB)."""
@@ -102,7 +103,7 @@ class FleetRun:
         Raises:
             InfeasibleJob: no flavour meets the job's needs; StreamFlow would wait for ever.
         """
-        known = self._steps_of(workflow).get(step, StepRun(None, _UNREAD))
+        known = self._steps_of(workflow).get(step, StepRun(None, _UNREAD, stderr_declared=True))
         if known is None:
             return self.controller
         needs = known.needs(cores, memory)
@@ -113,7 +114,7 @@ class FleetRun:
             needs=needs,
             # Flux does not schedule memory: a job takes as many cores as keep others out of its memory
             cores_per_task=max(needs.cores_per_task, flavour.cores // needs.tasks_per_node(flavour)),
-            merge_stderr=known.asked is _UNREAD,
+            merge_stderr=known.stderr_declared,
         )
         return group.name
 

@@ -85,8 +85,9 @@ def test_jobs_of_a_lost_minicluster_fail_and_the_next_one_brings_up_another():
     f = fleet(a=1)
     f.handle(JobAsked("1", "a"), 0)
     f.handle(BroughtUp("a"), 0)
-    assert f.handle(Lost("a", "the node died"), 1) == [FailJob("1", "the node died")]
-    assert kinds(f.handle(JobAsked("2", "a"), 2)) == [("BringUp", "a")]
+    assert kinds(f.handle(Lost("a", "the node died"), 1)) == [("FailJob", "1"), ("TearDown", "a")]
+    assert kinds(f.handle(JobAsked("2", "a"), 2)) == []
+    assert kinds(f.handle(Gone("a"), 3)) == [("BringUp", "a")]
 
 
 def test_at_the_end_whatever_is_up_or_coming_goes_and_whatever_waits_fails():
@@ -137,7 +138,8 @@ def test_whatever_happens_the_limits_hold_and_every_job_gets_its_turn(limits, da
 
     while len(asked) < total or waiting or running or coming or going:
         now += 1
-        choices = ["ask"] * (len(asked) < total) + ["up", "lost"] * bool(coming)
+        up = [g for g in world if f.stage(g) is Stage.UP]
+        choices = ["ask"] * (len(asked) < total) + ["up", "fail"] * bool(coming) + ["lose"] * bool(up)
         choices += ["gone"] * bool(going) + ["end"] * bool(running)
         assert choices, f"nothing can happen, but {waiting} wait"
         match data.draw(st.sampled_from(choices)):
@@ -148,8 +150,10 @@ def test_whatever_happens_the_limits_hold_and_every_job_gets_its_turn(limits, da
                 note(f.handle(JobAsked(job, data.draw(st.sampled_from(sorted(world)))), now))
             case "up":
                 note(f.handle(BroughtUp(coming.pop(0)), now))
-            case "lost":
+            case "fail":
                 note(f.handle(Lost(coming.pop(), "no node"), now))
+            case "lose":
+                note(f.handle(Lost(data.draw(st.sampled_from(up)), "the node died"), now))
             case "gone":
                 note(f.handle(Gone(going.pop(0)), now))
             case "end":

@@ -78,6 +78,7 @@ def check(tmp_path, monkeypatch):
         ("cluster: local", "", "streamflow.yml:12: deployments.fleet.config: the key 'cluster' is missing"),
         ("cluster: local", "cluster: slurm", 'streamflow.yml:13: deployments.fleet.config.cluster: "slurm": input'),
         ("cluster: local", "cluster: kubernetes", "MiniClusters on Kubernetes are not there yet"),
+        ("cluster: local", "cluster: local\n      scheduler: flux", "there is no `flux` on the PATH"),
         ("cores: 4", "cores: four", 'flavours.cpu.cores: "four" is not a whole number'),
         ("cores: 4", "cpus: 4", "streamflow.yml:15: deployments.fleet.config.flavours.cpu.cpus: unknown key 'cpus'"),
         ("cluster: local", "cluster: local\n      limits: {cores: 2}", "the limits allow no node of flavour 'cpu'"),
@@ -96,7 +97,8 @@ def check(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_a_mistake_is_refused(check, old, new, message):
+def test_a_mistake_is_refused(check, monkeypatch, old, new, message):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
     with pytest.raises(UserError) as error:
         check((old, new))
     assert message in str(error.value)
