@@ -1,0 +1,70 @@
+"""`fluxop compare`: every strategy side by side."""
+
+from __future__ import annotations
+
+from streamflow_fluxop.cli import options
+from streamflow_fluxop.cli.options import Goal
+from streamflow_fluxop.errors import UserError
+
+
+def compare(
+    file: options.File = None,
+    workflow: options.WorkflowFile = None,
+    flavours: options.FlavoursFile = None,
+    deployment: options.DeploymentName = None,
+    workflow_name: options.WorkflowName = None,
+    history: options.History = None,
+    no_history: options.NoHistory = False,
+    limit: options.LimitWords = None,
+    objective: options.ObjectiveGoal = Goal.balanced,
+    weight: options.Weight = 0.5,
+    deadline: options.Deadline = None,
+    budget: options.Budget = None,
+    seed: options.Seed = 0,
+    time_limit: options.TimeLimit = 5.0,
+) -> None:
+    """Plan with every strategy, and show them side by side with the bounds.
+
+    Exit code 2: the input is wrong, or no strategy has a plan.
+    """
+    from streamflow_fluxop.cli.output import Output
+    from streamflow_fluxop.cli.planning import Request
+    from streamflow_fluxop.model import Plan
+    from streamflow_fluxop.planner import STRATEGIES
+    from streamflow_fluxop.report import tables
+
+    request = Request(
+        file=file,
+        workflow=workflow,
+        flavours=flavours,
+        deployment=deployment,
+        workflow_name=workflow_name,
+        history=history,
+        no_history=no_history,
+        limits=options.limits(limit or []),
+        goal=objective,
+        weight=weight,
+        deadline=deadline,
+        budget=budget,
+        seed=seed,
+        time_limit=time_limit,
+    )
+    out = Output()
+    for source in request.sources():
+        rows: list[Plan | tuple[str, str]] = []
+        errors = []
+        for strategy in STRATEGIES:
+            try:
+                rows.append(request.solve(source, strategy).model_copy(update={"strategy": strategy}))
+            except UserError as error:
+                errors.append(error)
+                rows.append((strategy, error.what))
+        first = next((r for r in rows if isinstance(r, Plan)), None)
+        if first is None:
+            raise errors[0]
+        share = first.problem.objective.weight
+        out.line(source.title, style="bold")
+        out.line()
+        out.show(tables.strategies(first, [r for r in rows if r is not first], score=True))
+        out.line()
+        out.line(f"score: {share:g} x cost / its bound + {1 - share:g} x makespan / its bound", style="dim")

@@ -1,0 +1,192 @@
+"""The options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.model import Limits
+
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_LIMITS = ("nodes", "cores", "gpus", "memory", "cost_per_hour", "miniclusters")
+
+
+def seconds(text: str | float) -> float:
+    """A duration such as 90, 90s, 15m, 2h, 1h30m, in seconds; a number, as defaults are, is one.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    if not isinstance(text, str):
+        return text
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h|d|)\s*", text)
+    if not parts or "".join(re.split(r"\s+", text)) != "".join(n + u for n, u in parts):
+        raise typer.BadParameter(f"{text!r} is no duration: write 90, 90s, 15m, 2h or 1h30m")
+    return sum(float(n) * _SECONDS[u] for n, u in parts)
+
+
+def limits(texts: list[str]) -> Limits:
+    """The limits that `nodes=16 gpus=2` say, `texts` being such words.
+
+    Raises:
+        typer.BadParameter: one of them is no limit, or no number.
+    """
+    from pydantic import ValidationError
+
+    from streamflow_fluxop.model import Limits
+
+    found: dict[str, float] = {}
+    for text in (part for word in texts for part in word.split(",")):
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or name not in _LIMITS:
+            raise typer.BadParameter(f"{text!r} is no limit: write NAME=NUMBER, with a name of {', '.join(_LIMITS)}")
+        try:
+            found[name] = float(value)
+            Limits.model_validate({name: found[name]})
+        except (ValueError, ValidationError):
+            kind = "a number" if name == "cost_per_hour" else "a whole number"
+            raise typer.BadParameter(f"{text!r}: {value!r} is not {kind} that a limit can have") from None
+    return Limits.model_validate(found)
+
+
+class Goal(str, Enum):
+    """What a good plan is."""
+
+    cost = "cost"
+    makespan = "makespan"
+    balanced = "balanced"
+
+
+def _strategies(incomplete: str) -> list[str]:
+    from streamflow_fluxop.planner import STRATEGIES
+
+    return [s for s in STRATEGIES if s.startswith(incomplete)]
+
+
+_WHAT = "What to plan for"
+_WANTED = "What a good plan is"
+_SEARCH = "How to search"
+
+File = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads the annotation on Python 3.10, too
+    typer.Argument(metavar="[STREAMFLOW_FILE]", help="The StreamFlow file.", show_default=False),
+]
+WorkflowFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--workflow",
+        metavar="PATH",
+        help="Instead of a StreamFlow file: a workflow document of ours (YAML or JSON), a WfCommons trace (WfFormat), "
+        "or a Snakefile.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+FlavoursFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--flavours",
+        metavar="PATH",
+        help="With --workflow: the flavours and limits (YAML or JSON), or a StreamFlow file that has a fleet.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+DeploymentName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--deployment", metavar="NAME", help="Plan this fleet only.", rich_help_panel=_WHAT, show_default=False
+    ),
+]
+WorkflowName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--workflow-name",
+        metavar="NAME",
+        help="Plan this workflow of the StreamFlow file only.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+History = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--history",
+        metavar="PATH",
+        help="StreamFlow's database of past runs; their durations then win over hints. Default: where StreamFlow keeps "
+        "it, for steps without a hint.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+NoHistory = Annotated[
+    bool,
+    typer.Option("--no-history", help="Do not look at past runs.", rich_help_panel=_WHAT, show_default=False),
+]
+LimitWords = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--limit",
+        metavar="NAME=NUMBER",
+        help="A limit instead of the file's, such as nodes=16: nodes, cores, gpus, memory (MiB), cost_per_hour, "
+        "miniclusters. May be given several times.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+ObjectiveGoal = Annotated[
+    Goal, typer.Option("--objective", help="What is to be small.", rich_help_panel=_WANTED, case_sensitive=False)
+]
+Weight = Annotated[
+    float,
+    typer.Option(
+        "--weight", min=0, max=1, metavar="SHARE", help="Share of the cost if balanced.", rich_help_panel=_WANTED
+    ),
+]
+Deadline = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--deadline",
+        metavar="TIME",
+        parser=seconds,
+        help="All jobs have to be over by then, such as 90s, 15m, 2h.",
+        rich_help_panel=_WANTED,
+        show_default=False,
+    ),
+]
+Budget = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--budget", min=0, metavar="COST", help="What it may cost.", rich_help_panel=_WANTED, show_default=False
+    ),
+]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        "--strategy",
+        metavar="NAME",
+        help="auto is the best of all; fluxop compare lists them.",
+        rich_help_panel=_SEARCH,
+        autocompletion=_strategies,
+    ),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="NUMBER", help="Equal seeds give equal plans.", rich_help_panel=_SEARCH)
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        "--time-limit",
+        metavar="TIME",
+        parser=seconds,
+        help="How long to search at most.",
+        rich_help_panel=_SEARCH,
+        show_default="5s",
+    ),
+]

@@ -1,0 +1,61 @@
+"""Where commands print: a terminal with colours and its width, or plain text in which no word is cut."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from streamflow_fluxop.report.terminal import Glyphs
+
+PLAIN_WIDTH = 100
+"""Columns of pictures where no terminal says how many there are."""
+
+WIDEST = 160
+"""Columns of pictures at most."""
+
+_ENDLESS = 100_000
+
+
+class Output:
+    """Standard output.
+
+    Attributes:
+        colours: whether it shows colours.
+        picture_width: columns that a picture may take.
+    """
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # where the locale knows less than UTF-8
+        self._plain = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+        self._console = Console(width=_ENDLESS if self._plain else None, highlight=False, emoji=False, markup=False)
+        self.colours = self._console.color_system is not None and not self._console.no_color
+        self.picture_width = PLAIN_WIDTH if self._plain else min(self._console.width, WIDEST)
+
+    @property
+    def glyphs(self) -> Glyphs:
+        """Characters that it can show."""
+        from streamflow_fluxop.report.terminal import ASCII, Glyphs
+
+        return Glyphs() if self._console.encoding.lower().startswith("utf") else ASCII
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """A line, as long as it is."""
+        self._console.print(text, style=style or None, soft_wrap=True)
+
+    def show(self, renderable: RenderableType) -> None:
+        """A table or the like; no line of it ends in spaces where there are no colours."""
+        if self.colours:
+            self._console.print(renderable)
+            return
+        with self._console.capture() as capture:
+            self._console.print(renderable)
+        for text in capture.get().splitlines():
+            self.line(text.rstrip())

@@ -1,0 +1,126 @@
+"""`fluxop plan`: which MiniClusters, of what size and flavour, when, for which steps, at what cost, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from streamflow_fluxop.cli import options
+from streamflow_fluxop.cli.options import Goal
+from streamflow_fluxop.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamflow_fluxop.cli.output import Output
+    from streamflow_fluxop.model import Plan
+    from streamflow_fluxop.readers import Source
+
+ROWS = 40
+"""Rows of a table at most, unless the user wants all."""
+
+
+def plan(
+    file: options.File = None,
+    workflow: options.WorkflowFile = None,
+    flavours: options.FlavoursFile = None,
+    deployment: options.DeploymentName = None,
+    workflow_name: options.WorkflowName = None,
+    history: options.History = None,
+    no_history: options.NoHistory = False,
+    limit: options.LimitWords = None,
+    objective: options.ObjectiveGoal = Goal.balanced,
+    weight: options.Weight = 0.5,
+    deadline: options.Deadline = None,
+    budget: options.Budget = None,
+    strategy: options.Strategy = "auto",
+    seed: options.Seed = 0,
+    time_limit: options.TimeLimit = 5.0,
+    output: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Write the plan as .json, or a picture of it as .svg, .png or .html. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    manifests: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--manifests",
+            metavar="FOLDER",
+            help="Write the MiniClusters as manifests of the Flux Operator.",
+            show_default=False,
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help=f"Show all rows of tables, not the first {ROWS}.")] = False,
+) -> None:
+    """Plan which MiniClusters to bring up: of what size and flavour, when, for which steps, at what cost, and why.
+
+    Nothing is started. Exit code 2: the input is wrong, or there is no plan.
+    """
+    from streamflow_fluxop.cli.files import check_outputs, write
+    from streamflow_fluxop.cli.output import Output
+    from streamflow_fluxop.cli.planning import EXTREMES, Request, check_wishes
+
+    check_outputs(output or [])
+    request = Request(
+        file=file,
+        workflow=workflow,
+        flavours=flavours,
+        deployment=deployment,
+        workflow_name=workflow_name,
+        history=history,
+        no_history=no_history,
+        limits=options.limits(limit or []),
+        goal=objective,
+        weight=weight,
+        deadline=deadline,
+        budget=budget,
+        seed=seed,
+        time_limit=time_limit,
+    )
+    out = Output()
+    sources = request.sources()
+    for source in sources:
+        made = request.solve(source, strategy)
+        check_wishes(made, source)
+        others: list[Plan | tuple[str, str]] = []
+        for name in EXTREMES:
+            try:
+                others += [request.solve(source, name)] if name != strategy else []
+            except UserError as error:
+                others.append((name, error.what))
+        show(out, source, made, others, full=full)
+        suffix = "-" + source.title.replace(" on ", "-") if len(sources) > 1 else ""
+        for path in write(made, source, output or [], manifests, suffix=suffix):
+            out.line(f"wrote {path}", style="dim")
+
+
+def show(
+    out: Output, source: Source, made: Plan, others: Sequence[Plan | tuple[str, str]], *, full: bool = False
+) -> None:
+    """Print a plan: chart, tables, where the numbers come from, and why."""
+    from streamflow_fluxop.report import tables
+    from streamflow_fluxop.report.chart import chart
+    from streamflow_fluxop.report.terminal import gantt
+
+    rows = None if full else ROWS
+    out.line(f"{source.title}: {tables.headline(made)}", style="bold")
+    out.line()
+    out.show(gantt(chart(made), out.picture_width, colours=out.colours, glyphs=out.glyphs))
+    for table in (tables.strategies(made, others), tables.miniclusters(made, rows), tables.steps(made, rows)):
+        out.line()
+        out.show(table)
+    if rows is not None and max(len(made.miniclusters), len(made.steps)) > rows:
+        out.line(f"the first {rows} rows of each table; --full shows all", style="dim")
+    out.line()
+    out.line("Where the numbers come from", style="bold")
+    out.show(tables.sentences([("-", text) for text in made.assumptions]))
+    out.line()
+    out.line("Why", style="bold")
+    out.show(tables.sentences((m.name, reason) for m in made.miniclusters[:rows] for reason in m.reasons))

@@ -1,0 +1,100 @@
+"""What `plan` and `compare` share: reading what to plan for, and planning it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamflow_fluxop.errors import UserError
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.cli.options import Goal
+    from streamflow_fluxop.model import Limits, Plan
+    from streamflow_fluxop.readers import Source
+
+EXTREMES = ("per-step", "single")
+"""The two that the article begins with: a MiniCluster for each step, and one for all."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options of a command say."""
+
+    file: Path | None
+    workflow: Path | None
+    flavours: Path | None
+    deployment: str | None
+    workflow_name: str | None
+    history: Path | None
+    no_history: bool
+    limits: Limits
+    goal: Goal
+    weight: float
+    deadline: float | None
+    budget: float | None
+    seed: int
+    time_limit: float
+
+    def sources(self) -> list[Source]:
+        """What to plan for: one problem a fleet and workflow.
+
+        Raises:
+            UserError: see the readers.
+        """
+        from streamflow_fluxop.model import Objective
+        from streamflow_fluxop.readers import read
+
+        sources = read(
+            self.file,
+            workflow=self.workflow,
+            flavours=self.flavours,
+            deployment=self.deployment,
+            workflow_name=self.workflow_name,
+            history=self.history,
+            no_history=self.no_history,
+        )
+        objective = Objective(goal=self.goal.value, weight=self.weight, deadline=self.deadline, budget=self.budget)
+        return [s.wanting(objective, self.limits) for s in sources]
+
+    def solve(self, source: Source, strategy: str) -> Plan:
+        """Plan one of them.
+
+        Raises:
+            UserError: there is no plan, or none within deadline and budget, with the place in the file and a remedy.
+        """
+        from streamflow_fluxop.planner import STRATEGIES, solve
+
+        if strategy not in STRATEGIES:
+            raise UserError(
+                f"there is no strategy {strategy!r}", where="--strategy", fix=f"Take one of {', '.join(STRATEGIES)}."
+            )
+        try:
+            plan = solve(source.problem, strategy=strategy, seed=self.seed, time_limit=self.time_limit)
+        except UserError as error:
+            raise source.located(error) from None
+        return plan.model_copy(update={"assumptions": [*plan.assumptions, *source.notes]})
+
+
+def check_wishes(plan: Plan, source: Source) -> None:
+    """Check deadline and budget.
+
+    Raises:
+        UserError: the plan, the best that was found, does not keep them.
+    """
+    from streamflow_fluxop.report.units import duration, number
+
+    wish, bounds = source.problem.objective, plan.bounds
+    if wish.deadline is not None and plan.makespan > wish.deadline + 2e-3:
+        raise UserError(
+            f"no plan found that ends within {duration(wish.deadline)}: the quickest takes {duration(plan.makespan)}",
+            where=f"{source.file}: --deadline",
+            fix=f"No plan can take less than {duration(bounds.makespan)}. Allow more time, raise the limits, or add a "
+            "flavour that comes up sooner.",
+        )
+    if wish.budget is not None and plan.cost > wish.budget * (1 + 1e-9):
+        raise UserError(
+            f"no plan found for {number(wish.budget)}: the cheapest costs {number(plan.cost)}",
+            where=f"{source.file}: --budget",
+            fix=f"No plan can cost less than {number(bounds.cost)}. Allow more, or add a cheaper flavour.",
+        )

@@ -1,0 +1,28 @@
+"""`fluxop verify`: checks a plan on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BROKEN = 1
+"""Exit code where a plan breaks a rule."""
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan, as fluxop plan -o plan.json writes it.")],
+) -> None:
+    """Check a plan against what it is for: needs, order, limits, times, cost. Exit code 1: it breaks a rule."""
+    from streamflow_fluxop.planner import verify as broken_rules
+    from streamflow_fluxop.readers.document import read_plan
+    from streamflow_fluxop.report.tables import headline
+
+    plan = read_plan(file)
+    problems = broken_rules(plan)
+    for problem in problems:
+        typer.echo(f"{file}: {problem}")
+    if problems:
+        raise typer.Exit(BROKEN)
+    typer.echo(f"{file}: keeps every rule. {headline(plan)}")

@@ -1,0 +1,112 @@
+"""Finds out what a file is, and has the right module read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.model import Problem, Workflow
+from streamflow_fluxop.readers.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamflow_fluxop.readers.files import Loaded
+
+
+def read(
+    file: Path | None = None,
+    *,
+    workflow: Path | None = None,
+    flavours: Path | None = None,
+    deployment: str | None = None,
+    workflow_name: str | None = None,
+    history: Path | None = None,
+    no_history: bool = False,
+) -> list[Source]:
+    """What to plan for.
+
+    Args:
+        file: a StreamFlow file; or else
+        workflow: a workflow from any tool, or a problem of ours; with
+        flavours: flavours and limits, which a problem may do without.
+        deployment: only this fleet.
+        workflow_name: only this workflow of the StreamFlow file.
+        history: StreamFlow's database; None: the one that StreamFlow would write to, if it is there.
+        no_history: do not look at past runs.
+
+    Returns:
+        One a fleet and workflow; at least one.
+
+    Raises:
+        UserError: something can't be read or is wrong, with its place and what would be right.
+    """
+    if (file is None) == (workflow is None):
+        raise UserError(
+            "nothing to plan" if file is None else f"both a StreamFlow file ({file}) and --workflow {workflow}",
+            fix="Give a StreamFlow file, or --workflow with --flavours.",
+        )
+    if file is not None:
+        if flavours is not None:
+            raise UserError("--flavours goes with --workflow", fix=f"The flavours of {file} are its fleets'.")
+        from streamflow_fluxop.readers.streamflow import read_streamflow
+
+        sources = read_streamflow(str(file), deployment=deployment, workflow=workflow_name)
+    else:
+        assert workflow is not None
+        sources = [_from_any_tool(workflow, flavours, deployment)]
+    return sources
+
+
+def _from_any_tool(path: Path, flavours: Path | None, deployment: str | None) -> Source:
+    from streamflow_fluxop.readers import document
+    from streamflow_fluxop.readers.files import load
+
+    if path.suffix == ".smk" or path.name == "Snakefile":
+        raise NotImplementedError
+    loaded = load(path)
+    place = _places(loaded, "steps")
+    if document.is_problem(loaded):
+        problem = document.problem_of(loaded)
+        if flavours is not None:
+            kinds = document.read_flavours(flavours, deployment)
+            problem = problem.model_copy(update={"flavours": kinds.flavours, "limits": kinds.limits})
+        return Source(problem.workflow.name, problem, str(path), _places(loaded, "workflow", "steps"))
+    if "steps" in loaded.data:
+        return _with_flavours(document.workflow_of(loaded), path, flavours, deployment, place)
+    raise UserError(
+        "is no workflow that we can read",
+        where=str(path),
+        fix="It may be a document of ours (docs/workflow-document.md), a WfCommons trace (WfFormat), or a Snakefile.",
+    )
+
+
+def _with_flavours(
+    workflow: Workflow,
+    path: Path,
+    flavours: Path | None,
+    deployment: str | None,
+    place: Callable[[str], str | None],
+    notes: tuple[str, ...] = (),
+) -> Source:
+    from streamflow_fluxop.readers.document import read_flavours
+
+    if flavours is None:
+        raise UserError(
+            "on which nodes?", where=str(path), fix="Say it with --flavours: a file with flavours and limits."
+        )
+    kinds = read_flavours(flavours, deployment)
+    problem = Problem(workflow=workflow, flavours=kinds.flavours, limits=kinds.limits)
+    return Source(workflow.name, problem, str(path), place, notes)
+
+
+def _places(loaded: Loaded, *keys: str) -> Callable[[str], str | None]:
+    def place(step: str) -> str | None:
+        entries = loaded.data
+        for key in keys:
+            entries = entries[key]
+        found = [i for i, entry in enumerate(entries) if entry.get("name") == step]
+        return loaded.where(*keys, found[-1]) if found else None
+
+    return place

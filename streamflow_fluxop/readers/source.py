@@ -1,0 +1,59 @@
+"""What a reader returns: a problem, and where its parts were read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from streamflow_fluxop.errors import UserError, UserErrors
+from streamflow_fluxop.model import Limits, Objective, Problem, Step
+
+
+@dataclass(frozen=True)
+class Source:
+    """A problem that was read somewhere.
+
+    Attributes:
+        title: what to call it, such as ``two-samples on fleet``.
+        problem: the document.
+        file: as the user typed it.
+        place: where a step is written, by its name; None where nobody knows.
+        notes: what the reader assumed, a sentence each.
+    """
+
+    title: str
+    problem: Problem
+    file: str
+    place: Callable[[str], str | None] = lambda step: None
+    notes: tuple[str, ...] = ()
+
+    def wanting(self, objective: Objective, limits: Limits) -> Source:
+        """The same with another objective, and with limits that replace those of the same name.
+
+        Args:
+            objective: what a good plan is.
+            limits: what is None in them stays as it is.
+        """
+        replaced = self.problem.limits.model_copy(update=limits.model_dump(exclude_none=True))
+        return replace(self, problem=self.problem.model_copy(update={"objective": objective, "limits": replaced}))
+
+    def with_steps(self, steps: list[Step], *notes: str) -> Source:
+        """The same with other steps, and with notes about them."""
+        workflow = self.problem.workflow.model_copy(update={"steps": steps})
+        return replace(
+            self, problem=self.problem.model_copy(update={"workflow": workflow}), notes=(*self.notes, *notes)
+        )
+
+    def located(self, error: UserError) -> UserError:
+        """The error with the place in the file, where it names a step that has one, else with the file's name."""
+        if isinstance(error, UserErrors):
+            return UserErrors([self.located(e) for e in error.errors])
+        where = error.where or ""
+        found = re.match(r"step (?P<name>.*?)(: .*)?$", where)
+        name = found["name"] if found else ""
+        place = self.place(name) if found else None
+        if place is None:
+            return UserError(error.what, where=f"{self.file}: {where}" if where else self.file, fix=error.fix)
+        what = error.what if name in error.what or name in place else f"step {name}: {error.what}"
+        return UserError(what, where=place, fix=error.fix)

@@ -1,0 +1,107 @@
+"""From a StreamFlow file to the problems of its fleets, with every check that `streamflow run` makes of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.cwl import read_streamflow_file
+from streamflow_fluxop.errors import UserError, UserErrors
+from streamflow_fluxop.fleets import Fleets, steps_of
+from streamflow_fluxop.grouping import group_steps
+from streamflow_fluxop.model import Problem, Step, Workflow
+from streamflow_fluxop.readers.source import Source
+
+
+def read_streamflow(path: str, *, deployment: str | None = None, workflow: str | None = None) -> list[Source]:
+    """One problem a fleet and workflow, in the file's order.
+
+    Args:
+        path: of the StreamFlow file.
+        deployment: name of the only fleet that counts; None: all that have steps.
+        workflow: name of the only workflow that counts; None: all.
+
+    Raises:
+        UserError: the file, its CWL or its inputs can't be read, or there is no such fleet or workflow.
+        UserErrors: every mistake in fleets, bindings and steps, each with its place.
+    """
+    file = read_streamflow_file(path)
+    fleets = Fleets(file)
+    if not file.fleets:
+        raise UserError(
+            "no deployment of type minicluster",
+            where=file.where("deployments"),
+            fix="Bind the workflow to one: `type: minicluster`.",
+        )
+    if deployment is not None and deployment not in file.fleets:
+        raise UserError(
+            f"there is no fleet {deployment!r}",
+            where=file.where("deployments"),
+            fix=f"The deployments of type minicluster are: {', '.join(file.fleets)}.",
+        )
+    _stop_at(fleets.check_deployments())
+    names = [file.workflow(workflow).name] if workflow is not None else list(file.workflows)
+    if not names:
+        raise UserError("no CWL workflow", where=file.where("workflows"), fix="Give one `type: cwl`.")
+    bound = [fleets.read(name) for name in names]
+    _stop_at(error for b in bound for error in fleets.check_bindings(b))
+    chosen = {n: c for n, c in fleets.configs.items() if deployment in (None, n)}
+    sources = []
+    for name, config in chosen.items():
+        for b in bound:
+            if b.steps_of(name):
+                steps, places = steps_of(name, [b])
+                title = f"{b.cwl.name} on {name}"
+                sources.append(_source(title, b.cwl.name, path, steps, places, config))
+    if not sources:
+        raise UserError(
+            f"no step is bound to {' or '.join(chosen)}",
+            where=file.where("workflows", names[0], "bindings"),
+            fix=f"Bind them: `bindings: [{{step: /, target: {{deployment: {next(iter(chosen))}}}}}]`.",
+        )
+    return sources
+
+
+def _stop_at(errors: Iterable[UserError]) -> None:
+    if found := list({str(e): e for e in errors}.values()):
+        raise UserErrors(found)
+
+
+def _source(
+    title: str, workflow: str, path: str, steps: list[Step], places: Mapping[str, str], config: FleetConfig
+) -> Source:
+    group_steps(steps, config, places)  # refuses what no flavour or group suits, in the words of `streamflow run`
+    return Source(
+        title=title,
+        problem=Problem(
+            workflow=Workflow(name=workflow, steps=[_as_bound(s, config) for s in steps]),
+            flavours=config.flavours,
+            limits=config.limits,
+        ),
+        file=os.fspath(path),
+        place=places.get,
+        notes=tuple(_sizes(config)),
+    )
+
+
+def _as_bound(step: Step, config: FleetConfig) -> Step:
+    """The step with what its binding's service means: a flavour, or a group with a flavour and an image of its own."""
+    if step.controller:
+        return step.model_copy(update={"binding": ""})
+    image = step.image or config.image
+    if step.binding in config.flavours:
+        return step.model_copy(update={"binding": "", "flavours": [step.binding], "image": image})
+    group = step.group or step.binding or None
+    update: dict[str, object] = {"binding": "", "group": group, "image": image}
+    if group in config.groups:
+        defined = config.groups[group]
+        update |= {"flavours": [defined.flavour], "image": defined.image or image}
+    return step.model_copy(update=update)
+
+
+def _sizes(config: FleetConfig) -> Iterable[str]:
+    for name, group in config.groups.items():
+        if group.size is not None:
+            nodes = "1 node" if group.size == 1 else f"{group.size} nodes"
+            yield f"group {name}: the plan chooses its size; the file says {nodes}"

@@ -1,0 +1,64 @@
+"""Seconds and money in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+_STEPS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
+    *(60 * m for m in (1, 2, 5, 10, 15, 30)),
+    *(3600 * h for h in (1, 2, 3, 6, 12)),
+    *(86400 * d for d in (1, 2, 7, 14, 28)),
+)
+"""Distances between ticks that people read easily, in seconds."""
+
+
+def duration(seconds: float) -> str:
+    """A duration in the two units that matter, such as ``42 min``, ``16 min 40 s``, ``3 h 5 min``."""
+    if seconds < 99.95:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.1f}".rstrip("0").rstrip(".") + " s"
+    whole = round(seconds)
+    for large, small, name, rest in ((86400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):
+        if whole >= 2 * large or large == 60:
+            count, left = divmod(round(whole / small), large // small)
+            return f"{count} {name} {left} {rest}" if left else f"{count} {name}"
+    raise AssertionError("unreachable")
+
+
+def number(value: float) -> str:
+    """A number in groups of three digits, as exact as its size is worth it: ``24 720``, ``3.5``, ``0.0189``."""
+    if value and abs(value) < 1:
+        return f"{value:.3g}"
+    if abs(value) < 1000:
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return f"{value:,.0f}".replace(",", " ")
+
+
+def ticks(end: float, most: int) -> list[tuple[float, str]]:
+    """Times from 0 to `end` at a readable distance, with what to write there.
+
+    Args:
+        end: seconds.
+        most: how many there may be at most, at least 2.
+    """
+    enough = (s for s in _STEPS if end / s <= max(1, most - 1))
+    step = next(enough, max(_STEPS[-1], end))
+    return [(t, tick(t, step)) for t in _multiples(step, end)]
+
+
+def tick(time: float, step: float) -> str:
+    """A time on an axis whose ticks are `step` seconds apart, in one unit throughout."""
+    unit, name = next((u, n) for u, n in ((86400, "d"), (3600, "h"), (60, "min"), (1e-9, "s")) if step >= u)
+    return "0" if time == 0 else f"{time if name == 's' else time / unit:.10g} {name}"
+
+
+def _multiples(step: float, end: float) -> Iterator[float]:
+    count = 0
+    while count * step <= end * (1 + 1e-9):
+        yield count * step
+        count += 1
+
+
+def times(count: int, thing: str) -> str:
+    """``1 node``, ``3 nodes``."""
+    return f"{count} {thing}" if count == 1 else f"{number(count)} {thing}s"
