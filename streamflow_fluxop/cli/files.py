@@ -19,11 +19,16 @@ def check_outputs(paths: Sequence[Path]) -> None:
     """Check what can be checked before the work is done.
 
     Raises:
-        UserError: an ending that we can't write, or a folder that is not there.
+        UserError: an ending that we can't write, a folder that is not there, or a picture without matplotlib.
     """
     for path in paths:
         if path.suffix.lower() not in KINDS:
-            raise UserError(f"the ending {path.suffix or 'is missing'!s}", where=f"-o {path}", fix=_ENDINGS)
+            what = f"we can't write {path.suffix}" if path.suffix else "no ending tells what to write"
+            raise UserError(what, where=f"-o {path}", fix=_ENDINGS)
+        if path.suffix.lower() != ".json":
+            from streamflow_fluxop.report.figure import need_matplotlib
+
+            need_matplotlib()
         if not path.resolve().parent.is_dir():
             raise UserError(f"there is no folder {path.parent}", where=f"-o {path}", fix="Make it first.")
 
@@ -32,13 +37,20 @@ _ENDINGS = f"The endings are {', '.join(KINDS)}."
 
 
 def write(
-    plan: Plan, source: Source, outputs: Sequence[Path], manifests: Path | None, *, suffix: str = ""
+    plan: Plan,
+    source: Source,
+    others: Sequence[Plan | tuple[str, str]],
+    outputs: Sequence[Path],
+    manifests: Path | None,
+    *,
+    suffix: str = "",
 ) -> Iterator[Path]:
     """Write the plan's document, pictures and manifests; yields each path.
 
     Args:
         plan: what to write.
         source: what it is for.
+        others: other plans for the same, or the strategy and why it has none, for comparison.
         outputs: paths, each with one of the endings of `KINDS`.
         manifests: folder, made where it is not there; None: no manifests.
         suffix: to tell several plans of one command apart.
@@ -49,13 +61,23 @@ def write(
     for output in outputs:
         path = output.with_name(output.stem + suffix + output.suffix)
         try:
-            _write(plan, source, path)
+            _write(plan, source.title, others, path)
         except OSError as error:
             raise UserError(f"can't be written: {error.strerror}", where=str(path)) from None
         yield path
 
 
-def _write(plan: Plan, source: Source, path: Path) -> None:
+def _write(plan: Plan, title: str, others: Sequence[Plan | tuple[str, str]], path: Path) -> None:
+    from streamflow_fluxop.report import figure
+    from streamflow_fluxop.report.chart import chart
+    from streamflow_fluxop.report.page import page
+
     match path.suffix.lower():
         case ".json":
             path.write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        case ".svg":
+            path.write_text(figure.svg(chart(plan), title), encoding="utf-8")
+        case ".png":
+            path.write_bytes(figure.png(chart(plan), title))
+        case ".html":
+            path.write_text(page(chart(plan), title, others), encoding="utf-8")

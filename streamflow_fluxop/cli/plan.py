@@ -97,7 +97,7 @@ def plan(
                 others.append((name, error.what))
         show(out, source, made, others, full=full)
         suffix = "-" + source.title.replace(" on ", "-") if len(sources) > 1 else ""
-        for path in write(made, source, output or [], manifests, suffix=suffix):
+        for path in write(made, source, others, output or [], manifests, suffix=suffix):
             out.line(f"wrote {path}", style="dim")
 
 

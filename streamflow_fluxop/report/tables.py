@@ -25,7 +25,9 @@ def headline(plan: Plan) -> str:
 
 def quality(plan: Plan) -> str:
     """How far the plan is from the best there can be."""
-    return "optimal" if plan.optimal else f"within {100 * plan.gap:.1f} % of the bound"
+    if plan.optimal:
+        return "optimal"
+    return f"within {100 * plan.gap:.1f} % of the bound" if plan.gap < 1 else f"{1 + plan.gap:.1f} times the bound"
 
 
 def strategies(plan: Plan, others: Sequence[Plan | tuple[str, str]], *, score: bool = False) -> Table:

@@ -140,7 +140,8 @@ class _Drawing:
         name, nodes = bar.minicluster.name, bar.nodes.replace(" x ", f" {self.glyphs.times} ")
         fits = self.name_width + 2 + self.nodes_width < self.margin
         labels = [f"{name.ljust(self.name_width)}  {nodes}"] if fits else [name, nodes]
-        rows = [self._lane(bar, lane) for lane in lanes] if 0 < len(lanes) <= LANES else self._jobs(bar)
+        legible = len(lanes) <= LANES and all(len(lane) <= self.columns // 2 for lane in lanes)
+        rows = [self._lane(bar, lane) for lane in lanes] if legible else self._jobs(bar)
         rows += [self._lane(bar, [])] * (len(labels) - len(rows))
         labels += [""] * (len(rows) - len(labels))
         for label, cells in zip(labels, rows, strict=True):
@@ -152,7 +153,9 @@ class _Drawing:
         at = 0
         for work in works:
             start = max(at, min(self._column(work.start), self.columns - 1))
-            end = max(start + 1, self._column(work.end))
+            end = min(self.columns, max(start + 1, self._column(work.end)))
+            if start >= end:
+                continue
             pieces += [*self._runs(cells, at, start), self._piece(work, end - start)]
             at = end
         return [*pieces, *self._runs(cells, at, self.columns)]

@@ -15,7 +15,7 @@ _STEPS = (
 
 def duration(seconds: float) -> str:
     """A duration in the two units that matter, such as ``42 min``, ``16 min 40 s``, ``3 h 5 min``."""
-    if seconds < 99.95:
+    if seconds < 59.95:
         return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.1f}".rstrip("0").rstrip(".") + " s"
     whole = round(seconds)
     for large, small, name, rest in ((86400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):
@@ -41,15 +41,10 @@ def ticks(end: float, most: int) -> list[tuple[float, str]]:
         end: seconds.
         most: how many there may be at most, at least 2.
     """
-    enough = (s for s in _STEPS if end / s <= max(1, most - 1))
-    step = next(enough, max(_STEPS[-1], end))
-    return [(t, tick(t, step)) for t in _multiples(step, end)]
-
-
-def tick(time: float, step: float) -> str:
-    """A time on an axis whose ticks are `step` seconds apart, in one unit throughout."""
-    unit, name = next((u, n) for u, n in ((86400, "d"), (3600, "h"), (60, "min"), (1e-9, "s")) if step >= u)
-    return "0" if time == 0 else f"{time if name == 's' else time / unit:.10g} {name}"
+    unit, name = next((u, n) for u, n in ((86400, "d"), (3600, "h"), (60, "min"), (0, "s")) if end >= 2 * u)
+    enough = (s for s in _STEPS if s >= unit / 2 and end / s <= max(1, most - 1))
+    step = next(enough, end)
+    return [(t, f"{t / (unit or 1):.4g} {name}" if t else "0") for t in _multiples(step, end)]
 
 
 def _multiples(step: float, end: float) -> Iterator[float]:

@@ -1,0 +1,135 @@
+"""The plan as one HTML page that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from json import dumps
+from string import Template
+
+from streamflow_fluxop.grouping import describe
+from streamflow_fluxop.model import Plan
+from streamflow_fluxop.report import figure
+from streamflow_fluxop.report.chart import Chart, short_names
+from streamflow_fluxop.report.tables import job_time, quality, some
+from streamflow_fluxop.report.units import duration, number
+
+ROWS = 2000
+"""Rows of a table at most."""
+
+
+def page(chart: Chart, title: str, others: Sequence[Plan | tuple[str, str]] = ()) -> str:
+    """The page as a document.
+
+    Args:
+        chart: of the plan.
+        title: of the page.
+        others: other plans for the same problem, or the strategy and why it has none.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    plan = chart.plan
+    picture = figure.svg(chart, "")
+    return Template(files(__package__).joinpath("page.html").read_text("utf-8")).substitute(
+        title=escape(title),
+        figures="".join(
+            f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>"
+            for name, value in (
+                ("MiniClusters", number(len(plan.miniclusters))),
+                ("until the last job is over", duration(plan.makespan)),
+                ("cost", number(plan.cost)),
+                ("node-seconds", number(plan.node_seconds)),
+                ("how good", quality(plan)),
+            )
+        ),
+        chart=picture[picture.index("<svg") :],
+        tips=dumps(figure.tips(chart)).replace("</", "<\\/"),
+        strategies=_strategies(plan, others),
+        miniclusters=_miniclusters(plan),
+        steps=_steps(plan),
+        assumptions="".join(f"<li>{escape(a)}</li>" for a in plan.assumptions),
+        reasons="".join(
+            f"<dt>{escape(m.name)}</dt>" + "".join(f"<dd>{escape(r)}</dd>" for r in m.reasons)
+            for m in plan.miniclusters[:ROWS]
+        ),
+    )
+
+
+def _strategies(plan: Plan, others: Sequence[Plan | tuple[str, str]]) -> str:
+    rows: list[Sequence[str]] = []
+    for other in (plan, *others):
+        if isinstance(other, Plan):
+            name = "this plan" if other is plan else other.strategy
+            rows.append((name, *_totals(len(other.miniclusters), other.node_seconds, other.cost, other.makespan)))
+        else:
+            rows.append((other[0], f"no plan: {other[1]}", "", "", ""))
+    rows.append(("no plan is below", "", "", number(plan.bounds.cost), duration(plan.bounds.makespan)))
+    return _table(("strategy", ">MiniClusters", ">node-seconds", ">cost", ">makespan"), rows)
+
+
+def _totals(miniclusters: int, node_seconds: float, cost: float, makespan: float) -> tuple[str, ...]:
+    return (number(miniclusters), number(node_seconds), number(cost), duration(makespan))
+
+
+def _miniclusters(plan: Plan) -> str:
+    names = short_names(s.name for s in plan.problem.workflow.steps)
+    heads = (
+        "name",
+        "flavour",
+        ">nodes",
+        "image",
+        ">asked",
+        ">ready",
+        ">given up",
+        ">gone",
+        ">node-seconds",
+        ">cost",
+        "steps",
+    )
+    return _table(
+        heads,
+        (
+            (
+                m.name,
+                m.flavour,
+                ", then ".join(map(str, [m.size, *(r.size for r in m.resizes)])),
+                m.image or "",
+                *(duration(t) for t in (m.asked, m.ready, m.released, m.gone)),
+                number(m.node_seconds),
+                number(m.cost),
+                some([names[s] for s in m.steps], 20),
+            )
+            for m in plan.miniclusters[:ROWS]
+        ),
+    )
+
+
+def _steps(plan: Plan) -> str:
+    steps = {s.name: s for s in plan.problem.workflow.steps}
+    return _table(
+        ("step", ">jobs", "needs of a job", "time of a job", ">start", ">end", "in"),
+        (
+            (
+                e.step,
+                f"{number(steps[e.step].width)}{' (assumed)' if steps[e.step].width_source == 'assumed' else ''}",
+                "" if steps[e.step].controller else describe(steps[e.step].needs),
+                job_time(steps[e.step]),
+                duration(e.start),
+                duration(e.end),
+                "the controller" if steps[e.step].controller else some(e.miniclusters, 8),
+            )
+            for e in plan.steps[:ROWS]
+        ),
+    )
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    kinds = [' class="n"' if h.startswith(">") else "" for h in heads]
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}{k}>{escape(c)}</{tag}>" for k, c in zip(kinds, cells, strict=True)) + "</tr>"
+
+    body = "".join(row("td", cells) for cells in rows)
+    return f"<table><thead>{row('th', [h.lstrip('>') for h in heads])}</thead><tbody>{body}</tbody></table>"
