@@ -21,7 +21,7 @@ KILL_AFTER = 5.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended; `dropped` bytes of its output lie before (or, in Flux's KVS, behind) the `output` kept."""
+    """How a job ended; before the `output` kept there were `dropped` bytes more (-1: nobody counted)."""
 
     exit_code: int
     reason: str | None = None
@@ -39,6 +39,10 @@ class Listener(ABC):
     @abstractmethod
     def finished(self, job: str, outcome: Outcome) -> None:
         """None of its tasks runs any more; said once for each job."""
+
+    @abstractmethod
+    def broken(self, why: str) -> None:
+        """The scheduler is gone, and its jobs with it."""
 
 
 class Backend(ABC):

@@ -29,6 +29,7 @@ The modules keep their names, under two packages that stay empty. The working di
 """
 
 MODULES = (
+    "log",
     "protocol",
     "output",
     "processes",

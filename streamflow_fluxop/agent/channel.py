@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from streamflow_fluxop.agent.log import log
 from streamflow_fluxop.agent.protocol import Decoder, ProtocolError, encode
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Channel:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            print(f"agent: cannot read: {error}", file=sys.stderr)
+            log(f"cannot read: {error}")
             data = b""
         if not data:
             self.close()
@@ -112,7 +112,7 @@ class Channel:
             for message, payload in self._decoder.feed(data):
                 self._received(message, payload)
         except ProtocolError as error:
-            print(f"agent: the client sent {error}", file=sys.stderr)
+            log(f"the client sent {error}")
             self.close()
 
     def _flush(self) -> None:
@@ -125,7 +125,7 @@ class Channel:
         except BlockingIOError:
             sent = 0
         except OSError as error:  # EPIPE: nobody listens any more
-            print(f"agent: cannot write: {error}", file=sys.stderr)
+            log(f"cannot write: {error}")
             self.close()
             return
         self._unsent_bytes = len(data) - sent

@@ -358,7 +358,8 @@ class AgentClient:
             self._send({"op": "ack", "job": message["job"]})
             output = payload.decode("utf-8", "replace")
             if message.get("dropped"):
-                output = f"[{message['dropped']} bytes of output were dropped here]\n{output}"
+                dropped = f"{message['dropped']} bytes" if message["dropped"] > 0 else "some bytes"
+                output = f"[{dropped} of output before this were dropped]\n{output}"
             if not job.result.done():
                 job.result.set_result(JobResult(message["exit_code"], output, message.get("reason")))
         elif event == "unknown":

@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
+import signal
 import threading
-import traceback
 from base64 import b64decode
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,10 @@ from streamflow_fluxop.agent.backend import (
     exit_code_of,
 )
 from streamflow_fluxop.agent.jobspec import NotForFlux, base_environment, jobspec
+from streamflow_fluxop.agent.log import log, log_exception
 from streamflow_fluxop.agent.output import Tail
 from streamflow_fluxop.agent.placement import nodes_wanted
+from streamflow_fluxop.agent.processes import MARK, is_in_job, send_signal, to_bytes, with_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from streamflow_fluxop.agent.protocol import JobRequest
 
 _OUTPUTS_AT_ONCE = 8  # each may have 2 MiB, see `jobspec.KVS_OUTPUT`
+_LOG_ERROR = 3  # of flux-shell's levels
 _EVENTS = {"start": 1, "exception": 1, "finish": 1, "clean": 1}  # of RFC 21, those that we want
 
 
@@ -47,7 +49,7 @@ def flux_is_here() -> bool:
     try:
         import flux  # noqa: F401
     except ImportError as error:
-        print(f"agent: FLUX_URI is set, but Flux's Python bindings are missing: {error}", file=sys.stderr)
+        log(f"FLUX_URI is set, but Flux's Python bindings are missing: {error}")
         return False
     return True
 
@@ -73,7 +75,7 @@ class FluxBackend(Backend):
             OSError: Flux does not answer.
         """
         self._listener = listener
-        self._reactor = _Reactor(self._heard)
+        self._reactor = _Reactor(self._heard, listener.broken)
         about = await self._reactor.start()
         self._largest: tuple[int, int] = about.pop("largest")
         return {"backend": "flux", **about}
@@ -102,13 +104,27 @@ class FluxBackend(Backend):
 
     async def close(self) -> None:
         """See `Backend.close`."""
-        for job in self._jobs:
-            self._reactor.cancel(job)
-        try:
-            await asyncio.wait_for(self._gone.wait(), KILL_AFTER + 5)
-        except asyncio.TimeoutError:
-            print(f"agent: {len(self._jobs)} jobs do not end", file=sys.stderr)
+        if not self._reactor.dead and not await self._all_gone(self._reactor.cancel, 1.0):
+            self._kill_daemons()
+            await self._all_gone(self._reactor.kill, KILL_AFTER)
         self._reactor.stop()
+        self._kill_daemons()
+
+    async def _all_gone(self, end: Callable[[str], None], seconds: float) -> bool:
+        for job in self._jobs:
+            end(job)
+        try:
+            await asyncio.wait_for(self._gone.wait(), seconds)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    @staticmethod
+    def _kill_daemons() -> None:
+        """Kill what has left its job's process group, which is all that Flux signals; on one machine only."""
+        if MARK in os.environb:
+            ours = with_environment(MARK + b"=" + os.environb[MARK])
+            send_signal((pid for pid in ours if is_in_job(pid)), signal.SIGKILL)
 
     def _heard(self, job: str, event: str, context: Mapping[str, Any]) -> None:
         known = self._jobs.get(job)
@@ -146,8 +162,9 @@ class _Job:
 class _Reactor:
     """The thread. Methods without an underscore are the event loop's, the others the thread's."""
 
-    def __init__(self, heard: Callable[[str, str, Mapping[str, Any]], None]) -> None:
+    def __init__(self, heard: Callable[[str, str, Mapping[str, Any]], None], broken: Callable[[str], None]) -> None:
         self._heard = heard
+        self._broken = broken
         self._loop = asyncio.get_running_loop()
         self._todo: deque[Callable[[], None]] = deque()
         self._news: deque[tuple[str, str, Mapping[str, Any]]] = deque()
@@ -160,6 +177,7 @@ class _Reactor:
         self._ends: dict[int, dict[str, Any]] = {}
         self._early: dict[int, list[Mapping[str, Any]]] = {}  # events that came before the id of their job
         self._cancelled: set[str] = set()
+        self.dead = False
         self._fetches: deque[int] = deque()
         self._fetching = 0
 
@@ -176,6 +194,9 @@ class _Reactor:
 
     def cancel(self, job: str) -> None:
         self._do(lambda: self._cancel(job))
+
+    def kill(self, job: str) -> None:
+        self._do(lambda: self._kill(job))
 
     def stop(self) -> None:
         self._do(lambda: self._handle.reactor_stop())
@@ -235,9 +256,10 @@ class _Reactor:
         self._loop.call_soon_threadsafe(ready.set_result, about)
         try:
             handle.reactor_run()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)  # without Flux there is nothing to serve; the client sees the end of the stream
+        except BaseException as error:
+            log_exception()
+            self.dead = True
+            self._loop.call_soon_threadsafe(self._broken, f"lost the connection to Flux: {error}")
 
     def _woken(self, *_: Any) -> None:
         os.read(self._wake_out, 4096)
@@ -272,6 +294,11 @@ class _Reactor:
             self._cancelled.add(job)
         elif number:
             self._flux.job.cancel_async(self._handle, number).then(_ignore_failure)
+
+    def _kill(self, job: str) -> None:
+        number = self._ids.get(job)
+        if number:
+            self._flux.job.kill_async(self._handle, number, signal.SIGKILL).then(_ignore_failure)
 
     def _journalled(self, future: Any) -> None:
         response = future.get()
@@ -313,10 +340,10 @@ class _Reactor:
             log = future.get()["guest.output"]
         except OSError as error:
             if number in self._ends and "exception" not in self._ends[number]:
-                print(f"agent: no output of job {number}: {error}", file=sys.stderr)
+                log(f"no output of job {number}: {error}")
         else:
             output = _output(log)
-            self._ends[number].update(output=output.kept, dropped=output.dropped)
+            self._ends[number].update(output=output.kept, dropped=-1 if output.dropped else 0)
         self._ended(number)
         self._fetching -= 1
         if self._fetches:
@@ -339,20 +366,20 @@ def _output(log: str) -> Tail:
             data = context["data"]
             raw = b64decode(data) if context.get("encoding") == "base64" else data.encode("utf-8", "surrogateescape")
             output.add(raw * context.get("repeat", 1))
-        elif entry["name"] == "log" and context.get("level", 9) <= 4:  # warnings and worse
+        elif entry["name"] == "log" and (context.get("level", 9) <= _LOG_ERROR or "truncated" in context["message"]):
             output.add(f"flux-shell[{context.get('rank', 0)}]: {context['message']}\n".encode("utf-8", "replace"))
     return output
 
 
 def _check_paths(request: JobRequest) -> None:
     """Flux would run a job whose directory is missing in /tmp instead."""
-    cwd = os.fsencode(request.cwd) if request.cwd is not None else b"."
+    cwd = to_bytes(request.cwd) if request.cwd is not None else b"."
     os.close(os.open(cwd, os.O_RDONLY | os.O_DIRECTORY))
     if request.stdin is not None:
-        os.stat(os.path.join(cwd, os.fsencode(request.stdin)))
+        os.stat(os.path.join(cwd, to_bytes(request.stdin)))
     for path in (request.stdout, request.stderr):
         if path is not None:
-            os.stat(os.path.dirname(os.path.join(cwd, os.fsencode(path))))
+            os.stat(os.path.dirname(os.path.join(cwd, to_bytes(path))))
 
 
 def _reason(error: Exception) -> str:
@@ -365,4 +392,4 @@ def _ignore_failure(future: Any) -> None:
     try:
         future.get()
     except OSError as error:  # it has ended meanwhile
-        print(f"agent: cancel: {error}", file=sys.stderr)
+        log(f"cancel: {error}")

@@ -1,10 +1,11 @@
 """A job as Flux's jobspec (RFC 14, RFC 25), with its redirections.
 
-Flux's shell can redirect by itself (``output.stdout.path``), but it copies every byte through a pipe and JSON, keeps no
-order between standard output and error in one file, and its paths are templates and must be UTF-8. Its
-``input.stdin.path`` costs a job half a second (flux-core 0.88), and without it a job that reads waits for ever. So a task
-redirects through ``/bin/sh``, which then replaces itself with the command: same process, direct file descriptors, about
-a millisecond. Only what several tasks, perhaps on several nodes, write to one file is left to Flux.
+Flux's shell can redirect and store output by itself, but it makes JSON of every line (a task that prints short lines
+gets 1 MB/s), keeps no order between standard output and error in one file, and its paths are templates and must be
+UTF-8; its ``input.stdin.path`` costs a job half a second (flux-core 0.88), and without it a job that reads waits for
+ever. So tasks redirect through ``/bin/sh``, which then replaces itself with the command: same process, direct file
+descriptors, about a millisecond. Output that nobody redirected goes through ``tail``, and its end only to Flux. What
+several tasks, perhaps on several nodes, write to one file is left to Flux's shell.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.agent.processes import to_bytes, to_text
+from streamflow_fluxop.agent.protocol import OUTPUT_KEPT
 
 if TYPE_CHECKING:
     from streamflow_fluxop.agent.protocol import JobRequest
 
 KVS_OUTPUT = 1 << 20
-"""Bytes of each output stream that Flux's shell stores; it then keeps the first ones, and logs how many it dropped."""
+"""Bytes of each output stream of all tasks that Flux's shell stores, before it drops what follows and says so."""
+
+CAPTURED = OUTPUT_KEPT + 1
+"""Bytes of each task's output that reach Flux; one more than is kept, to see that there were more."""
 
 _OURS = ("FLUX_JOB_", "FLUX_TASK_", "PMI_", "FLUX_SHELL_")  # an agent that is itself a job must not lend these
 
@@ -44,11 +49,16 @@ def jobspec(
     Raises:
         NotForFlux: it cannot be expressed.
     """
-    options: dict[str, Any] = {"output": {"limit": KVS_OUTPUT}, "rlimit": {}}
-    options.update(json.loads(json.dumps(dict(shell_options))))
+    # line by line, the default for stdout, would make a JSON object of each line
+    unbuffered = {"buffer": {"type": "none"}}
+    options: dict[str, Any] = {
+        **shell_options,
+        "output": {"limit": KVS_OUTPUT, "stdout": {**unbuffered}, "stderr": {**unbuffered}},
+    }
     argv, environment = list(request.argv), dict(environment)
     cwd = request.cwd if request.cwd is not None else os.getcwd()
-    plain = _is_text(*argv, cwd, *environment, *environment.values())
+    paths = [path for path in (request.stdin, request.stdout, request.stderr) if path is not None]
+    plain = _is_plain(*argv, *paths, cwd, *environment, *environment.values())
     script = _script(request)
     if request.tasks > 1:
         if not plain:
@@ -56,14 +66,11 @@ def jobspec(
                 "Flux takes only UTF-8 in the command, environment and directory of a job of several tasks"
             )
         for stream, path in (("stdout", request.stdout), ("stderr", request.stderr)):
-            if path is not None:
-                options["output"][stream] = {"type": "file", "path": _template(path, cwd)}
-        if request.stderr is None:
-            options["output"]["stderr"] = {"type": "kvs"}  # else it would follow stdout
+            options["output"][stream].update({"type": "kvs"} if path is None else _file(os.path.join(cwd, path)))
     if plain:
         argv = ["/bin/sh", "-c", script, "sh", *argv]
     else:
-        odd = {name: value for name, value in environment.items() if not _is_text(name, value)}
+        odd = {name: value for name, value in environment.items() if not _is_plain(name, value)}
         environment = {name: value for name, value in environment.items() if name not in odd}
         exports = " ".join(f"export {name}={shlex.quote(value)};" for name, value in odd.items())
         words = " ".join(map(shlex.quote, argv))
@@ -113,15 +120,27 @@ def _count(request: JobRequest, nodes: int | None) -> dict[str, int]:
 
 
 def _script(request: JobRequest) -> str:
-    """``exec "$@"`` with redirections: the shell is gone before the command starts."""
-    script = f'exec "$@" <{shlex.quote(request.stdin or "/dev/null")}'
-    if request.tasks > 1:
-        return script
-    if request.stdout is not None:
-        script += f" >{shlex.quote(request.stdout)}"
-    if request.stderr is not None:
-        script += " 2>&1" if request.stderr == request.stdout else f" 2>{shlex.quote(request.stderr)}"
-    return script
+    """``exec "$@"`` with redirections, and ``tail`` behind what is not redirected."""
+    alone = request.tasks == 1  # else Flux's shell writes the files
+    run = f'exec "$@" <{shlex.quote(request.stdin or os.devnull)}'
+    stdout = "" if request.stdout is None else f" >{shlex.quote(request.stdout)}" if alone else " >&4"
+    if request.stderr is None:
+        stderr = ""
+    elif not alone:
+        stderr = " 2>&5"
+    else:
+        stderr = " 2>&1" if request.stderr == request.stdout else f" 2>{shlex.quote(request.stderr)}"
+    if stdout and stderr:
+        return run + stdout + stderr if alone else run
+    # 3 takes the exit code past tail, 4 and 5 are stdout and stderr as we have them. The signals that end a job must
+    # not end tail before it has said what it knows.
+    redirected = stderr if not stdout else f" 2>&1{stdout}"
+    if not stdout and not stderr:
+        redirected = " 2>&1"
+    sink = 5 if stdout else 4
+    command = f"({run}{redirected} 3>&- 4>&- 5>&-); echo $? >&3"
+    tail = f"trap '' TERM ALRM; exec tail -c {CAPTURED} >&{sink} 3>&- 4>&- 5>&-"
+    return f"exec 4>&1 5>&2; code=$({{ {{ {command}; }} | {{ {tail}; }}; }} 3>&1); exit $code"
 
 
 def _in_octal(script: str) -> list[str]:
@@ -130,14 +149,13 @@ def _in_octal(script: str) -> list[str]:
     return ["/bin/sh", "-c", f"eval \"$(printf '%b' '{octal}')\""]
 
 
-def _template(path: str, cwd: str) -> str:
-    if "{{" in path or not _is_text(path):
-        raise NotForFlux(f"Flux cannot redirect a job of several tasks to {path!r}")
-    return os.path.join(cwd, path)
+def _file(path: str) -> dict[str, str]:
+    return {"type": "file", "path": path}
 
 
-def _is_text(*texts: str) -> bool:
-    return not any("\udc80" <= char <= "\udcff" for text in texts for char in text)
+def _is_plain(*texts: str) -> bool:
+    """Whether it is UTF-8, and no mustache template, which Flux's shell would expand (flux-submit(1))."""
+    return not any("{{" in text or any("\udc80" <= char <= "\udcff" for char in text) for text in texts)
 
 
 def _printable(text: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.agent.backend import Backend, Listener, Outcome
@@ -14,6 +12,7 @@ from streamflow_fluxop.agent.channel import Channel
 from streamflow_fluxop.agent.commands import Commands
 from streamflow_fluxop.agent.embedded import Embedded
 from streamflow_fluxop.agent.flux_backend import FluxBackend, flux_is_here
+from streamflow_fluxop.agent.log import log, log_exception
 from streamflow_fluxop.agent.processes import Processes
 from streamflow_fluxop.agent.protocol import VERSION, JobRequest
 from streamflow_fluxop.agent.streams import Streams
@@ -64,6 +63,12 @@ class Agent(Listener):
             self._outputs[job] = outcome.output
         self._event(job, fields)
 
+    def broken(self, why: str) -> None:
+        """See `Listener.broken`; the client sees the stream end, and this on stderr."""
+        log(why)
+        self._linger = 0.0
+        self._channel.close()
+
     def _event(self, job: str, fields: dict[str, Any]) -> None:
         self._jobs[job] = fields
         self._channel.send({"op": "job", "job": job, **fields}, self._outputs.get(job, b""))
@@ -79,7 +84,7 @@ class Agent(Listener):
             handler(message, payload)
         except Exception as error:
             # A mistake in one message, ours or the client's, must not end everybody's jobs.
-            traceback.print_exc()
+            log_exception()
             fields = {name: message[name] for name in ("id", "job") if name in message}
             self._channel.send({"op": "error", "text": f"{type(error).__name__}: {error}", **fields})
 
@@ -96,7 +101,7 @@ class Agent(Listener):
                 self._backend = Embedded(self._processes, [tuple(node) for node in message.get("nodes", [])])
             fields = await self._backend.start(self)
         except Exception as error:
-            traceback.print_exc()
+            log_exception()
             self._channel.send({"op": "error", "text": f"{type(error).__name__}: {error}"})
         else:
             about = {"protocol": VERSION, "hostname": socket.gethostname(), "pid": os.getpid()}
@@ -159,7 +164,6 @@ def main() -> None:
     os.close(nothing)
     os.dup2(2, 1)
     asyncio.run(_run(source, sink))
-    sys.stderr.flush()
     os._exit(0)  # threads that read a file system which hangs must not keep us
 
 

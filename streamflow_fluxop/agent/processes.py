@@ -12,10 +12,14 @@ import errno
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+from streamflow_fluxop.agent.log import log
+
+MARK = b"FLUXOP_MINICLUSTER"
+"""Environment variable that all processes of a local MiniCluster have, with a value that no other one has."""
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -41,7 +45,7 @@ class Processes:
         try:
             ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         except (OSError, AttributeError) as error:  # not Linux: daemons then escape
-            print(f"no child subreaper here: {error}", file=sys.stderr)
+            log(f"no child subreaper here: {error}")
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def spawn(
@@ -175,6 +179,15 @@ def with_environment(entry: bytes, among: Iterable[int] | None = None) -> set[in
     return found
 
 
+def is_in_job(pid: int) -> bool:
+    """Whether a process is, or descends from, a task of a job."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return b"\0FLUX_TASK_RANK=" in b"\0" + file.read()
+    except OSError:
+        return False
+
+
 def send_signal(pids: Iterable[int], number: int) -> None:
     """Signal each process; one that is gone already is no error."""
     for pid in pids:
@@ -183,7 +196,7 @@ def send_signal(pids: Iterable[int], number: int) -> None:
         except ProcessLookupError:
             continue
         except PermissionError as error:  # set-uid programs
-            print(f"cannot signal process {pid}: {error}", file=sys.stderr)
+            log(f"cannot signal process {pid}: {error}")
 
 
 def signal_groups(groups: Iterable[int], number: int) -> None:
@@ -194,7 +207,7 @@ def signal_groups(groups: Iterable[int], number: int) -> None:
         except ProcessLookupError:
             continue
         except PermissionError as error:
-            print(f"cannot signal process group {group}: {error}", file=sys.stderr)
+            log(f"cannot signal process group {group}: {error}")
 
 
 def _found_in_path(program: bytes, path: bytes) -> bytes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.agent.commands import Shell
+from streamflow_fluxop.agent.log import log
 from streamflow_fluxop.agent.output import Tail
 from streamflow_fluxop.agent.processes import Processes
 from streamflow_fluxop.agent.protocol import CHUNK, WINDOW
@@ -143,7 +143,7 @@ class _Writer(_Stream):
         except BlockingIOError:
             count = 0
         except OSError as error:  # EPIPE: it reads no more; its exit code tells the rest
-            print(f"agent: byte stream {self._identifier}: {error}", file=sys.stderr)
+            log(f"byte stream {self._identifier}: {error}")
             self._close()
             return
         del self._unwritten[:count]

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
-from streamflow_fluxop.agent.processes import send_signal, with_environment
+from streamflow_fluxop.agent.processes import MARK, send_signal, to_text, with_environment
 from streamflow_fluxop.agent.stream import ProcessStream
 from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
 from streamflow_fluxop.model import Flavour
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 MAX_BROKERS = 16
 """Nodes above which no real Flux instance is started: each needs a broker, some 20 MiB and a process, of its own."""
-
-_MARK = "FLUXOP_MINICLUSTER"  # in the environment of all processes of a MiniCluster
 
 
 class LocalMiniCluster(MiniCluster):
@@ -115,7 +113,7 @@ class LocalMiniCluster(MiniCluster):
             argv = [sys.executable, "-u", "-c", BOOT]
             options.update(backend="embedded", nodes=[(self.flavour.cores, self.flavour.gpus)] * self.size)
         self._mark = f"{self.name}-{uuid.uuid4().hex}"
-        stream = await ProcessStream.start(argv, name=self.name, env={**os.environ, _MARK: self._mark})
+        stream = await ProcessStream.start(argv, name=self.name, env={**os.environ, to_text(MARK): self._mark})
         self._client = AgentClient(stream, name=self.name, **options)
         await self._client.start()
 
@@ -125,10 +123,10 @@ class LocalMiniCluster(MiniCluster):
         run = self._folder / "run"
         run.mkdir(mode=0o700)
         config = self._folder / "config.toml"
-        gpus = f'gpus = "0-{self.flavour.gpus - 1}"\n' if self.flavour.gpus else ""
+        gpus = f'gpus = "{_ids(self.flavour.gpus)}"\n' if self.flavour.gpus else ""
         config.write_text(
-            f'[resource]\nnoverify = true\n[[resource.config]]\nhosts = "{self.name}-[0-{self.size - 1}]"\n'
-            f'cores = "0-{self.flavour.cores - 1}"\n{gpus}'
+            f'[resource]\nnoverify = true\n[[resource.config]]\nhosts = "{self.name}-[{_ids(self.size)}]"\n'
+            f'cores = "{_ids(self.flavour.cores)}"\n{gpus}'
         )
         start = [flux, "start", f"--test-size={self.size}", f"--test-rundir={run}", f"--config-path={config}"]
         return [*start, flux, "python", "-u", "-c", BOOT]
@@ -138,12 +136,25 @@ class LocalMiniCluster(MiniCluster):
         if client is not None:
             await client.close()
         if self._mark:
-            # nothing is left, unless somebody killed the agent, or the brokers, without mercy
-            left = with_environment(f"{_MARK}={self._mark}".encode())
-            if left:
-                logger.warning("MiniCluster %s: killing %d processes that were left behind", self.name, len(left))
-                send_signal(left, signal.SIGKILL)
+            await self._kill_the_rest(MARK + b"=" + self._mark.encode())
             self._mark = ""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+    async def _kill_the_rest(self, mark: bytes) -> None:
+        """Nothing is left, unless somebody killed the agent, or the brokers, without mercy."""
+        left = with_environment(mark)
+        if left:
+            logger.warning("MiniCluster %s: killing %d processes that were left behind", self.name, len(left))
+        for _ in range(200):
+            if not left:
+                return
+            send_signal(left, signal.SIGKILL)
+            await asyncio.sleep(0.01)  # no event tells the end of processes that are not our children
+            left = with_environment(mark)
+
+
+def _ids(count: int) -> str:
+    """The first `count` ids as a Flux idset (RFC 22), which knows no range of one."""
+    return "0" if count == 1 else f"0-{count - 1}"
