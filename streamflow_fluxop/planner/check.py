@@ -83,10 +83,9 @@ def _near(name: str, known: dict[str, int] | dict[str, Flavour]) -> str:
 
 
 def _order(problem: Problem) -> list[str]:
-    graph = nx.DiGraph()
-    for step in problem.workflow.steps:
-        graph.add_node(step.name)
-        graph.add_edges_from((d.step, step.name) for d in step.after)
+    steps = problem.workflow.steps
+    graph = nx.DiGraph((d.step, step.name) for step in steps for d in step.after)
+    graph.add_nodes_from(step.name for step in steps)
     try:
         return list(nx.topological_sort(graph))
     except nx.NetworkXUnfeasible:

@@ -312,10 +312,10 @@ class _Model:
             yards.setdefault((var.pool, var.flavour), []).append(n)
         slot: dict[int, int] = {}
         for i in sorted(range(len(self.known.lives)), key=lambda i: self.known.lives[i].first):
-            life = self.known.lives[i]
-            slot[i] = n = yards[life.pool, life.flavour].pop(0)
-            self.m.add_hint(self.lives[n].first, life.first // self.unit)
-            self.m.add_hint(self.lives[n].last, life.last // self.unit)
+            had = self.known.lives[i]
+            slot[i] = n = yards[had.pool, had.flavour].pop(0)
+            self.m.add_hint(self.lives[n].first, had.first // self.unit)
+            self.m.add_hint(self.lives[n].last, had.last // self.unit)
         for n, var in enumerate(self.lives):
             self.m.add_hint(var.used, n in slot.values())
         for s, step in enumerate(self.instance.steps):
@@ -324,9 +324,9 @@ class _Model:
             own = [places[s, i] for i in range(step.width)]
             if not any(each for _, each in (*step.before, *step.after)):
                 own.sort()
-            for job, (start, i) in zip(self.of_step[s], own, strict=True):
-                self.m.add_hint(job.start, start // self.unit)
-                for n, x in job.on.items():
+            for var_job, (start, i) in zip(self.of_step[s], own, strict=True):
+                self.m.add_hint(var_job.start, start // self.unit)
+                for n, x in var_job.on.items():
                     self.m.add_hint(x, n == slot[i])
 
     def solve(self, *, seed: int, seconds: float, effort: float) -> Answer:

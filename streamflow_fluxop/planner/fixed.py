@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.room import Weight
 
 LAST = 1 << 60
+PATIENCE = 8
+"""Sites without room that are passed over for others that wait."""
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ class _Run:
         self.blocks: list[Block] = []
         self.where: list[int] = []
         self.events: list[tuple[int, int, int]] = []
-        self.pending: list[int] = []
+        self.pending: list[tuple[float, int]] = []
         self.left = [s.width for s in instance.steps]
         self.waits = [sum(not each for _, each in s.before) for s in instance.steps]
         self.waits_each = [[sum(each for _, each in s.before)] * s.width for s in instance.steps]
@@ -163,7 +165,7 @@ class _Run:
             self.touched.add(number)
             if site.state == "down":
                 site.state = "pending"
-                self.pending.append(number)
+                heappush(self.pending, (-instance.tails[step], number))
 
     def start(self, site: int, step: int, first: int, count: int, now: int, runs: list[tuple[int, int]]) -> None:
         heappush(self.events, (now + self.instance.steps[step].ticks, len(self.blocks), len(self.blocks)))
@@ -244,14 +246,14 @@ class _Run:
         self.touched.add(number)
 
     def serve(self, now: int) -> None:
-        waiting = sorted(self.pending, key=lambda n: (min(q[0] for q in self.sites[n].queues.values() if q), n))
-        self.pending = []
-        for number in waiting:
+        refused: list[tuple[float, int]] = []
+        while self.pending and len(refused) < PATIENCE:
+            rank, number = heappop(self.pending)
             site = self.sites[number]
             flavour = self.instance.flavours[site.flavour]
             at = self.room.since(max(0, now - flavour.up) if self.ahead else now, self.weight(site))
             if at is None:
-                self.pending.append(number)
+                refused.append((rank, number))
                 continue
             site.state = "asked"
             self.room.hold(at, self.weight(site))
@@ -259,6 +261,8 @@ class _Run:
                 self.up(number, now)
             else:
                 heappush(self.events, (at + flavour.up, LAST, -number - 1))
+        for entry in refused:
+            heappush(self.pending, entry)
         for number in sorted(self.touched):
             if self.sites[number].state == "up":
                 self.place(number, now)

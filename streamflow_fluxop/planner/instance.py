@@ -138,6 +138,16 @@ class Instance:
         return tuple(levels)
 
     @cached_property
+    def waits(self) -> tuple[int, ...]:
+        """For each step how many steps all of its jobs wait for."""
+        return tuple(sum(not each for _, each in s.before) for s in self.steps)
+
+    @cached_property
+    def waits_each(self) -> tuple[int, ...]:
+        """For each step how many steps it waits for job by job."""
+        return tuple(sum(each for _, each in s.before) for s in self.steps)
+
+    @cached_property
     def jobs(self) -> int:
         """Jobs of all steps that need a MiniCluster."""
         return sum(s.width for s in self.steps if s.kind >= 0)

@@ -40,6 +40,7 @@ class Choices:
         bias: for each stage, ticks added to its upward rank.
         late: for each stage, ticks by which a new node for its jobs may come later (or sooner, if negative) than `horizon` says.
         roam: for each stage, whether its jobs may use free places on busy nodes of other flavours.
+        ranks: for each step its priority, where that is not to be upward rank plus bias.
         horizon: jobs that can wait for a free place and still be over, with all that follows them, by this time open no node.
         ease: how long a node may have been idle, as a share of the break-even time, to be used again in spite of the cap.
         patience: by how many ticks jobs of another pool may outrank a job that waits for room and still let it go first.
@@ -50,6 +51,7 @@ class Choices:
     bias: tuple[float, ...]
     late: tuple[float, ...]
     roam: tuple[bool, ...]
+    ranks: tuple[float, ...] | None = None
     horizon: float = 0.0
     ease: float = 1.0
     patience: float = 0.0
@@ -115,22 +117,22 @@ class _Run:
                     if p == pool and o != y and kind in self.yards[o].fits and isinstance(self.yards[o], FreeYard)
                 ]
         self.kin = [[o for (p, _), o in index.items() if p == pool and o != y] for (pool, _), y in index.items()]
+        self.stalled: list[set[int]] = [set() for _ in self.yards]
         self.where: list[int] = []
         self.alarms: set[tuple[int, int]] = set()
         self.events: list[tuple[int, int, int]] = []
         self.bookings: list[tuple[int, int, Weight, int]] = []
         self.left = [s.width for s in instance.steps]
-        self.waits = [sum(not each for _, each in s.before) for s in instance.steps]
-        self.waits_each: list[list[int] | None] = [
-            [n] * s.width if (n := sum(each for _, each in s.before)) else None for s in instance.steps
-        ]
+        self.waits = list(instance.waits)
+        self.waits_each = [[n] * s.width if n else None for n, s in zip(instance.waits_each, instance.steps, strict=True)]
         self.patience = choices.patience
         self.dirty: set[int] = set()
         self.hungry: set[int] = set()
         tails = instance.tails
-        self.rank = [
-            -(tails[s] + (choices.bias[stages[s]] if stages[s] >= 0 else 0.0)) for s in range(len(instance.steps))
-        ]
+        if choices.ranks is not None:
+            self.rank = [-r for r in choices.ranks]
+        else:
+            self.rank = [-(t + choices.bias[g]) if g >= 0 else -float(t) for t, g in zip(tails, stages, strict=True)]
 
     def schedule(self) -> Schedule:
         for s, step in enumerate(self.instance.steps):
@@ -147,11 +149,12 @@ class _Run:
                 elif block < LAST:
                     self.over(block, now)
                 else:
-                    self.dirty.add(block - LAST)
+                    self.wake(block - LAST)
             self.serve(now)
             if not events and any(self.left):
                 self.patience = float("inf")
-                self.dirty = set(range(len(self.yards)))
+                for yard in range(len(self.yards)):
+                    self.wake(yard)
                 self.serve(now)
         if any(self.left):
             raise self.stuck()
@@ -163,8 +166,23 @@ class _Run:
             self.start(step, first, count, now, [], -1)
         else:
             entry = (self.rank[step], step, first, count)
-            self.yards[self.yard_of[step]].add(self.instance.steps[step].kind, entry)
-            self.dirty.add(self.yard_of[step])
+            number, kind = self.yard_of[step], self.instance.steps[step].kind
+            if self.yards[number].add(kind, entry):
+                self.stalled[number].discard(kind)
+            if kind not in self.stalled[number]:
+                self.dirty.add(number)
+
+    def wake(self, yard: int) -> None:
+        """Try all kinds of a yard again."""
+        self.stalled[yard].clear()
+        self.dirty.add(yard)
+
+    def unstall(self, number: int, yard: FreeYard | StackYard, nodes: list[int]) -> bool:
+        """Try those kinds again of which a job would fit on one of the nodes; whether there are any."""
+        stalled = self.stalled[number]
+        found = [k for k in stalled if k in yard.fits and any(yard.holds(node, k) for node in nodes)]
+        stalled.difference_update(found)
+        return bool(found)
 
     def start(self, step: int, first: int, count: int, now: int, runs: list[tuple[int, int]], yard: int) -> None:
         self.where.append(yard)
@@ -177,10 +195,14 @@ class _Run:
         step = self.instance.steps[s]
         if runs:
             yard = self.where[number]
-            self.dirty.add(yard)
-            self.dirty.update(self.kin[yard])
             if self.yards[yard].over(step.kind, runs, now):
-                self.dirty |= self.hungry
+                self.wake(yard)
+                for other in self.hungry:
+                    self.wake(other)
+            nodes = self.yards[yard].nodes_of(runs)
+            for other in (yard, *self.kin[yard]):
+                if self.stalled[other] and self.unstall(other, self.yards[yard], nodes):
+                    self.dirty.add(other)
             self.yards[self.yard_of[s]].jobs -= count
         self.left[s] -= count
         done = not self.left[s]
@@ -220,8 +242,10 @@ class _Run:
         yard, at, weight, nodes = self.bookings[booking]
         self.room.free(at, weight)
         self.yards[yard].coming -= nodes
+        self.stalled[yard].clear()
         self.serve_yard(yard, at + self.yards[yard].data.up)
-        self.dirty |= self.hungry
+        for other in self.hungry:
+            self.wake(other)
 
     def serve(self, now: int) -> None:
         """Start what can start, the yards in order of their most urgent jobs."""
@@ -238,7 +262,7 @@ class _Run:
     def serve_yard(self, number: int, now: int) -> None:
         yard = self.yards[number]
         self.hungry.discard(number)
-        blocked: set[int] = set()
+        blocked = self.stalled[number]
         while True:
             best = None
             for kind, queue in yard.queues.items():

@@ -50,7 +50,8 @@ class Search:
         self.stage_of, self.stages = stages_of(instance)
         self.wishes = _wishes(instance, self.stages)
         self.best: Schedule | None = None
-        self.best_state: State | None = None
+        self.latest: Schedule | None = None
+        self.current: Schedule | None = None
         self.best_value: Value = (inf, inf, inf)
 
     def decode(self, state: State) -> Schedule:
@@ -66,8 +67,15 @@ class Search:
         schedule = self.decode(state)
         value = self.judge.value(schedule.cost, schedule.makespan)
         if value < self.best_value:
-            self.best, self.best_state, self.best_value = schedule, state, value
+            self.best, self.best_value = schedule, value
+        self.latest = schedule
         return value
+
+    def improve_on(self, schedule: Schedule) -> None:
+        """Take a schedule from elsewhere if it is better than the best one yet."""
+        value = self.judge.value(schedule.cost, schedule.makespan)
+        if value < self.best_value:
+            self.best, self.best_value = schedule, value
 
     @property
     def best_makespan(self) -> int:
@@ -116,6 +124,7 @@ class Search:
         """Walk from a state, less and less willing to get worse."""
         if not self.stages:
             return
+        self.current = self.best
         moves = self.moves()
         for i in range(steps):
             if self.budget.over():
@@ -127,13 +136,14 @@ class Search:
             new_value = self.try_state(new)
             worse = (new_value[0] - value[0]) * 10 + (new_value[1] - value[1]) + 1e-3 * (new_value[2] - value[2])
             if worse <= 0 or rng.random() < exp(-worse / heat):
-                state, value = new, new_value
+                state, value, self.current = new, new_value, self.latest
 
     def moves(self) -> list[Callable[[State, Random], State | None]]:
         """The kinds of move, as often as they are to be tried."""
         moves: list[Callable[[State, Random], State | None]] = []
         moves += [self.resize] * 5 + [self.hurry] * 2
         moves += [self.resize_all, self.habits, self.turn] + [self.calm] * 2 + [self.wait] * 2
+        moves += [self.justify] * 2 + [self.swap] * (3 if len(self.instance.steps) <= 300 else 1)
         if any(len(w) > 1 for w in self.wishes):
             moves += [self.move] * 2 + [self.stray]
         return moves
@@ -194,6 +204,31 @@ class Search:
         roam = list(state.choices.roam)
         roam[i] = not roam[i]
         return replace(state, choices=replace(state.choices, roam=tuple(roam)))
+
+    def justify(self, state: State, rng: Random) -> State | None:
+        """Turn time round and let the jobs come in the order of the current schedule.
+
+        Done twice, this is double justification (Valls, Ballestin, Quintanilla 2005), here with the nodes decided anew.
+        """
+        if self.current is None:
+            return None
+        ranks = [0.0] * len(self.instance.steps)
+        makespan = self.current.makespan
+        for block in self.current.blocks:
+            end = block.start + self.instance.steps[block.step].ticks
+            rank = float(makespan - block.start if state.backwards else end)
+            ranks[block.step] = max(ranks[block.step], rank)
+        choices = replace(state.choices, ranks=tuple(ranks))
+        return State(choices, not state.backwards)
+
+    def swap(self, state: State, rng: Random) -> State | None:
+        """Make one step more or less urgent, or give all steps their upward ranks again."""
+        if state.choices.ranks is not None and rng.random() < 0.1:
+            return replace(state, choices=replace(state.choices, ranks=None))
+        instance = self.instance.reversed if state.backwards else self.instance
+        ranks = list(state.choices.ranks or instance.tails)
+        ranks[rng.randrange(len(ranks))] += rng.gauss(0, 0.15) * self.judge.bounds.makespan
+        return replace(state, choices=replace(state.choices, ranks=tuple(ranks)))
 
     def turn(self, state: State, rng: Random) -> State | None:
         """Let time run the other way."""

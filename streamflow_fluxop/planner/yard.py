@@ -61,9 +61,15 @@ class Yard:
         self._life: list[int] = []
         self._node_of: dict[int, int] = {}
 
-    def add(self, kind: int, entry: Entry) -> None:
-        """Queue jobs."""
-        heappush(self.queues.setdefault(kind, []), entry)
+    def add(self, kind: int, entry: Entry) -> bool:
+        """Queue jobs; whether they are the first of their kind now."""
+        queue = self.queues.setdefault(kind, [])
+        heappush(queue, entry)
+        return queue[0] is entry
+
+    def nodes_of(self, runs: Runs) -> list[int]:
+        """The nodes that jobs run on."""
+        return [self._node_of[life] for life, _ in runs]
 
     def head(self) -> float:
         """Minus the priority of the first job in the queues; infinity where there is none."""
@@ -106,7 +112,8 @@ class Yard:
         self._memory[node] -= n * fit.memory
         self._load[node] += n
 
-    def _holds(self, node: int, kind: int) -> int:
+    def holds(self, node: int, kind: int) -> int:
+        """How many jobs of a kind fit into what a node has left."""
         fit = self.fits[kind]
         n = self._cores[node] // fit.cores
         if fit.gpus:
@@ -140,7 +147,7 @@ class FreeYard(Yard):
         candidates, listed = self._candidates[kind], self._listed[kind]
         while want and candidates:
             node = candidates[0]
-            n = self._holds(node, kind) if self._load[node] else 0
+            n = self.holds(node, kind) if self._load[node] else 0
             if n > want:
                 n = want
             else:
@@ -160,13 +167,13 @@ class FreeYard(Yard):
                     longer = end - until[node]
                     if longer < 0:
                         longer = 0
-                    if longer < least and self._holds(node, kind):
+                    if longer < least and self.holds(node, kind):
                         best, least = node, longer
                         if not longer:
                             break
             if best < 0:
                 break
-            n = min(want, self._holds(best, kind))
+            n = min(want, self.holds(best, kind))
             want -= n
             self._put(best, n, kind, end, runs)
         return want
@@ -260,7 +267,7 @@ class StackYard(Yard):
         span = self.fits[kind].nodes
         if span == 1:
             for node in range(self.busy):
-                n = min(want, self._holds(node, kind))
+                n = min(want, self.holds(node, kind))
                 if n:
                     self._take(node, n, kind)
                     runs.append((self._life[node], n))
@@ -269,7 +276,7 @@ class StackYard(Yard):
                         break
             return want
         while want:
-            nodes = [n for n in range(self.busy) if self._holds(n, kind)][:span]
+            nodes = [n for n in range(self.busy) if self.holds(n, kind)][:span]
             if len(nodes) < span:
                 break
             for node in nodes:
@@ -283,7 +290,7 @@ class StackYard(Yard):
         fit = self.fits[kind]
         if fit.nodes == 1:
             return -(-want // fit.per_node)
-        return fit.nodes - sum(self._holds(n, kind) > 0 for n in range(self.busy))
+        return fit.nodes - sum(self.holds(n, kind) > 0 for n in range(self.busy))
 
     def grow(self, kind: int, want: int, idle: int, new: int, now: int, end: int, runs: Runs) -> int:
         """Put jobs on so many idle and new nodes more; how many did not find a place."""
