@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from streamflow_fluxop.report.terminal import Glyphs
 
-PLAIN_WIDTH = 100
+PLAIN_WIDTH = 80
 """Columns of pictures where no terminal says how many there are."""
 
 WIDEST = 160
@@ -47,8 +47,8 @@ class Output:
         return Glyphs() if self._console.encoding.lower().startswith("utf") else ASCII
 
     def line(self, text: str = "", style: str = "") -> None:
-        """A line, as long as it is."""
-        self._console.print(text, style=style or None, soft_wrap=True)
+        """A line; a terminal breaks it between words where it is too long."""
+        self._console.print(text, style=style or None, soft_wrap=self._plain)
 
     def show(self, renderable: RenderableType) -> None:
         """A table or the like; no line of it ends in spaces where there are no colours."""

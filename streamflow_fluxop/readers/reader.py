@@ -60,13 +60,16 @@ def read(
 
 
 def _from_any_tool(path: Path, flavours: Path | None, deployment: str | None) -> Source:
-    from streamflow_fluxop.readers import document
+    from streamflow_fluxop.readers import document, snakemake, wfformat
     from streamflow_fluxop.readers.files import load
 
-    if path.suffix == ".smk" or path.name == "Snakefile":
-        raise NotImplementedError
+    if snakemake.is_snakefile(path):
+        workflow, notes = snakemake.read_snakefile(path)
+        return _with_flavours(workflow, path, flavours, deployment, lambda step: f"{path}: {step}", tuple(notes))
     loaded = load(path)
-    place = _places(loaded, "steps")
+    if wfformat.is_trace(loaded.data):
+        workflow, notes = wfformat.workflow_of(loaded)
+        return _with_flavours(workflow, path, flavours, deployment, lambda step: f"{path}: task {step}", tuple(notes))
     if document.is_problem(loaded):
         problem = document.problem_of(loaded)
         if flavours is not None:
@@ -74,7 +77,7 @@ def _from_any_tool(path: Path, flavours: Path | None, deployment: str | None) ->
             problem = problem.model_copy(update={"flavours": kinds.flavours, "limits": kinds.limits})
         return Source(problem.workflow.name, problem, str(path), _places(loaded, "workflow", "steps"))
     if "steps" in loaded.data:
-        return _with_flavours(document.workflow_of(loaded), path, flavours, deployment, place)
+        return _with_flavours(document.workflow_of(loaded), path, flavours, deployment, _places(loaded, "steps"))
     raise UserError(
         "is no workflow that we can read",
         where=str(path),

@@ -239,7 +239,8 @@ class _Drawing:
         )
         label = work.label.replace(" x", " \N{MULTIPLICATION SIGN}")
         room = (work.end - work.start) / self.chart.end * (0.975 - self.left) * WIDTH
-        for text in (label, work.label.rsplit(" x", 1)[0]):
+        name = work.label.rsplit(" x", 1)[0] if work.jobs > 1 else label
+        for text in (label, name, self.chart.kinds[work.kind]):
             if 0.072 * len(text) <= room:
                 axes.text(
                     (work.start + work.end) / 2,

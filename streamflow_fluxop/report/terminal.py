@@ -164,7 +164,9 @@ class _Drawing:
         label = work.label.replace(" x", f" {self.glyphs.times}")
         style = _COLOURS[work.kind % len(_COLOURS)]
         room = width if self.colours else width - 2
-        text = label if len(label) <= room else self._key(label, room)
+        name = work.label.rsplit(" x", 1)[0] if work.jobs > 1 else label
+        shorter = (label, name, self.chart.kinds[work.kind])
+        text = next((t for t in shorter if len(t) <= room), None) or self._key(label, room)
         if self.colours:
             return text.center(width), style
         if width < 2:
@@ -173,7 +175,8 @@ class _Drawing:
 
     def _key(self, label: str, room: int) -> str:
         letters = "abcdefghijklmnopqrstuvwxyz"
-        if label not in self.keys and len(self.keys) < len(letters) and room > 0:
+        few = len(self.chart.plan.steps) <= len(letters)
+        if few and label not in self.keys and len(self.keys) < len(letters) and room > 0:
             self.keys[label] = letters[len(self.keys)]
         key = self.keys.get(label, "")
         return key if len(key) <= room else ""
