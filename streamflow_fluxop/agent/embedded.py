@@ -279,7 +279,7 @@ class _Running:
 
     def _expired(self) -> None:
         limit = self._request.time_limit
-        self.end(signal.SIGALRM, f"time limit of {limit:g} s exceeded", TIME_LIMIT_EXIT_CODE)
+        self.end(signal.SIGALRM, f"time limit of {limit:.10g} s exceeded", TIME_LIMIT_EXIT_CODE)
 
     def end(self, number: int, reason: str, exit_code: int) -> None:
         """Signal all its processes, and kill what is left after `KILL_AFTER` seconds."""

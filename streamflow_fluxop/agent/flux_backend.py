@@ -151,7 +151,7 @@ class _Job:
         if exception is not None:
             kind, note = exception["type"], exception.get("note", "")
             if kind == "timeout":
-                exit_code, reason = TIME_LIMIT_EXIT_CODE, f"time limit of {self._time_limit:g} s exceeded"
+                exit_code, reason = TIME_LIMIT_EXIT_CODE, f"time limit of {self._time_limit:.10g} s exceeded"
             elif kind == "cancel":
                 exit_code, reason = CANCELLED_EXIT_CODE, "cancelled"
             else:
