@@ -150,7 +150,7 @@ class _Job:
         reason = None
         if exception is not None:
             kind, note = exception["type"], exception.get("note", "")
-            if kind == "timeout":
+            if kind == "timeout" and self._time_limit is not None:
                 exit_code, reason = TIME_LIMIT_EXIT_CODE, f"time limit of {self._time_limit:.10g} s exceeded"
             elif kind == "cancel":
                 exit_code, reason = CANCELLED_EXIT_CODE, "cancelled"
@@ -173,6 +173,7 @@ class _Reactor:
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         self._ids: dict[str, int | None] = {}  # ours to Flux's; None: not known yet
+        self._submitting = 0  # jobs without an id yet
         self._names: dict[int, str] = {}
         self._ends: dict[int, dict[str, Any]] = {}
         self._early: dict[int, list[Mapping[str, Any]]] = {}  # events that came before the id of their job
@@ -268,11 +269,13 @@ class _Reactor:
 
     def _submit(self, job: str, spec: str) -> None:
         self._ids[job] = None
+        self._submitting += 1
         # We made the jobspec: Flux need not start Python to validate it.
         future = self._flux.job.submit_async(self._handle, spec, novalidate=True)
         future.then(self._submitted, job)
 
     def _submitted(self, future: Any, job: str) -> None:
+        self._submitting -= 1
         try:
             number = int(self._flux.job.submit_get_id(future))
         except OSError as error:
@@ -285,7 +288,7 @@ class _Reactor:
             self._cancel(job)
         for event in self._early.pop(number, ()):
             self._happened(number, event)
-        if None not in self._ids.values():
+        if not self._submitting:
             self._early.clear()  # of other people's jobs
 
     def _cancel(self, job: str) -> None:
@@ -310,7 +313,7 @@ class _Reactor:
     def _happened(self, number: int, event: Mapping[str, Any]) -> None:
         job = self._names.get(number)
         if job is None:
-            if None in self._ids.values():
+            if self._submitting:
                 self._early.setdefault(number, []).append(event)
             return
         name, context = event["name"], event.get("context", {})
