@@ -129,7 +129,9 @@ class LocalMiniCluster(MiniCluster):
             f'cores = "{_ids(self.flavour.cores)}"\n{gpus}'
         )
         start = [flux, "start", f"--test-size={self.size}", f"--test-rundir={run}", f"--config-path={config}"]
-        return [*start, flux, "python", "-u", "-c", BOOT]
+        # the shell removes the folder if we can't: when this process is killed without mercy
+        remove_after = ["/bin/sh", "-c", '"$@"; code=$?; rm -rf "$0"; exit $code', str(self._folder)]
+        return [*remove_after, *start, flux, "python", "-u", "-c", BOOT]
 
     async def _clean(self) -> None:
         client, self._client = self._client, None

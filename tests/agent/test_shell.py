@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -109,19 +109,16 @@ class World:
 
 def compare(world: World, command: str) -> bool:
     """Have the shell and then the agent do `command` in equal worlds; whether the agent did it by itself."""
-    try:
-        expected = run_shell(command, world.folder)
-        after_shell = snapshot(world.folder)
-        world.build()
-        with inside(world.folder):
-            result = shell.answer(command)
-        if result is None:
-            return False
-        assert (result.output, result.exit_code, result.errors) == expected
-        assert snapshot(world.folder) == after_shell
-        return True
-    finally:
-        world.close()
+    expected = run_shell(command, world.folder)
+    after_shell = snapshot(world.folder)
+    world.build()
+    with inside(world.folder):
+        result = shell.answer(command)
+    if result is None:
+        return False
+    assert (result.output, result.exit_code, result.errors) == expected
+    assert snapshot(world.folder) == after_shell
+    return True
 
 
 def quoted(path: str) -> str:
@@ -160,15 +157,15 @@ COMMANDS = {
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(data=st.data(), tree=st.lists(entries, max_size=8), kind=st.sampled_from(sorted(COMMANDS)))
 def test_an_answer_is_what_the_shell_says_and_does(data: st.DataObject, tree: Tree, kind: str) -> None:
-    world = World(tree)
-    path = data.draw(st.sampled_from(world.paths))
-    below = st.builds(os.path.join, st.sampled_from(world.paths), any_names)
-    other = data.draw(st.one_of(st.sampled_from(world.paths), below))
-    if data.draw(st.integers(0, 5)) == 0:
-        path = data.draw(below)
-    if data.draw(st.booleans()):  # what StreamFlow sends is absolute, but that is no reason to be wrong
-        path, other = os.path.relpath(path, world.folder), os.path.relpath(other, world.folder)
-    compare(world, COMMANDS[kind](path, other))
+    with closing(World(tree)) as world:
+        path = data.draw(st.sampled_from(world.paths))
+        below = st.builds(os.path.join, st.sampled_from(world.paths), any_names)
+        other = data.draw(st.one_of(st.sampled_from(world.paths), below))
+        if data.draw(st.integers(0, 5)) == 0:
+            path = data.draw(below)
+        if data.draw(st.booleans()):  # what StreamFlow sends is absolute, but that is no reason to be wrong
+            path, other = os.path.relpath(path, world.folder), os.path.relpath(other, world.folder)
+        compare(world, COMMANDS[kind](path, other))
 
 
 PATTERNS = ["*", "*.b", "a*", "?", "?*", "a", "*/a", "[ab]*", ".*", "a/*", "b/*.1", "*é*", "d*"]
@@ -178,8 +175,8 @@ GLOB = """set -- {} ; test -e "$1" && printf '%s\\n' "$@" ; :"""
 @settings(max_examples=EXAMPLES // 3, deadline=None)
 @given(data=st.data(), tree=st.lists(entries, max_size=8), pattern=st.sampled_from(PATTERNS))
 def test_a_glob_gives_the_shells_matches_in_its_order(data: st.DataObject, tree: Tree, pattern: str) -> None:
-    world = World(tree)
-    compare(world, GLOB.format(quoted(data.draw(st.sampled_from(world.paths))) + "/" + pattern))
+    with closing(World(tree)) as world:
+        compare(world, GLOB.format(quoted(data.draw(st.sampled_from(world.paths))) + "/" + pattern))
 
 
 @settings(max_examples=EXAMPLES // 3, deadline=None)
@@ -223,8 +220,8 @@ ANSWERED = [
 
 @pytest.mark.parametrize("command", ANSWERED)
 def test_what_streamflow_sends_needs_no_process(command: str) -> None:
-    world = World(WORLD)
-    assert compare(world, command.replace("{w}", world.folder))
+    with closing(World(WORLD)) as world:
+        assert compare(world, command.replace("{w}", world.folder))
 
 
 FOR_THE_SHELL = [

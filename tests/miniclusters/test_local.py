@@ -6,13 +6,14 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streamflow_fluxop.agent.client import AgentClient, ConnectionLost, JobRequest
-from streamflow_fluxop.agent.processes import MARK, with_environment
+from streamflow_fluxop.agent.processes import MARK, send_signal, with_environment
 from streamflow_fluxop.miniclusters.base import MiniClusterError
 from streamflow_fluxop.miniclusters.local import MAX_BROKERS, LocalMiniCluster
 from streamflow_fluxop.model import Flavour
@@ -38,12 +39,13 @@ def made_by(cluster: LocalMiniCluster) -> set[int]:
 
 
 @pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where temporary folders are made; a socket's path is short, so it is not below `tmp_path`."""
     folder = Path(tempfile.mkdtemp(prefix="f", dir="/tmp"))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setattr("streamflow_fluxop.agent.client.HELLO_TIMEOUT", 30)
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -53,7 +55,6 @@ async def cluster(request: pytest.FixtureRequest, folders: Path) -> Any:
     await cluster.down()
     assert not made_by(cluster)
     assert list(folders.iterdir()) == []
-    folders.rmdir()
 
 
 async def test_up_run_down(cluster: LocalMiniCluster) -> None:
@@ -113,8 +114,7 @@ async def test_down_while_it_comes_up(cluster: LocalMiniCluster) -> None:
 
 async def test_down_never_raises_whatever_was_killed(cluster: LocalMiniCluster) -> None:
     await cluster.up()
-    for pid in made_by(cluster):
-        os.kill(pid, signal.SIGKILL)
+    send_signal(made_by(cluster), signal.SIGKILL)
     await cluster.client.wait_closed()
     await cluster.down()
 
