@@ -88,7 +88,7 @@ def streamflow(deployment: dict[str, object]) -> Callable[[int, Path], None]:
 def flux_alone(jobs: int, folder: Path) -> None:
     """The same jobs by Flux's own bulk submission, nothing else around."""
     script = f"flux submit --quiet --wait --cc=1-{jobs} --output={folder}/out-{{cc}}.txt echo '{{cc}}'"
-    check(["flux", "start", "-Sbroker.rc2_none=0", "sh", "-c", script], folder)
+    check(["flux", "start", "sh", "-c", script], folder)
 
 
 def check(command: list[str], folder: Path) -> None:
