@@ -50,7 +50,7 @@ def compare(
         time_limit=time_limit,
     )
     out = Output()
-    for source in request.sources():
+    for number, source in enumerate(request.sources()):
         rows: list[Plan | tuple[str, str]] = []
         errors = []
         for strategy in STRATEGIES:
@@ -63,6 +63,8 @@ def compare(
         if first is None:
             raise errors[0]
         share = first.problem.objective.weight
+        if number:
+            out.line()
         out.line(source.title, style="bold")
         out.line()
         out.show(tables.strategies(first, [r for r in rows if r is not first], score=True))

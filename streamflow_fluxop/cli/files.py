@@ -65,6 +65,28 @@ def write(
         except OSError as error:
             raise UserError(f"can't be written: {error.strerror}", where=str(path)) from None
         yield path
+    if manifests is not None:
+        yield from _write_manifests(plan, manifests)
+
+
+def _write_manifests(plan: Plan, folder: Path) -> Iterator[Path]:
+    """A file a MiniCluster."""
+    from ruamel.yaml import YAML
+
+    from streamflow_fluxop.manifests import manifests
+
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.width = 1000
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, manifest in manifests(plan):
+            path = folder / f"{name}.yaml"
+            with path.open("w", encoding="utf-8") as file:
+                yaml.dump(manifest, file)
+            yield path
+    except OSError as error:
+        raise UserError(f"can't be written: {error.strerror}", where=str(folder)) from None
 
 
 def _write(plan: Plan, title: str, others: Sequence[Plan | tuple[str, str]], path: Path) -> None:

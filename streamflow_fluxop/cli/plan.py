@@ -86,7 +86,7 @@ def plan(
     )
     out = Output()
     sources = request.sources()
-    for source in sources:
+    for number, source in enumerate(sources):
         made = request.solve(source, strategy)
         check_wishes(made, source)
         others: list[Plan | tuple[str, str]] = []
@@ -95,9 +95,13 @@ def plan(
                 others += [request.solve(source, name)] if name != strategy else []
             except UserError as error:
                 others.append((name, error.what))
-        show(out, source, made, others, full=full)
         suffix = "-" + source.title.replace(" on ", "-") if len(sources) > 1 else ""
-        for path in write(made, source, others, output or [], manifests, suffix=suffix):
+        folder = manifests / suffix.lstrip("-") if manifests else None
+        written = list(write(made, source, others, output or [], folder, suffix=suffix))  # whatever reads our stdout
+        if number:
+            out.line()
+        show(out, source, made, others, full=full)
+        for path in written:
             out.line(f"wrote {path}", style="dim")
 
 

@@ -52,11 +52,20 @@ def read(
             raise UserError("--flavours goes with --workflow", fix=f"The flavours of {file} are its fleets'.")
         from streamflow_fluxop.readers.streamflow import read_streamflow
 
-        sources = read_streamflow(str(file), deployment=deployment, workflow=workflow_name)
-    else:
-        assert workflow is not None
-        sources = [_from_any_tool(workflow, flavours, deployment)]
-    return sources
+        return read_streamflow(
+            str(file), deployment=deployment, workflow=workflow_name, history=history, no_history=no_history
+        )
+    assert workflow is not None
+    source = _from_any_tool(workflow, flavours, deployment)
+    return [source if history is None or no_history else _with_history(source, history)]
+
+
+def _with_history(source: Source, database: Path) -> Source:
+    """The durations of past runs of steps with the same names."""
+    from streamflow_fluxop.readers.history import read_history, with_history
+
+    steps, jobs = with_history(source.problem.workflow.steps, read_history(database), wins=True)
+    return source.with_steps(steps, f"past runs: {jobs} jobs in {database} of steps with the same names")
 
 
 def _from_any_tool(path: Path, flavours: Path | None, deployment: str | None) -> Source:

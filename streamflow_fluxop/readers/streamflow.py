@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.cwl import read_streamflow_file
@@ -11,16 +12,26 @@ from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.fleets import Fleets, steps_of
 from streamflow_fluxop.grouping import group_steps
 from streamflow_fluxop.model import Problem, Step, Workflow
+from streamflow_fluxop.readers.history import default_database, read_history, with_history
 from streamflow_fluxop.readers.source import Source
 
 
-def read_streamflow(path: str, *, deployment: str | None = None, workflow: str | None = None) -> list[Source]:
+def read_streamflow(
+    path: str,
+    *,
+    deployment: str | None = None,
+    workflow: str | None = None,
+    history: Path | None = None,
+    no_history: bool = False,
+) -> list[Source]:
     """One problem a fleet and workflow, in the file's order.
 
     Args:
         path: of the StreamFlow file.
         deployment: name of the only fleet that counts; None: all that have steps.
         workflow: name of the only workflow that counts; None: all.
+        history: StreamFlow's database, which then wins over hints; None: where StreamFlow keeps it, if it is there.
+        no_history: do not look at past runs.
 
     Raises:
         UserError: the file, its CWL or its inputs can't be read, or there is no such fleet or workflow.
@@ -47,13 +58,16 @@ def read_streamflow(path: str, *, deployment: str | None = None, workflow: str |
     bound = [fleets.read(name) for name in names]
     _stop_at(error for b in bound for error in fleets.check_bindings(b))
     chosen = {n: c for n, c in fleets.configs.items() if deployment in (None, n)}
+    usual = default_database(file.config, Path(path))
     sources = []
     for name, config in chosen.items():
         for b in bound:
             if b.steps_of(name):
                 steps, places = steps_of(name, [b])
                 title = f"{b.cwl.name} on {name}"
-                sources.append(_source(title, b.cwl.name, path, steps, places, config))
+                source = _source(title, b.cwl.name, path, steps, places, config)
+                cwl = file.workflow(b.cwl.name).file
+                sources.append(source if no_history else _with_history(source, cwl, history, usual))
     if not sources:
         raise UserError(
             f"no step is bound to {' or '.join(chosen)}",
@@ -83,6 +97,25 @@ def _source(
         place=places.get,
         notes=tuple(_sizes(config)),
     )
+
+
+def _with_history(source: Source, cwl: str, wanted: Path | None, usual: Path | None) -> Source:
+    """The durations of past runs of the same CWL file."""
+    database = wanted or usual
+    if database is None or (wanted is None and not database.is_file()):
+        return source
+    try:
+        past = read_history(database, cwl)
+    except UserError as error:
+        if wanted is not None:
+            raise
+        return source.with_steps(source.problem.workflow.steps, f"past runs are not looked at: {database} {error.what}")
+    steps, jobs = with_history(source.problem.workflow.steps, past, wins=wanted is not None)
+    if jobs:
+        return source.with_steps(
+            steps, f"past runs: {jobs} jobs of {cwl} in {database}, with the time that they waited"
+        )
+    return source.with_steps(steps, f"there is no past run of {cwl} in {database}") if wanted else source
 
 
 def _as_bound(step: Step, config: FleetConfig) -> Step:

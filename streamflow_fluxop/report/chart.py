@@ -151,9 +151,13 @@ def chart(plan: Plan) -> Chart:
 def short_names(steps: Iterable[str]) -> dict[str, str]:
     """Each step's last part where that tells it from all others, else its whole name; without the first slash."""
     names = list(steps)
-    last = {name: name.rstrip("/").rsplit("/", 1)[-1] or name for name in names}
+    last = {name: _PARTS.split(name.rstrip("/"))[-1] or name for name in names}
     count = Counter(last.values())
     return {name: last[name] if count[last[name]] == 1 else name.lstrip("/") or name for name in names}
+
+
+_PARTS = re.compile(r"[/:]|\.(?=[A-Za-z])")
+"""What parts names: CWL's and Snakemake's paths, Nextflow's processes."""
 
 
 @dataclass(frozen=True)

@@ -75,27 +75,16 @@ def _totals(miniclusters: int, node_seconds: float, cost: float, makespan: float
 
 def _miniclusters(plan: Plan) -> str:
     names = short_names(s.name for s in plan.problem.workflow.steps)
-    heads = (
-        "name",
-        "flavour",
-        ">nodes",
-        "image",
-        ">asked",
-        ">ready",
-        ">given up",
-        ">gone",
-        ">node-seconds",
-        ">cost",
-        "steps",
-    )
+    images = any(m.image for m in plan.miniclusters)
+    times = (">asked", ">ready", ">given up", ">gone")
     return _table(
-        heads,
+        ("name", "flavour", ">nodes", *["image"] * images, *times, ">node-seconds", ">cost", "steps"),
         (
             (
                 m.name,
                 m.flavour,
                 ", then ".join(map(str, [m.size, *(r.size for r in m.resizes)])),
-                m.image or "",
+                *[m.image or ""] * images,
                 *(duration(t) for t in (m.asked, m.ready, m.released, m.gone)),
                 number(m.node_seconds),
                 number(m.cost),
@@ -118,7 +107,7 @@ def _steps(plan: Plan) -> str:
                 job_time(steps[e.step]),
                 duration(e.start),
                 duration(e.end),
-                "the controller" if steps[e.step].controller else some(e.miniclusters, 8),
+                "elsewhere" if steps[e.step].controller else some(e.miniclusters, 8),
             )
             for e in plan.steps[:ROWS]
         ),

@@ -102,7 +102,7 @@ def steps(plan: Plan, rows: int | None = None) -> Table:
             "" if step.controller else describe(step.needs),
             job_time(step),
             f"{duration(estimate.start)} - {duration(estimate.end)}",
-            "the controller" if step.controller else some(estimate.miniclusters, 4),
+            "elsewhere" if step.controller else some(estimate.miniclusters, 4),
         )
     return table
 
