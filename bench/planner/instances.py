@@ -37,19 +37,26 @@ def wfcommons_shape(recipe: str, tasks: int, seed: int) -> Shape:
     random.seed(seed)
     np.random.seed(seed)
     maker = getattr(wfcommons, f"{recipe}Recipe")
-    graph: Any = WorkflowGenerator(maker.from_num_tasks(max(tasks, {"Seismology": 103, "Bwa": 106}.get(recipe, 0)))).build_workflow()
+    graph: Any = WorkflowGenerator(
+        maker.from_num_tasks(max(tasks, {"Seismology": 103, "Bwa": 106}.get(recipe, 0)))
+    ).build_workflow()
     order = list(nx.topological_sort(graph))
     return Shape(
         f"{recipe}-{len(order)}",
         [
-            (t, graph.tasks[t].name.rsplit("_", 1)[0] if False else t.rsplit("_", 1)[0], float(graph.tasks[t].runtime), list(graph.predecessors(t)))
+            (
+                t,
+                graph.tasks[t].name.rsplit("_", 1)[0] if False else t.rsplit("_", 1)[0],
+                float(graph.tasks[t].runtime),
+                list(graph.predecessors(t)),
+            )
             for t in order
         ],
     )
 
 
 def layered_shape(tasks: int, seed: int, layers: int | None = None) -> Shape:
-    """A random graph in layers, with lognormal durations; each task has one to three predecessors in the layer before."""
+    """A random graph in layers, lognormal durations, one to three predecessors in the layer before."""
     rng = random.Random(seed)
     layers = layers or max(3, round(tasks**0.5 / 1.5))
     sizes = [1] * layers
@@ -69,7 +76,9 @@ def layered_shape(tasks: int, seed: int, layers: int | None = None) -> Shape:
     return Shape(f"Layered-{tasks}", result)
 
 
-def problem(shape: Shape, seed: int = 0, regime: str = "autoscaling", limits: Limits | str = "loose", **objective: Any) -> Problem:
+def problem(
+    shape: Shape, seed: int = 0, regime: str = "autoscaling", limits: Limits | str = "loose", **objective: Any
+) -> Problem:
     """Give each category cores, memory, GPUs and an image, by the seed."""
     rng = random.Random(seed * 7919 + 17)
     needs: dict[str, tuple[Needs, str]] = {}
@@ -77,7 +86,9 @@ def problem(shape: Shape, seed: int = 0, regime: str = "autoscaling", limits: Li
         gpu = rng.random() < 0.15
         cores = rng.choice((1, 2, 4) if gpu else (1, 1, 2, 4, 8))
         needs[category] = (
-            Needs(cores_per_task=cores, gpus_per_task=1 if gpu else 0, memory=rng.choice((0, 1024, 2048, 4096)) * cores),
+            Needs(
+                cores_per_task=cores, gpus_per_task=1 if gpu else 0, memory=rng.choice((0, 1024, 2048, 4096)) * cores
+            ),
             f"image-{rng.randrange(3)}",
         )
     up, down = REGIMES[regime]

@@ -16,8 +16,8 @@ from streamflow_fluxop.model.problem import Problem
 class Resize(Document):
     """A change of a MiniCluster's size.
 
-    Nodes join at the end and leave from the end: the one that joined last goes first. A node that joins costs money from
-    `at` and takes jobs from `done`; one that leaves takes jobs until `at` and costs money until `done`.
+    Nodes join at the end and leave from the end: the one that joined last goes first. A node that joins costs money
+    from `at` and takes jobs from `done`; one that leaves takes jobs until `at` and costs money until `done`.
     """
 
     at: NonNegativeFloat = Field(description="When the size is asked for.")

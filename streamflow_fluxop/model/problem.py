@@ -12,8 +12,9 @@ from streamflow_fluxop.model.workflow import Workflow
 class Objective(Document):
     """What a good plan is.
 
-    A deadline and a budget come first. Among the plans that keep both, `cost` wants the cheapest, `makespan` the quickest,
-    and `balanced` the least of `weight * cost / bound + (1 - weight) * makespan / bound`, with the lower bounds of the two.
+    A deadline and a budget come first. Among the plans that keep both, `cost` wants the cheapest, `makespan` the
+    quickest, and `balanced` the least of `weight * cost / bound + (1 - weight) * makespan / bound`, with the lower
+    bounds of the two.
     """
 
     goal: Literal["cost", "makespan", "balanced"] = "balanced"

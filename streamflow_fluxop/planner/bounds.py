@@ -1,24 +1,27 @@
 """What no plan can be below.
 
-Makespan. The head h of a step is the earliest time at which it can start (bring-up and the longest chain before it), its
-tail q the longest chain from its start to the end, without itself and its own duration. Jobs with head >= h and tail >= q have
-to be worked off between h and the makespan minus q, so for each limit R and what the jobs at least take of it::
+Makespan. The head h of a step is the earliest time at which it can start (bring-up and the longest chain before
+it), its tail q the longest chain from its start to the end, without itself and its own duration. Jobs with head >=
+h and tail >= q have to be worked off between h and the makespan minus q, so for each limit R and what the jobs at
+least take of it::
 
     makespan >= h + (sum of duration * least share of R over those jobs) / R + q        for all h, q
 
-(head-tail energetic bound: Carlier and Latapie 1991 for the cumulative problem). The steps are sorted into at most `GRID`
-classes of heads and of tails, rounded down, so that all pairs are looked at in linear time.
+(head-tail energetic bound: Carlier and Latapie 1991 for the cumulative problem). The steps are sorted into at most
+`GRID` classes of heads and of tails, rounded down, so that all pairs are looked at in linear time.
 
 Cost, for each pool the larger of two sums.
 
-- Work: every job costs at least its dominant share of a node on the flavour where that is cheapest; and there is at least one
-  bring-up and tear-down of as many nodes as its widest job spans, for each set of steps that have no flavour in common.
-- A chain: along a chain of jobs, a node is up while a job of the pool runs; and between two of them it is either kept, and costs
-  money all the time, or there is a second bring-up and tear-down. The chain that is found is a long one, not always the longest.
+- Work: every job costs at least its dominant share of a node on the flavour where that is cheapest; and there is at
+  least one bring-up and tear-down of as many nodes as its widest job spans, for each set of steps that have no
+  flavour in common.
+- A chain: along a chain of jobs, a node is up while a job of the pool runs; and between two of them it is either
+  kept, and costs money all the time, or there is a second bring-up and tear-down. The chain that is found is a long
+  one, not always the longest.
 
-Both at once. For a makespan of T, jobs with head >= h and tail >= q take, at some moment, what they take on average over T - h - q;
-what is up at that moment has been brought up and will be taken down. So the cost bound grows as T shrinks, and the least
-weighted sum over all T bounds the balanced objective better than the sum of the two bounds.
+Both at once. For a makespan of T, jobs with head >= h and tail >= q take, at some moment, what they take on average
+over T - h - q; what is up at that moment has been brought up and will be taken down. So the cost bound grows as T
+shrinks, and the least weighted sum over all T bounds the balanced objective better than the sum of the two bounds.
 """
 
 from __future__ import annotations
@@ -185,10 +188,10 @@ def _fixed(kinds: list[Kind], even: list[float]) -> float:
 
 
 def _score(weight: float, pools: list[_Pool], cost: float, makespan: int) -> float:
-    """The least of ``w * cost(T) / cost + (1 - w) * T / makespan`` over all T, with cost(T) as in the module's docstring.
+    """The least of ``w * cost(T) / cost + (1 - w) * T / makespan`` over all T.
 
-    cost(T) falls and T grows, so between two neighbours of a grid of T the value is at least cost at the right one and T at the
-    left one.
+    cost(T) falls and T grows, so between two neighbours of a grid of T the value is at least cost at the right one
+    and T at the left one.
     """
     if not cost or not makespan:
         return 1.0

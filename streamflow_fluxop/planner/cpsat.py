@@ -1,8 +1,9 @@
 """The problem as a constraint programme for OR-Tools' CP-SAT: proves small plans optimal, improves others.
 
-Time is counted in units of the greatest common divisor of all durations, bring-ups and tear-downs, so nothing is rounded.
-Every job is one of its own. For each pool and flavour there are as many lives of nodes as a plan that is no worse than the known
-one can pay for. Since MiniClusters grow and shrink node by node, lives are all that a plan consists of.
+Time is counted in units of the greatest common divisor of all durations, bring-ups and tear-downs, so nothing is
+rounded. Every job is one of its own. For each pool and flavour there are as many lives of nodes as a plan that is
+no worse than the known one can pay for. Since MiniClusters grow and shrink node by node, lives are all that a plan
+consists of.
 
 Not for jobs that span nodes, groups, and a limit of MiniClusters: `applies` says so.
 """
@@ -86,7 +87,9 @@ class _Model:
         self.instance = instance
         self.judge = judge
         self.known = known
-        self.unit = gcd(*(s.ticks for s in instance.steps), *(t for f in instance.flavours for t in (f.up, f.down))) or 1
+        self.unit = (
+            gcd(*(s.ticks for s in instance.steps), *(t for f in instance.flavours for t in (f.up, f.down))) or 1
+        )
         self.value = judge.value(known.cost, known.makespan)
         self.horizon = self._latest_end() // self.unit
         self.jobs: list[_Job] = []
@@ -140,7 +143,8 @@ class _Model:
     def _add_lives(self) -> None:
         """Lives: used or not, first <= last, first after bring-up.
 
-        How many: what the cost leaves when all work is paid for as cheaply as can be, by the price of a bring-up and tear-down.
+        How many: what the cost leaves when all work is paid for as cheaply as can be, by the price of a bring-up
+        and tear-down.
         """
         instance, most = self.instance, self._most_cost()
         spare = most - sum(
@@ -169,7 +173,10 @@ class _Model:
                     self.lives.append(_LifeVar(p, f, used, first, last, []))
 
     def _add_places(self) -> None:
-        """Each job is in exactly one life; sum over l of x[j, l] = 1, and x[j, l] implies first[l] <= start[j], end[j] <= last[l]."""
+        """Each job is in exactly one life.
+
+        sum over l of x[j, l] = 1, and x[j, l] implies first[l] <= start[j] and end[j] <= last[l].
+        """
         for job in self.jobs:
             kind = self.instance.kinds[self.instance.steps[job.step].kind]
             for n, life in enumerate(self.lives):
@@ -240,7 +247,7 @@ class _Model:
                 self.m.add_cumulative(intervals, demands, floor(capacity * scale + 1e-6))
 
     def _break_symmetry(self) -> None:
-        """Lives of a pool and flavour are used in order, and begin in order; likewise the jobs of a step that waits for nothing each."""
+        """Lives of a pool and flavour are used in order and begin in order; so do the jobs of a step."""
         for a, b in zip(self.lives, self.lives[1:], strict=False):
             if (a.pool, a.flavour) == (b.pool, b.flavour):
                 self.m.add_implication(b.used, a.used)
@@ -291,7 +298,7 @@ class _Model:
 
     @staticmethod
     def _factor(coefficients: list[float]) -> float:
-        """Makes the smallest coefficient about a thousand, so that rounding it to a whole number loses next to nothing."""
+        """Makes the smallest coefficient ten thousand, so that rounding it loses next to nothing."""
         return 1e4 / min(coefficients) if coefficients else 1.0
 
     def _hint(self) -> None:

@@ -25,6 +25,8 @@ def make_plan(
     *,
     seed: int,
     optimal: bool = False,
+    bound: float = 0.0,
+    cut: bool = False,
     alternatives: list[Alternative] | None = None,
 ) -> Plan:
     """The plan that says what a schedule means."""
@@ -32,11 +34,14 @@ def make_plan(
     names = _names(instance, schedule.lives)
     miniclusters = _miniclusters(instance, schedule, names)
     cost = sum(m["cost"] for m in miniclusters)
-    goal, bound = judge.goal(schedule.cost, schedule.makespan), judge.bound()
-    gap = max(0.0, goal / bound - 1)
-    flavours = {name: problem.flavours[name] for name in problem.flavours}
+    goal = judge.goal(schedule.cost, schedule.makespan)
+    gap = max(0.0, goal / max(judge.bound(), bound) - 1)
+    optimal = optimal or gap < 1e-9
+    told = assumptions(problem)
+    if cut:
+        told.append("the clock ended the search on this busy machine: another run may find another plan")
     return Plan(
-        problem=problem.model_copy(update={"flavours": flavours}),
+        problem=problem,
         strategy=schedule.strategy,
         seed=seed,
         miniclusters=miniclusters,
@@ -51,9 +56,9 @@ def make_plan(
             "makespan": judge.bounds.makespan / TICKS,
             "score": judge.bounds.score,
         },
-        gap=0.0 if gap < 1e-9 else gap,
-        optimal=optimal or gap < 1e-9,
-        assumptions=assumptions(problem),
+        gap=0.0 if optimal else gap,
+        optimal=optimal,
+        assumptions=told,
         alternatives=alternatives or [],
     )
 

@@ -1,4 +1,4 @@
-"""The simple strategies: the two extremes of the article, and the level rule of its proof of concept (Snakemake PR 2174).
+"""The simple strategies: the two extremes of the article, and the level rule of Snakemake PR 2174.
 
 None looks ahead: a MiniCluster is asked for when its first job is ready.
 """
@@ -69,7 +69,7 @@ def single(instance: Instance, share: float = 1.0) -> Schedule:
             if jobs:
                 wanted[p] = max(wanted[p], nodes_for(instance, flavour, jobs))
                 least[p] = max(least[p], *(instance.kinds[k].on(flavour).nodes for k in jobs))
-    keys = [(p, f) for p, f in flavours.items()]
+    keys = list(flavours.items())
     sizes = _shrunk(
         instance, keys, [max(least[p], round(wanted[p] * share)) for p in flavours], [least[p] for p in flavours]
     )
@@ -184,7 +184,7 @@ def _within(instance: Instance, flavour: int, size: int) -> int:
 
 
 def _shrunk(instance: Instance, keys: list[tuple[int, int]], most: list[int], least: list[int]) -> list[int] | None:
-    """Sizes that fit within the limits side by side, as near to `most` as a common factor allows; None if not even `least`."""
+    """Sizes that fit within the limits side by side: `most` times a common factor; None if not even `least` does."""
 
     def fits(sizes: list[int]) -> bool:
         return all(

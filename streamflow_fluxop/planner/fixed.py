@@ -1,8 +1,9 @@
 """MiniClusters whose sizes and steps are given beforehand: what the simple strategies have in common.
 
 A site is a MiniCluster, or several with the same size one after the other. It is asked for when its first job is ready
-(or, `ahead`, so that it is up when its first job is ready), stays until its last job is over, and takes its jobs in upward-rank
-order. Where the limits leave no room it waits; sites that have nothing to do just then are given up if nothing else helps.
+(or, `ahead`, so that it is up when its first job is ready), stays until its last job is over, and takes its jobs in
+upward-rank order. Where the limits leave no room it waits; sites that have nothing to do just then are given up if
+nothing else helps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The problem as the algorithms read it: indices instead of names, whole milliseconds instead of seconds.
 
-Whole numbers make every comparison of times exact, so a plan neither breaks a rule by a rounding error nor depends on the
-order of a sum. Durations are rounded up.
+Whole numbers make every comparison of times exact, so a plan neither breaks a rule by a rounding error nor depends
+on the order of a sum. Durations are rounded up.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class Instance:
     Attributes:
         steps: in the document's order.
         order: a topological order of the steps.
-        capacity: the limits, an entry for each entry of a flavour's `weight`; the last ones are the flavours' own counts.
+        capacity: the limits, an entry for each entry of a flavour's `weight`; the last ones are the flavours' own
+            counts.
         max_miniclusters: limit of MiniClusters at once.
         reach: for each flavour the nodes that may be up at once if nothing else is; None where nothing limits them.
     """
@@ -172,7 +173,7 @@ class Instance:
 
 
 def fit(needs: Needs, flavour: Flavour) -> Fit | None:
-    """How a job sits on a flavour, with its tasks spread evenly over as few nodes as hold them; None where it does not."""
+    """How a job sits on a flavour, its tasks spread evenly over as few nodes as hold them; None if it does not."""
     nodes = needs.nodes_on(flavour)
     if nodes is None:
         return None

@@ -1,11 +1,11 @@
 """List scheduling in upward-rank order on nodes that come just in time and go when they are not needed soon.
 
 The schedule is made in order of time. At each moment the jobs that are ready take, by priority (upward rank, as HEFT:
-Topcuoglu, Hariri, Wu 2002), first the free places of busy nodes, then nodes that turned idle a moment ago, then, as long as
-the choices and the limits allow, new nodes. Because durations are estimates known beforehand, a new node that is needed at
-time t has been asked for at t minus its bring-up: nothing waits for a bring-up, except at the very beginning and where a
-limit left no room then. Where a limit binds, idle nodes of other pools give way, the longest idle first, and jobs of lower
-priority start nothing new before the one that waits has got its node.
+Topcuoglu, Hariri, Wu 2002), first the free places of busy nodes, then nodes that turned idle a moment ago, then, as
+long as the choices and the limits allow, new nodes. Because durations are estimates known beforehand, a new node
+that is needed at time t has been asked for at t minus its bring-up: nothing waits for a bring-up, except at the
+very beginning and where a limit left no room then. Where a limit binds, idle nodes of other pools give way, the
+longest idle first, and jobs of lower priority start nothing new before the one that waits has got its node.
 
 The work is O((jobs + nodes) log) for a bounded number of kinds of job: a block of a scatter is placed at once.
 """
@@ -13,8 +13,8 @@ The work is O((jobs + nodes) log) for a bounded number of kinds of job: a block 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 from heapq import heappop, heappush, heapreplace
+from math import ceil
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.errors import UserError
@@ -38,12 +38,16 @@ class Choices:
         caps: for each stage, how many nodes of its pool and flavour may be busy for its jobs to open one more.
         flavours: for each stage the flavour that it runs on.
         bias: for each stage, ticks added to its upward rank.
-        late: for each stage, ticks by which a new node for its jobs may come later (or sooner, if negative) than `horizon` says.
+        late: for each stage, ticks by which a new node for its jobs may come later (or sooner, if negative) than
+            `horizon` says.
         roam: for each stage, whether its jobs may use free places on busy nodes of other flavours.
         ranks: for each step its priority, where that is not to be upward rank plus bias.
-        horizon: jobs that can wait for a free place and still be over, with all that follows them, by this time open no node.
-        ease: how long a node may have been idle, as a share of the break-even time, to be used again in spite of the cap.
-        patience: by how many ticks jobs of another pool may outrank a job that waits for room and still let it go first.
+        horizon: jobs that can wait for a free place and still be over, with all that follows them, by this time
+            open no node.
+        ease: how long a node may have been idle, as a share of the break-even time, to be used again in spite of
+            the cap.
+        patience: by how many ticks jobs of another pool may outrank a job that waits for room and still let it go
+            first.
     """
 
     caps: tuple[int, ...]
@@ -124,7 +128,9 @@ class _Run:
         self.bookings: list[tuple[int, int, Weight, int]] = []
         self.left = [s.width for s in instance.steps]
         self.waits = list(instance.waits)
-        self.waits_each = [[n] * s.width if n else None for n, s in zip(instance.waits_each, instance.steps, strict=True)]
+        self.waits_each = [
+            [n] * s.width if n else None for n, s in zip(instance.waits_each, instance.steps, strict=True)
+        ]
         self.patience = choices.patience
         self.dirty: set[int] = set()
         self.hungry: set[int] = set()
@@ -300,8 +306,10 @@ class _Run:
                     break
         return want
 
-    def open(self, number: int, kind: int, step: int, want: int, now: int, end: int, runs: list[tuple[int, int]]) -> int:
-        """Put jobs on nodes that are idle or new, as far as the choices and the limits allow; how many did not find a place."""
+    def open(
+        self, number: int, kind: int, step: int, want: int, now: int, end: int, runs: list[tuple[int, int]]
+    ) -> int:
+        """Put jobs on idle and new nodes, as far as choices and limits allow; how many did not find a place."""
         yard, choices, stage = self.yards[number], self.choices, self.stages[step]
         fit = yard.fits[kind]
         latest = choices.horizon + choices.late[stage] - self.instance.tails[step]
@@ -363,8 +371,8 @@ class _Run:
         granted_weight = yard.weight(granted) if granted else None
         step = nodes if all_or_none else 1
         while nodes > 0:
-            for step in dict.fromkeys((nodes, step)):
-                weight = yard.weight(step)
+            for size in dict.fromkeys((nodes, step)):
+                weight = yard.weight(size)
                 asked = weight if granted_weight is None else _sum(granted_weight, weight)
                 since = self.room.since(floor, asked)
                 if since is not None:
@@ -373,10 +381,10 @@ class _Run:
                 self.hungry.add(number)
                 return
             self.room.hold(since, weight)
-            yard.coming += step
+            yard.coming += size
             heappush(self.events, (since + yard.data.up, LAST, -len(self.bookings) - 1))
-            self.bookings.append((number, since, weight, step))
-            nodes -= step
+            self.bookings.append((number, since, weight, size))
+            nodes -= size
             step = min(step, nodes)
 
     def give_way(self, number: int, by: int | None) -> bool:

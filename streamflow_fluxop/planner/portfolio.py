@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib.util import find_spec
 from random import Random
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.planner import cpsat
 from streamflow_fluxop.planner.budget import Budget
+from streamflow_fluxop.planner.extremes import by_level, per_step, per_task, single
 from streamflow_fluxop.planner.search import Search, State
 
 if TYPE_CHECKING:
@@ -16,44 +20,133 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.objective import Judge, Value
     from streamflow_fluxop.planner.schedule import Schedule
 
+SIMPLE: dict[str, Callable[[Instance], Schedule]] = {
+    "per-task": per_task,
+    "per-step": per_step,
+    "single": single,
+    "by-level": by_level,
+}
+"""The strategies that do not search."""
 
-def search(instance: Instance, judge: Judge, *, seed: int, seconds: float) -> Schedule:
-    """List schedules from several starts, then annealing from the best of them."""
-    run = Search(instance, judge, Budget(seconds, instance.jobs))
-    tried: list[tuple[Value, int, State]] = []
-    for state in run.starts():
-        if tried and run.budget.over():
-            break
-        tried.append((run.try_state(state), len(tried), state))
-    tried.sort(key=lambda t: t[:2])
-    rng = Random(seed)
-    value, _, state = tried[0]
-    run.anneal(state, value, rng, run.budget.left)
-    assert run.best is not None
-    return run.best
+PROOF_JOBS = 60
+"""Jobs up to which CP-SAT looks for a proof."""
+MANY_JOBS = 20_000
+"""Jobs from which a schedule takes so long that hardly any can be tried."""
+CHAINS = 3
 
 
-def best_of_all(
-    instance: Instance,
-    judge: Judge,
-    others: dict[str, Callable[[Instance], Schedule]],
-    *,
-    seed: int,
-    seconds: float,
-) -> tuple[Schedule, list[Schedule]]:
-    """The best schedule of all strategies, and the schedules of the others.
+@dataclass(slots=True)
+class Found:
+    """What a strategy found.
+
+    Attributes:
+        best: the best schedule.
+        others: what other strategies came to.
+        optimal: whether `best` is proved to be the best there is.
+        bound: of the goal; 0 where no better one is known than before.
+        cut: whether the clock cut the search short.
+    """
+
+    best: Schedule
+    others: list[Schedule]
+    optimal: bool = False
+    bound: float = 0.0
+    cut: bool = False
+
+
+def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, proof: float = 0.4) -> Found:
+    """The best of everything: list schedules, the simple strategies, annealing, and CP-SAT where the problem is small.
+
+    Args:
+        instance: the problem.
+        judge: says what is better.
+        seed: of all that is random.
+        seconds: time limit.
+        proof: share of the time that CP-SAT may take.
 
     Raises:
-        UserError: none found one.
+        UserError: no strategy found a plan.
     """
-    found: list[Schedule] = []
-    errors: list[UserError] = []
-    for strategy in (lambda i: search(i, judge, seed=seed, seconds=seconds), *others.values()):
+    exact = cpsat.applies(instance, PROOF_JOBS) and find_spec("ortools") is not None and proof > 0
+    budget = Budget(seconds * (1 - proof) if exact else seconds, instance.jobs)
+    run = Search(instance, judge, budget)
+    tried, error = _first_schedules(run, few=instance.jobs > MANY_JOBS)
+    others: list[Schedule] = []
+    for name, strategy in SIMPLE.items():
+        if run.best is not None and instance.jobs > MANY_JOBS and _hopeless(name, instance, judge, run.best, budget):
+            continue
         try:
-            found.append(strategy(instance))
-        except UserError as error:
-            errors.append(error)
-    if not found:
-        raise errors[0]
-    best = min(found, key=lambda s: judge.value(s.cost, s.makespan))
-    return best, found
+            others.append(strategy(instance))
+        except UserError as e:
+            error = error or e
+        else:
+            run.improve_on(others[-1])
+    if run.best is None:
+        raise error or UserError("no strategy found a plan")
+    rng = Random(seed)
+    small = exact and instance.jobs <= PROOF_JOBS // 2
+    if tried:
+        _anneal(run, tried, rng, steps=min(budget.left, 20 * instance.jobs) if small else budget.left)
+    found = Found(run.best, others, cut=budget.cut)
+    if exact:
+        answer = cpsat.improve(
+            instance, judge, run.best, seed=seed, seconds=3 * seconds * proof, effort=seconds * proof
+        )
+        found.optimal, found.bound = answer.optimal, answer.bound
+        if answer.schedule is not None:
+            found.best = answer.schedule
+            found.best.strategy = "cp-sat"
+        elif not answer.optimal and small and tried:
+            _anneal(run, tried, rng, steps=budget.left)
+            found.best, found.cut = run.best, budget.cut
+    return found
+
+
+def _first_schedules(run: Search, *, few: bool) -> tuple[list[tuple[Value, int, State]], UserError | None]:
+    tried: list[tuple[Value, int, State]] = []
+    error: UserError | None = None
+    for state in run.starts():
+        if tried and (few or run.budget.over()):
+            break
+        try:
+            tried.append((run.try_state(state), len(tried), state))
+        except UserError as e:
+            error = e
+    return sorted(tried, key=lambda t: t[:2]), error
+
+
+def _anneal(run: Search, tried: list[tuple[Value, int, State]], rng: Random, *, steps: int) -> None:
+    """Short walks from the best starts, then a long one from the best place that they came to."""
+    if not run.stages or steps <= 0:
+        return
+    hot = 0.02 if steps > 2000 else 0.005
+    ends: list[tuple[Value, State, int]] = []
+    for value, _, state in tried[:CHAINS]:
+        ends.append((*run.anneal(state, value, rng, steps // (3 * CHAINS), hot=hot, cold=hot / 10), len(ends)))
+    value, state, _ = min(ends, key=lambda e: (e[0], e[2]))
+    run.anneal(state, value, rng, steps - CHAINS * (steps // (3 * CHAINS)), hot=hot / 3, cold=hot / 60)
+
+
+def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budget: Budget) -> bool:
+    """Whether a simple strategy can't be better than a schedule, as far as that can be said without running it.
+
+    A MiniCluster a task, or a step, costs at least its own bring-up and tear-down for each step, beside the work,
+    and each step of the longest chain waits for a bring-up.
+    """
+    if name == "by-level":
+        return budget.over()
+    if name == "single" or any(p.group is not None for p in instance.pools):
+        return False
+    cost = 0.0
+    ends = [0] * len(instance.steps)
+    for s in instance.order:
+        step = instance.steps[s]
+        start = max((ends[t] for t, _ in step.before), default=0)
+        if step.kind >= 0:
+            flavour = instance.flavours[instance.cheapest[step.kind]]
+            fit = instance.kinds[step.kind].on(instance.cheapest[step.kind])
+            work = max(fit.nodes * step.ticks, fit.share * step.ticks * step.width)
+            cost += (work + fit.nodes * (flavour.up + flavour.down)) * flavour.price
+            start += flavour.up
+        ends[s] = start + step.ticks
+    return judge.value(cost, max(ends)) >= judge.value(best.cost, best.makespan)

@@ -68,7 +68,7 @@ def reasons(
     return result
 
 
-def seconds(ticks: int) -> str:
+def seconds(ticks: float) -> str:
     """Ticks as seconds, minutes and hours."""
     s = ticks / TICKS
     if s < 120:

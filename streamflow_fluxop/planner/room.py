@@ -15,8 +15,8 @@ def times(n: int, weight: Weight) -> Weight:
 class Room:
     """The sum of what is held against the limits, as a step function of time.
 
-    Holding and freeing may be entered for the past as well as for the future: a MiniCluster that is needed at t was asked
-    for at t minus its bring-up, and one that is idle since e has been gone since e plus its tear-down.
+    Holding and freeing may be entered for the past as well as for the future: a MiniCluster that is needed at t was
+    asked for at t minus its bring-up, and one that is idle since e has been gone since e plus its tear-down.
 
     Args:
         capacity: the limits; a weight has an entry for each.

@@ -12,8 +12,9 @@ from streamflow_fluxop.planner.instance import Instance
 class Life:
     """A node from the start of its first job until the end of its last one, in ticks.
 
-    Bring-up lies before `first` and tear-down after `last`. Lives with the same `stack` are nodes of one MiniCluster, and
-    `rank` is their place in it; where `stack` is -1 the node may belong to any MiniCluster of its pool and flavour.
+    Bring-up lies before `first` and tear-down after `last`. Lives with the same `stack` are nodes of one
+    MiniCluster, and `rank` is their place in it; where `stack` is -1 the node may belong to any MiniCluster of its
+    pool and flavour.
     """
 
     pool: int

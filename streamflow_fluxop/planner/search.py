@@ -1,9 +1,9 @@
 """Simulated annealing over what a list schedule leaves open.
 
-A state is a `Choices`: how many nodes each stage may open, its flavour, its urgency, and two habits of the whole schedule. A
-state is judged by making its schedule (Kirkpatrick, Gelatt, Vecchi 1983; the indirect representation is that of Storer, Wu,
-Vaccari 1992: problem-space search). Resizing a stage is a new cap, moving it to other nodes a new flavour, splitting and
-merging MiniClusters follow from the lives that the nodes get.
+A state is a `Choices`: how many nodes each stage may open, its flavour, its urgency, and two habits of the whole
+schedule. A state is judged by making its schedule (Kirkpatrick, Gelatt, Vecchi 1983; the indirect representation is
+that of Storer, Wu, Vaccari 1992: problem-space search). Resizing a stage is a new cap, moving it to other nodes a
+new flavour, splitting and merging MiniClusters follow from the lives that the nodes get.
 """
 
 from __future__ import annotations
@@ -119,16 +119,15 @@ class Search:
                 yield State(choices, backwards)
 
     def anneal(
-        self, state: State, value: Value, rng: Random, steps: int, hot: float = 0.02, cold: float = 5e-4
-    ) -> None:
-        """Walk from a state, less and less willing to get worse."""
-        if not self.stages:
-            return
-        self.current = self.best
+        self, state: State, value: Value, rng: Random, steps: int, *, hot: float, cold: float
+    ) -> tuple[Value, State]:
+        """Walk from a state, less and less willing to get worse; the best state on the way."""
+        best = (value, state)
+        self.current = None
         moves = self.moves()
         for i in range(steps):
             if self.budget.over():
-                return
+                break
             heat = hot * (cold / hot) ** (i / steps)
             new = rng.choice(moves)(state, rng)
             if new is None or new == state:
@@ -137,6 +136,8 @@ class Search:
             worse = (new_value[0] - value[0]) * 10 + (new_value[1] - value[1]) + 1e-3 * (new_value[2] - value[2])
             if worse <= 0 or rng.random() < exp(-worse / heat):
                 state, value, self.current = new, new_value, self.latest
+                best = min(best, (value, state), key=lambda b: b[0])
+        return best
 
     def moves(self) -> list[Callable[[State, Random], State | None]]:
         """The kinds of move, as often as they are to be tried."""
@@ -211,7 +212,7 @@ class Search:
         Done twice, this is double justification (Valls, Ballestin, Quintanilla 2005), here with the nodes decided anew.
         """
         if self.current is None:
-            return None
+            self.current = self.decode(state)
         ranks = [0.0] * len(self.instance.steps)
         makespan = self.current.makespan
         for block in self.current.blocks:
@@ -255,15 +256,13 @@ class Search:
 
 def _nudged(cap: int, most: int, rng: Random) -> int:
     """A cap a bit larger or smaller, between 1 and most."""
-    if rng.random() < 0.4:
-        new = cap + rng.choice((-1, 1))
-    else:
-        new = round(cap * rng.choice((0.5, 0.7, 0.85, 1.2, 1.5, 2.0)))
+    factor = rng.choice((0.5, 0.7, 0.85, 1.2, 1.5, 2.0))
+    new = cap + rng.choice((-1, 1)) if rng.random() < 0.4 else round(cap * factor)
     return max(1, min(most, new))
 
 
 def _wishes(instance: Instance, stages: tuple[Stage, ...]) -> list[tuple[int, ...]]:
-    """For each stage the flavours that it may run on, the cheapest first; in a group, the one that is cheapest for all."""
+    """For each stage the flavours that it may run on, the cheapest (in a group: for all of it) first."""
     result = []
     shared: dict[int, dict[int, float]] = {}
     for stage in stages:

@@ -2,53 +2,128 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.model import Alternative
 from streamflow_fluxop.planner.bounds import lower_bounds
 from streamflow_fluxop.planner.document import make_plan
-from streamflow_fluxop.planner.extremes import by_level, per_step, per_task, single
-from streamflow_fluxop.planner.instance import compile_problem
+from streamflow_fluxop.planner.instance import TICKS, compile_problem
 from streamflow_fluxop.planner.objective import Judge
-from streamflow_fluxop.planner.portfolio import best_of_all
+from streamflow_fluxop.planner.portfolio import SIMPLE, Found, automatic
+from streamflow_fluxop.planner.reasons import seconds
+from streamflow_fluxop.planner.stacking import stack_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from streamflow_fluxop.model import Plan, Problem
     from streamflow_fluxop.planner.instance import Instance
     from streamflow_fluxop.planner.schedule import Schedule
 
-SIMPLE: dict[str, Callable[[Instance], Schedule]] = {
-    "per-task": per_task,
-    "per-step": per_step,
-    "single": single,
-    "by-level": by_level,
-}
-"""The strategies that do not search."""
-
-STRATEGIES = ("auto", *SIMPLE)
+STRATEGIES = ("auto", "optimal", *SIMPLE)
 """What `solve` takes as a strategy."""
 
 
 def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit: float = 5.0) -> Plan:
     """Plan.
 
+    Equal problems, seeds and time limits give equal plans: the search makes a number of schedules that follows from
+    the size of the problem and the time limit, and CP-SAT stops by its deterministic time. A clock ends both on a
+    machine that is too slow to do that much in time; such a plan says so among its assumptions, and another run may
+    give another plan.
+
     Args:
         problem: what to plan for.
-        strategy: `auto`, or the name of one of `SIMPLE`.
-        seed: of the search; equal seeds give equal plans.
-        time_limit: seconds for the search.
+        strategy: `auto` takes the best of all strategies and searches on from there; `optimal` does, and spends
+            most of the time on a proof, where the problem is small enough for one; the others are the simple
+            strategies, without a search.
+        seed: of the search.
+        time_limit: seconds for the search; reading and writing 100 000 steps takes some more.
 
     Raises:
-        UserError: there is no plan; says why, and what would help.
+        UserError: there is no plan, or none found that keeps deadline and budget; says why, and what would help.
     """
-    instance = compile_problem(problem)
-    judge = Judge(instance, lower_bounds(instance))
-    if strategy in SIMPLE:
-        schedule = SIMPLE[strategy](instance)
-    elif strategy == "auto":
-        schedule, _ = best_of_all(instance, judge, SIMPLE, seed=seed, seconds=time_limit)
-    else:
-        raise UserError(f"there is no strategy {strategy}", where="strategy", fix=f"take auto, {', '.join(SIMPLE)}")
-    return make_plan(problem, instance, schedule, judge, seed=seed)
+    if strategy not in STRATEGIES:
+        raise UserError(
+            f"there is no strategy {strategy}", where="strategy", fix=f"take one of {', '.join(STRATEGIES)}"
+        )
+    with _no_collections():
+        instance = compile_problem(problem)
+        judge = Judge(instance, lower_bounds(instance))
+        _check_targets(judge)
+        if strategy in SIMPLE:
+            found = Found(SIMPLE[strategy](instance), [])
+        else:
+            proof = 0.8 if strategy == "optimal" else 0.4
+            found = automatic(instance, judge, seed=seed, seconds=time_limit, proof=proof)
+        if strategy not in SIMPLE:
+            _check_found(judge, found.best)
+        others = [_alternative(instance, schedule) for schedule in found.others]
+        return make_plan(
+            problem,
+            instance,
+            found.best,
+            judge,
+            seed=seed,
+            optimal=found.optimal,
+            bound=found.bound,
+            cut=found.cut,
+            alternatives=others,
+        )
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Nothing in a planner is garbage before its end: looking for it takes a third of the time at 100 000 steps."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _alternative(instance: Instance, schedule: Schedule) -> Alternative:
+    stack_up(instance, schedule.lives)
+    node_ticks = sum(
+        life.last - life.first + instance.flavours[life.flavour].up + instance.flavours[life.flavour].down
+        for life in schedule.lives
+    )
+    return Alternative(
+        strategy=schedule.strategy,
+        miniclusters=len({life.stack for life in schedule.lives}),
+        node_seconds=node_ticks / TICKS,
+        cost=schedule.cost,
+        makespan=schedule.makespan / TICKS,
+    )
+
+
+def _check_targets(judge: Judge) -> None:
+    """A deadline or a budget below the bounds."""
+    deadline, budget = judge.objective.deadline, judge.objective.budget
+    if deadline is not None and deadline * TICKS < judge.bounds.makespan:
+        raise UserError(
+            f"no plan is over in {seconds(deadline * TICKS)}",
+            where="objective: deadline",
+            fix=f"the least possible is {seconds(judge.bounds.makespan)}, with the limits as they are",
+        )
+    if budget is not None and budget < judge.bounds.cost * (1 - 1e-9):
+        raise UserError(
+            f"no plan costs {budget:g} or less",
+            where="objective: budget",
+            fix=f"the least possible is {judge.bounds.cost:.4g}, with the flavours as they are",
+        )
+
+
+def _check_found(judge: Judge, best: Schedule) -> None:
+    if judge.value(best.cost, best.makespan)[0] > 0:
+        raise UserError(
+            "no plan found that keeps deadline and budget: "
+            f"the nearest takes {seconds(best.makespan)} and costs {best.cost:.4g}",
+            where="objective",
+            fix="give more time or money, raise the limits, or let the planner search for longer",
+        )

@@ -1,8 +1,9 @@
 """Which nodes make up a MiniCluster.
 
-A MiniCluster grows and shrinks at its end only, so the lives of its nodes are nested: the node of rank i + 1 comes after the
-one of rank i and goes before it. Lives that are free to belong to any MiniCluster are put, by the time they begin, longest
-first, on the MiniCluster whose last node goes soonest after them. Reused ranks wait until the node before is gone.
+A MiniCluster grows and shrinks at its end only, so the lives of its nodes are nested: the node of rank i + 1 comes
+after the one of rank i and goes before it. Lives that are free to belong to any MiniCluster are put, by the time
+they begin, longest first, on the MiniCluster whose last node goes soonest after them. Reused ranks wait until the
+node before is gone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def stack_up(instance: Instance, lives: list[Life]) -> None:
-    """Give each life without one a stack and a rank; afterwards stacks are numbered from 0 in order of their beginnings."""
+    """Give each life a stack and a rank; stacks are numbered from 0 in order of their beginnings."""
     yards: dict[tuple[int, int], list[int]] = {}
     for i, life in enumerate(lives):
         if life.stack < 0:
@@ -30,7 +31,7 @@ def stack_up(instance: Instance, lives: list[Life]) -> None:
 
 
 def _stack_yard(lives: list[Life], members: list[int], dead: int, number: int) -> int:
-    """Stacks are kept sorted by the end of their top life; those whose top is gone are cut when they are come across."""
+    """Stacks are kept sorted by the ends of their top lives, and lose those that are gone."""
     tops: list[tuple[int, int]] = []
     stacks: dict[int, list[int]] = {}
     for i in members:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, inf, isclose
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,10 @@ def verify(plan: Plan) -> list[str]:
     """The rules that a plan breaks, a sentence each; empty where it is sound.
 
     Checked: every job of every step runs once, after everything that it waits for, for as long as it takes; in a
-    MiniCluster of its image, binding, group and one of its flavours, on nodes that are up and have the cores, GPUs and memory
-    left; nothing else on the nodes of an exclusive job; MiniClusters come up and go in the flavour's times; the limits hold from
-    the moment that a node is asked for until it is gone; cost, node-seconds, makespan, deadline and budget are right.
+    MiniCluster of its image, binding, group and one of its flavours, on nodes that are up and have the cores, GPUs
+    and memory left; nothing else on the nodes of an exclusive job; MiniClusters come up and go in the flavour's
+    times; the limits hold from the moment that a node is asked for until it is gone; cost, node-seconds, makespan,
+    deadline and budget are right.
     """
     checks = _Checks(plan)
     return [*checks.references()] or [
@@ -121,7 +123,7 @@ class _Checks:
                 if r.at < m.asked - SLACK or max(r.at, r.done if r.size > before else r.at) > m.released + SLACK:
                     yield f"{where}: the resize at {r.at:g} s is outside its life"
             for rank, spans in enumerate(self.spans(m)):
-                for one, other in zip(spans, spans[1:], strict=False):
+                for one, other in pairwise(spans):
                     if other.asked < one.gone - SLACK:
                         yield f"{where}: node {rank} is asked for again at {other.asked:g} s, before it is gone"
                 for one in spans:
@@ -303,7 +305,7 @@ def _close(a: float, b: float) -> bool:
 
 
 def _load(needs: Needs, flavour: Flavour, span: int, i: int) -> tuple[int, int, int]:
-    """Cores, GPUs and memory that a job takes on the i-th of its nodes, its tasks spread evenly, the first ones fuller."""
+    """Cores, GPUs and memory that a job takes on its i-th node; its tasks are spread evenly, the first nodes fuller."""
     if needs.exclusive:
         return flavour.cores, flavour.gpus, flavour.memory
     tasks = needs.tasks // span + (i < needs.tasks % span)

@@ -1,11 +1,11 @@
 """The nodes that one pool has of one flavour, while a list schedule is made.
 
-A node is busy; or idle and still held in case it is needed again; or up for nobody. Whether an idle node was kept or given
-up is decided in hindsight, when it is needed again: a gap longer than bring-up plus tear-down costs more than a new life of
-the node (ski rental with the season known; price and size cancel out).
+A node is busy; or idle and still held in case it is needed again; or up for nobody. Whether an idle node was kept
+or given up is decided in hindsight, when it is needed again: a gap longer than bring-up plus tear-down costs more
+than a new life of the node (ski rental with the season known; price and size cancel out).
 
-`FreeYard` lets every node live and die on its own, `StackYard` has nodes go up and down like a stack, as those of a single
-MiniCluster do.
+`FreeYard` lets every node live and die on its own, `StackYard` has nodes go up and down like a stack, as those of a
+single MiniCluster do.
 """
 
 from __future__ import annotations

@@ -127,6 +127,4 @@ def problems(draw: st.DrawFn, most_steps: int = 9) -> Problem:
     if draw(st.integers(0, 3)) == 0:
         flavours["large"] = flavours["large"].model_copy(update={"count": draw(st.integers(2, 5))})
     goal = draw(st.sampled_from(["cost", "makespan", "balanced"]))
-    return Problem(
-        workflow=Workflow(steps=steps), flavours=flavours, limits=limits, objective=Objective(goal=goal)
-    )
+    return Problem(workflow=Workflow(steps=steps), flavours=flavours, limits=limits, objective=Objective(goal=goal))

@@ -6,10 +6,10 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
+from planner_worlds import problems
 
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planner import STRATEGIES, solve, verify
-from planner_worlds import problems
 
 DEEP = os.environ.get("FLUXOP_DEEP") == "1"
 
