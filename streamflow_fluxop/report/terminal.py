@@ -197,6 +197,8 @@ class _Drawing:
         steps = len({w.step for w in bar.work})
         first = round(self._column(bar.minicluster.asked))
         words = f"{steps} steps, up to {peak} jobs at once"
+        if len(words) > self.columns:
+            words = ""
         lines.append([(" " * min(first, max(0, self.columns - len(words))), ""), (words, "dim")])
         return lines
 

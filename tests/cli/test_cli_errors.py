@@ -1,0 +1,106 @@
+"""Wrong or impossible input: one message with the place and what would be right, exit code 2, never a traceback."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "cpu: {cores: 4",
+            "cpu: {coers: 4",
+            "streamflow.yml:15: deployments.fleet.config.flavours.cpu.coers: unknown key",
+        ),
+        ("cluster: local", "cluster: moon", 'streamflow.yml:13: deployments.fleet.config.cluster: "moon"'),
+        ("type: minicluster", "type: local", "streamflow.yml:9: deployments: no deployment of type minicluster"),
+        (
+            "cores: 4",
+            "cores: 1",
+            "fetch.cwl:8: step /fetch: requirements.ResourceRequirement.coresMin: no flavour meets",
+        ),
+        ("{deployment: fleet}", "{deployment: flet}", "no deployment 'flet'\n  The deployments are: fleet."),
+        ("{deployment: fleet}", "{deployment: fleet, service: gpu}", "service 'gpu' is neither a flavour nor a group"),
+        ("file: wf.cwl", "file: none.cwl", "none.cwl"),
+        ("version: v1.0", "version: [", "is no valid YAML"),
+    ],
+)
+def test_a_wrong_streamflow_file(world, old, new, message):
+    text = Path("streamflow.yml").read_text()
+    assert old in text
+    Path("streamflow.yml").write_text(text.replace(old, new, 1))
+    result = world.plan("streamflow.yml")
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+STEP = {"name": "a", "duration": {"seconds": 10}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (
+            [{**STEP, "duration": {"seconds": -3}}],
+            "bad.json:7: workflow.steps[0].duration.seconds: -3: input should be",
+        ),
+        ([{"name": "a"}], "bad.json:4: workflow.steps[0]: the key 'duration' is missing"),
+        ([{**STEP, "width": 0}], "workflow.steps[0].width: 0: input should be greater than 0"),
+        ([{**STEP, "widht": 1}], "unknown key 'widht'\n  Did you mean 'width'?"),
+        ([STEP, STEP], "2 steps have the name a"),
+        ([], "the workflow has no steps"),
+        ([{**STEP, "after": [{"step": "b"}]}], "it waits for b, which is no step"),
+        ([{**STEP, "after": [{"step": "a"}]}], "bad.json"),
+        ([{**STEP, "needs": {"cores_per_task": 99}}], "bad.json:4: workflow.steps[0]: "),
+        ([{**STEP, "flavours": ["cup"]}], "there is no flavour cup\n  did you mean cpu?"),
+    ],
+)
+def test_a_wrong_document(world, steps, message):
+    problem = json.loads(Path("article.json").read_text())
+    world.write("bad.json", {"workflow": {"steps": steps}, "flavours": problem["flavours"]})
+    result = world.plan("--workflow", "bad.json")
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+def test_several_mistakes_are_told_at_once(world):
+    world.write("bad.yml", "workflow:\n  steps:\n    - {name: a}\n    - {name: b}\nflavours:\n  cpu: {cores: 1}\n")
+    err = world.plan("--workflow", "bad.yml").err
+    assert "bad.yml:3: workflow.steps[0]: the key 'duration' is missing" in err
+    assert "bad.yml:4: workflow.steps[1]: the key 'duration' is missing" in err
+    assert "bad.yml:6: flavours.cpu: the key 'memory' is missing" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to plan"),
+        (["none.yml"], "none.yml: can't be read: No such file"),
+        (["streamflow.yml", "--workflow", "article.json"], "both a StreamFlow file"),
+        (["streamflow.yml", "--flavours", "article.json"], "--flavours goes with --workflow"),
+        (["streamflow.yml", "--deployment", "fleat"], "there is no fleet 'fleat'"),
+        (["streamflow.yml", "--workflow-name", "fw"], "no CWL workflow 'fw'"),
+        (["streamflow.yml", "--strategy", "magic"], "there is no strategy 'magic'\n  Take one of auto, "),
+        (["streamflow.yml", "-o", "plan.pdf"], "-o plan.pdf: we can't write .pdf\n  The endings are .json"),
+        (["streamflow.yml", "-o", "nowhere/plan.svg"], "there is no folder nowhere"),
+        (["streamflow.yml", "--deadline", "30s"], "30"),
+        (["streamflow.yml", "--budget", "0.001"], "budget"),
+        (["streamflow.yml", "--deadline", "soon"], "'soon' is no duration"),
+        (["streamflow.yml", "--limit", "nodes"], "'nodes' is no limit"),
+        (["streamflow.yml", "--limit", "cores=3"], "fetch.cwl:8"),
+        (["streamflow.yml", "--history", "article.json"], "article.json: is no database that StreamFlow wrote"),
+    ],
+)
+def test_wrong_arguments(world, arguments, message):
+    result = world.fluxop("plan", "--time-limit", "0.2", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+def test_pictures_without_matplotlib_say_how_to_get_it(world, monkeypatch):
+    monkeypatch.setattr("streamflow_fluxop.report.figure.find_spec", lambda name: None)
+    result = world.plan("streamflow.yml", "-o", "plan.svg")
+    assert result.code == 2
+    assert "pip install 'streamflow-fluxop[report]'" in result.err
