@@ -30,6 +30,8 @@ SIMPLE: dict[str, Callable[[Instance], Schedule]] = {
 
 PROOF_JOBS = 60
 """Jobs up to which CP-SAT looks for a proof."""
+SOME_JOBS = 3_000
+"""Jobs from which simple strategies that are provably worse are not run."""
 MANY_JOBS = 20_000
 """Jobs from which a schedule takes so long that hardly any can be tried."""
 CHAINS = 3
@@ -73,7 +75,7 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
     tried, error = _first_schedules(run, few=instance.jobs > MANY_JOBS)
     others: list[Schedule] = []
     for name, strategy in SIMPLE.items():
-        if run.best is not None and instance.jobs > MANY_JOBS and _hopeless(name, instance, judge, run.best, budget):
+        if run.best is not None and instance.jobs > SOME_JOBS and _hopeless(name, instance, judge, run.best, budget):
             continue
         try:
             others.append(strategy(instance))
@@ -134,7 +136,7 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
     and each step of the longest chain waits for a bring-up.
     """
     if name == "by-level":
-        return budget.over()
+        return instance.jobs > MANY_JOBS and budget.over()
     if name == "single" or any(p.group is not None for p in instance.pools):
         return False
     cost = 0.0
@@ -145,8 +147,12 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
         if step.kind >= 0:
             flavour = instance.flavours[instance.cheapest[step.kind]]
             fit = instance.kinds[step.kind].on(instance.cheapest[step.kind])
-            work = max(fit.nodes * step.ticks, fit.share * step.ticks * step.width)
-            cost += (work + fit.nodes * (flavour.up + flavour.down)) * flavour.price
+            even = flavour.up + flavour.down
+            if name == "per-task":
+                cost += step.width * fit.nodes * (step.ticks + even) * flavour.price
+            else:
+                work = max(fit.nodes * step.ticks, fit.share * step.ticks * step.width)
+                cost += (work + fit.nodes * even) * flavour.price
             start += flavour.up
         ends[s] = start + step.ticks
     return judge.value(cost, max(ends)) >= judge.value(best.cost, best.makespan)

@@ -11,7 +11,7 @@ from planner_worlds import problems
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planner import STRATEGIES, solve, verify
 
-DEEP = os.environ.get("FLUXOP_DEEP") == "1"
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
