@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.fleet.forecast import Forecast
 from streamflow_fluxop.fleet.state import (
     BringUp,
     BroughtUp,
@@ -21,8 +22,11 @@ from streamflow_fluxop.fleet.state import (
     JobAsked,
     JobEnded,
     Lost,
+    Stage,
     StartJob,
     TearDown,
+    Tick,
+    WakeAt,
 )
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.miniclusters.base import MiniCluster
@@ -41,11 +45,20 @@ class FleetRunner:
         groups: what MiniClusters there can be.
         config: flavours, limits and time-outs.
         make: makes a group's MiniCluster, which is not up yet.
+        forecast: of what will be used when, see `Fleet`.
     """
 
-    def __init__(self, groups: Iterable[Group], config: FleetConfig, make: Callable[[Group], MiniCluster]) -> None:
+    def __init__(
+        self,
+        groups: Iterable[Group],
+        config: FleetConfig,
+        make: Callable[[Group], MiniCluster],
+        forecast: Forecast | None = None,
+    ) -> None:
         self._groups = {g.name: g for g in groups}
-        self._fleet = Fleet(self._groups.values(), config.flavours, config.limits)
+        keep_one = not config.controller_sees_storage
+        self._fleet = Fleet(self._groups.values(), config.flavours, config.limits, forecast, keep_one=keep_one)
+        self._timer: asyncio.TimerHandle | None = None
         self._timeout = config.bring_up_timeout
         self._make = make
         self._miniclusters: dict[str, MiniCluster] = {}
@@ -54,28 +67,39 @@ class FleetRunner:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def job(self, name: str, group: str) -> AsyncIterator[MiniCluster]:
+    async def job(self, name: str, group: str, step: str | None = None) -> AsyncIterator[MiniCluster]:
         """Hold a group's MiniCluster for a job: wait until it is up, and keep it up meanwhile.
 
         Args:
             name: of the job; unique among those under way.
             group: name of the job's group.
+            step: that it is a job of, as the forecast knows it.
 
         Raises:
             MiniClusterFailed: the MiniCluster did not come up, or the run is over.
         """
         start: asyncio.Future[MiniCluster] = asyncio.get_running_loop().create_future()
         self._starts[name] = start
-        self._handle(JobAsked(name, group))
+        self._handle(JobAsked(name, group, step))
         try:
             yield await start
         finally:
             if self._starts.pop(name, None) is not None:  # else the fleet has failed it, and knows
                 self._handle(JobEnded(name))
 
+    def nearest(self, group: str) -> str:
+        """The group whose MiniCluster answers first, `group` itself if it is up: all of them see the same files."""
+        for stage in (Stage.UP, Stage.COMING):
+            there = [name for name in self._groups if self._fleet.stage(name) is stage]
+            if there:
+                return group if group in there else there[0]
+        return group
+
     async def close(self) -> None:
         """Take every MiniCluster down, all at the same time, and wait until they are gone."""
         self._handle(Closing())
+        if self._timer is not None:
+            self._timer.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -94,6 +118,10 @@ class FleetRunner:
                     self._starts[job].set_result(self._miniclusters[group])
             case FailJob(job, reason):
                 self._fail(job, reason)
+            case WakeAt(when):
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._timer = asyncio.get_running_loop().call_at(when, self._handle, Tick())
 
     def _fail(self, job: str, reason: str) -> None:
         start = self._starts.pop(job)

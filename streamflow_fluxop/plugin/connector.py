@@ -70,6 +70,7 @@ class MiniClusterConnector(Connector):
 
     async def deploy(self, external: bool) -> None:
         """Get ready; no MiniCluster comes up before a job needs it."""
+        from streamflow_fluxop.fleet.forecast import Forecast
         from streamflow_fluxop.fleet.runner import FleetRunner
         from streamflow_fluxop.miniclusters.local import LocalMiniCluster
 
@@ -86,6 +87,7 @@ class MiniClusterConnector(Connector):
                 image=group.image,
                 backend=config.scheduler,
             ),
+            Forecast(self._fleet.steps, self._fleet.groups.values(), config.flavours, self._fleet.open_ended),
         )
         if images := sorted({g.image for g in self._fleet.groups.values() if g.image}):
             logger.warning(
@@ -199,7 +201,8 @@ class MiniClusterConnector(Connector):
             exclusive=needs.exclusive,
             time_limit=timeout,
         )
-        async with self._active().job(f"{name} {next(self._uses)}", self._fleet.group_at(location.name)) as minicluster:
+        use = f"{name} {next(self._uses)}"
+        async with self._active().job(use, self._fleet.group_at(location.name), placement.step) as minicluster:
             logger.info("SUBMITTING job %s to MiniCluster %s", name, minicluster.name)
             result = await minicluster.client.run_job(request)
         if result.reason:
@@ -213,7 +216,8 @@ class MiniClusterConnector(Connector):
             return await minicluster.client.run_command(line, timeout=timeout)
 
     def _at(self, location: ExecutionLocation) -> AbstractAsyncContextManager[MiniCluster]:
-        return self._active().job(f"command {next(self._uses)}", self._fleet.group_at(location.name))
+        runner = self._active()
+        return runner.job(f"command {next(self._uses)}", runner.nearest(self._fleet.group_at(location.name)))
 
     def _active(self) -> FleetRunner:
         if self._runner is None:

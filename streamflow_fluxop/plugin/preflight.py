@@ -100,8 +100,13 @@ class Preflight:
         for bound in workflows:
             prefix = bound.cwl.name if len(workflows) > 1 else ""
             run.workflows.append(
-                {name: _step_run(s, of_step.get(prefix + name)) for name, s in bound.steps_of(run.deployment).items()}
+                {
+                    name: _step_run(step, prefix + name, of_step.get(prefix + name))
+                    for name, step in bound.steps_of(run.deployment).items()
+                }
             )
+            run.open_ended |= {prefix + s.name for s in bound.cwl.steps.values() if s.loops or s.may_be_skipped}
+        run.steps = steps
         run.groups = {g.name: g for g in groups or _one_a_flavour(run.config)}
 
     # what a fleet brings along
@@ -121,8 +126,8 @@ class Preflight:
                 docker.append({"step": "/", "deployment": {"type": POLICY, "config": {}}})
 
 
-def _step_run(step: CWLStep, group: str | None) -> StepRun | None:
-    return None if step.kind == "ExpressionTool" else StepRun(group, step.asked, step.stderr_declared)
+def _step_run(step: CWLStep, name: str, group: str | None) -> StepRun | None:
+    return None if step.kind == "ExpressionTool" else StepRun(name, group, step.asked, step.stderr_declared)
 
 
 def _one_a_flavour(config: FleetConfig) -> list[Group]:

@@ -16,7 +16,7 @@ from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.cwl import Asked
 from streamflow_fluxop.errors import FluxopError, UserError
 from streamflow_fluxop.grouping import Group, cheapest_flavour, describe
-from streamflow_fluxop.model import Needs
+from streamflow_fluxop.model import Needs, Step
 
 _UNREAD = Asked(at_run_time=frozenset({"cores", "memory"}))
 """Of a step that only StreamFlow could read."""
@@ -28,8 +28,12 @@ class InfeasibleJob(UserError, UnrecoverableWorkflowException):
 
 @dataclass(frozen=True)
 class StepRun:
-    """What the fleet knows of a step: its group (None if it was not expected to run), and what its CWL asks for."""
+    """What the fleet knows of a step: its group (None if it was not expected to run), and what its CWL asks for.
 
+    Its name is unique among the steps of all workflows.
+    """
+
+    name: str
     group: str | None
     asked: Asked
     stderr_declared: bool
@@ -45,6 +49,7 @@ class Placement:
     """Where a job runs, and what it asks Flux for."""
 
     group: str
+    step: str
     needs: Needs
     cores_per_task: int
     merge_stderr: bool
@@ -55,6 +60,8 @@ class FleetRun:
     """One deployment of type `minicluster` in a run.
 
     Attributes:
+        steps: all steps of the workflows that use the fleet, in the planner's words; those that run elsewhere too.
+        open_ended: names of those that may be skipped, or run more than once.
         workflows: for each workflow of the StreamFlow file, in its order, that uses the fleet: its steps by path.
             None for a step that runs beside StreamFlow.
         controller: stands for the machine that runs StreamFlow, where ExpressionTools are evaluated; no group can
@@ -66,6 +73,8 @@ class FleetRun:
     deployment: str
     config: FleetConfig
     groups: dict[str, Group] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    open_ended: frozenset[str] = frozenset()
     workflows: list[dict[str, StepRun | None]] = field(default_factory=list)
     placements: dict[str, Placement] = field(default_factory=dict)
     _seen: list[int] = field(default_factory=list)
@@ -103,7 +112,7 @@ class FleetRun:
         Raises:
             InfeasibleJob: no flavour meets the job's needs; StreamFlow would wait for ever.
         """
-        known = self._steps_of(workflow).get(step, StepRun(None, _UNREAD, stderr_declared=True))
+        known = self._steps_of(workflow).get(step, StepRun("", None, _UNREAD, stderr_declared=True))
         if known is None:
             return self.controller
         needs = known.needs(cores, memory)
@@ -111,6 +120,7 @@ class FleetRun:
         flavour = self.config.flavours[group.flavour]
         self.placements[job] = Placement(
             group=group.name,
+            step=known.name,
             needs=needs,
             # Flux does not schedule memory: a job takes as many cores as keep others out of its memory
             cores_per_task=max(needs.cores_per_task, flavour.cores // needs.tasks_per_node(flavour)),
