@@ -59,6 +59,10 @@ class FleetRunner:
         keep_one = not config.controller_sees_storage
         self._fleet = Fleet(self._groups.values(), config.flavours, config.limits, forecast, keep_one=keep_one)
         self._timer: asyncio.TimerHandle | None = None
+        self._flavours = config.flavours
+        self._asked: dict[str, float] = {}
+        self._lives = 0
+        self._node_seconds = self._cost = 0.0
         self._timeout = config.bring_up_timeout
         self._make = make
         self._miniclusters: dict[str, MiniCluster] = {}
@@ -102,6 +106,11 @@ class FleetRunner:
             self._timer.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._lives:
+            logger.info(
+                "The fleet had %d MiniCluster%s, %.0f node-seconds in all, for a cost of %.3g",
+                self._lives, "s" * (self._lives > 1), self._node_seconds, self._cost,
+            )  # fmt: skip
 
     def _handle(self, event: Event) -> None:
         for instruction in self._fleet.handle(event, asyncio.get_running_loop().time()):
@@ -138,7 +147,7 @@ class FleetRunner:
         group = self._groups[name]
         nodes = f"{group.size} node{'s' * (group.size > 1)}"
         logger.info("BRINGING UP MiniCluster %s (%s of flavour %s): %s", name, nodes, group.flavour, reason)
-        begin = asyncio.get_running_loop().time()
+        begin = self._asked[name] = asyncio.get_running_loop().time()
         minicluster = self._make(group)
         try:
             await asyncio.wait_for(minicluster.up(), self._timeout)
@@ -176,4 +185,10 @@ class FleetRunner:
         else:
             await minicluster.down()
         logger.info("MiniCluster %s is gone", name)
+        self._account(self._groups[name], asyncio.get_running_loop().time() - self._asked.pop(name))
         self._handle(Gone(name))
+
+    def _account(self, group: Group, seconds: float) -> None:
+        self._lives += 1
+        self._node_seconds += group.size * seconds
+        self._cost += group.size * seconds * self._flavours[group.flavour].price / 3600
