@@ -46,7 +46,7 @@ def wfcommons_shape(recipe: str, tasks: int, seed: int) -> Shape:
         [
             (
                 t,
-                graph.tasks[t].name.rsplit("_", 1)[0] if False else t.rsplit("_", 1)[0],
+                t.rsplit("_", 1)[0],
                 float(graph.tasks[t].runtime),
                 list(graph.predecessors(t)),
             )

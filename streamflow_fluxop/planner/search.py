@@ -111,12 +111,58 @@ class Search:
         none = (0.0,) * len(self.stages)
         return Choices(caps=caps, flavours=flavours, bias=none, late=none, roam=(True,) * len(self.stages))
 
+    def shared_out(self, power: float) -> Choices | None:
+        """Caps with which the limits never bind: each pool and flavour has a part of its own, by its work to some power.
+
+        None where there are no limits, or where not even one node each fits within them.
+        """
+        choices = self.start(inf)
+        work: dict[tuple[int, int], float] = {}
+        yards = []
+        for stage, f in zip(self.stages, choices.flavours, strict=True):
+            kind = self.instance.kinds[stage.kind]
+            yards.append((kind.pool, f))
+            work[kind.pool, f] = work.get((kind.pool, f), 0.0) + stage.work * kind.on(f).share
+        parts = {y: w**power for y, w in work.items()}
+        least = {
+            y: max(
+                self.instance.kinds[s.kind].on(y[1]).nodes for s, z in zip(self.stages, yards, strict=True) if z == y
+            )
+            for y in work
+        }
+
+        def nodes(factor: float) -> dict[tuple[int, int], int]:
+            return {y: max(least[y], int(factor * part)) for y, part in parts.items()}
+
+        def fit(factor: float) -> bool:
+            held = nodes(factor)
+            return all(
+                sum(n * self.instance.flavours[f].weight[r] for (_, f), n in held.items()) <= capacity + 1e-9
+                for r, capacity in enumerate(self.instance.capacity)
+            )
+
+        if not self.instance.capacity or not fit(0.0) or not any(parts.values()):
+            return None
+        low, high = 0.0, 1e7 / max(parts.values())
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if fit(middle) else (low, middle)
+        held = nodes(low)
+        caps = tuple(min(cap, held[y]) for cap, y in zip(choices.caps, yards, strict=True))
+        return replace(choices, caps=caps)
+
     def starts(self) -> Iterator[State]:
         """States to begin with, the promising ones first."""
         for factor in (1.0, inf, 0.5, 2.0, 0.25, 4.0, 0.0):
             choices = self.start(factor)
             for backwards in (False, True):
                 yield State(choices, backwards)
+            if factor == 1.0:
+                for power in (1.0, 0.5):
+                    shared = self.shared_out(power)
+                    if shared is not None:
+                        yield State(shared)
+                        yield State(shared, backwards=True)
 
     def anneal(
         self, state: State, value: Value, rng: Random, steps: int, *, hot: float, cold: float
