@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from streamflow_fluxop.cli import options
 from streamflow_fluxop.cli.options import Goal
-from streamflow_fluxop.errors import UserError
 
 
 def compare(
@@ -25,11 +24,10 @@ def compare(
 ) -> None:
     """Plan with every strategy, and show them side by side with the bounds.
 
-    Exit code 2: the input is wrong, or no strategy has a plan.
+    Exit code 2: the input is wrong, or there is no plan.
     """
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.cli.planning import Request
-    from streamflow_fluxop.model import Plan
     from streamflow_fluxop.planner import STRATEGIES
     from streamflow_fluxop.report import tables
 
@@ -51,22 +49,13 @@ def compare(
     )
     out = Output()
     for number, source in enumerate(request.sources()):
-        rows: list[Plan | tuple[str, str]] = []
-        errors = []
-        for strategy in STRATEGIES:
-            try:
-                rows.append(request.solve(source, strategy).model_copy(update={"strategy": strategy}))
-            except UserError as error:
-                errors.append(error)
-                rows.append((strategy, error.what))
-        first = next((r for r in rows if isinstance(r, Plan)), None)
-        if first is None:
-            raise errors[0]
+        first = request.solve(source, STRATEGIES[0])
+        others = request.others(source, first, STRATEGIES[1:])
         share = first.problem.objective.weight
         if number:
             out.line()
         out.line(source.title, style="bold")
         out.line()
-        out.show(tables.strategies(first, [r for r in rows if r is not first], score=True))
+        out.show(tables.strategies(first, [tables.totals(first, STRATEGIES[0]), *others], score=True))
         out.line()
         out.line(f"score: {share:g} x cost / its bound + {1 - share:g} x makespan / its bound", style="dim")

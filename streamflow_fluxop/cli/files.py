@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from streamflow_fluxop.errors import UserError
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.model import Plan
+    from streamflow_fluxop.model import Alternative, Plan
     from streamflow_fluxop.readers import Source
+    from streamflow_fluxop.report.tables import NoPlan
 
 KINDS = (".json", ".svg", ".png", ".html")
 
@@ -39,7 +40,7 @@ _ENDINGS = f"The endings are {', '.join(KINDS)}."
 def write(
     plan: Plan,
     source: Source,
-    others: Sequence[Plan | tuple[str, str]],
+    rows: Sequence[Alternative | NoPlan],
     outputs: Sequence[Path],
     manifests: Path | None,
     *,
@@ -50,7 +51,7 @@ def write(
     Args:
         plan: what to write.
         source: what it is for.
-        others: other plans for the same, or the strategy and why it has none, for comparison.
+        rows: what this plan and other strategies come to.
         outputs: paths, each with one of the endings of `KINDS`.
         manifests: folder, made where it is not there; None: no manifests.
         suffix: to tell several plans of one command apart.
@@ -61,7 +62,7 @@ def write(
     for output in outputs:
         path = output.with_name(output.stem + suffix + output.suffix)
         try:
-            _write(plan, source.title, others, path)
+            _write(plan, source.title, rows, path)
         except OSError as error:
             raise UserError(f"can't be written: {error.strerror}", where=str(path)) from None
         yield path
@@ -89,7 +90,7 @@ def _write_manifests(plan: Plan, folder: Path) -> Iterator[Path]:
         raise UserError(f"can't be written: {error.strerror}", where=str(folder)) from None
 
 
-def _write(plan: Plan, title: str, others: Sequence[Plan | tuple[str, str]], path: Path) -> None:
+def _write(plan: Plan, title: str, rows: Sequence[Alternative | NoPlan], path: Path) -> None:
     from streamflow_fluxop.report import figure
     from streamflow_fluxop.report.chart import chart
     from streamflow_fluxop.report.page import page
@@ -102,4 +103,4 @@ def _write(plan: Plan, title: str, others: Sequence[Plan | tuple[str, str]], pat
         case ".png":
             path.write_bytes(figure.png(chart(plan), title))
         case ".html":
-            path.write_text(page(chart(plan), title, others), encoding="utf-8")
+            path.write_text(page(chart(plan), title, rows), encoding="utf-8")

@@ -9,14 +9,14 @@ import typer
 
 from streamflow_fluxop.cli import options
 from streamflow_fluxop.cli.options import Goal
-from streamflow_fluxop.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamflow_fluxop.cli.output import Output
-    from streamflow_fluxop.model import Plan
+    from streamflow_fluxop.model import Alternative, Plan
     from streamflow_fluxop.readers import Source
+    from streamflow_fluxop.report.tables import NoPlan
 
 ROWS = 40
 """Rows of a table at most, unless the user wants all."""
@@ -66,6 +66,7 @@ def plan(
     from streamflow_fluxop.cli.files import check_outputs, write
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.cli.planning import EXTREMES, Request, check_wishes
+    from streamflow_fluxop.report.tables import totals
 
     check_outputs(output or [])
     request = Request(
@@ -89,42 +90,36 @@ def plan(
     for number, source in enumerate(sources):
         made = request.solve(source, strategy)
         check_wishes(made, source)
-        others: list[Plan | tuple[str, str]] = []
-        for name in EXTREMES:
-            try:
-                others += [request.solve(source, name)] if name != strategy else []
-            except UserError as error:
-                others.append((name, error.what))
+        others = request.others(source, made, [name for name in EXTREMES if name != strategy])
+        rows = [totals(made, "this plan"), *others]
         suffix = "-" + source.title.replace(" on ", "-") if len(sources) > 1 else ""
         folder = manifests / suffix.lstrip("-") if manifests else None
-        written = list(write(made, source, others, output or [], folder, suffix=suffix))  # whatever reads our stdout
+        written = list(write(made, source, rows, output or [], folder, suffix=suffix))  # whatever reads our stdout
         if number:
             out.line()
-        show(out, source, made, others, full=full)
+        show(out, source, made, rows, full=full)
         for path in written:
             out.line(f"wrote {path}", style="dim")
 
 
-def show(
-    out: Output, source: Source, made: Plan, others: Sequence[Plan | tuple[str, str]], *, full: bool = False
-) -> None:
+def show(out: Output, source: Source, made: Plan, rows: Sequence[Alternative | NoPlan], *, full: bool = False) -> None:
     """Print a plan: chart, tables, where the numbers come from, and why."""
     from streamflow_fluxop.report import tables
     from streamflow_fluxop.report.chart import chart
     from streamflow_fluxop.report.terminal import gantt
 
-    rows = None if full else ROWS
+    most = None if full else ROWS
     out.line(f"{source.title}: {tables.headline(made)}", style="bold")
     out.line()
     out.show(gantt(chart(made), out.picture_width, colours=out.colours, glyphs=out.glyphs))
-    for table in (tables.strategies(made, others), tables.miniclusters(made, rows), tables.steps(made, rows)):
+    for table in (tables.strategies(made, rows), tables.miniclusters(made, most), tables.steps(made, most)):
         out.line()
         out.show(table)
-    if rows is not None and max(len(made.miniclusters), len(made.steps)) > rows:
-        out.line(f"the first {rows} rows of each table; --full shows all", style="dim")
+    if most is not None and max(len(made.miniclusters), len(made.steps)) > most:
+        out.line(f"the first {most} rows of each table; --full shows all", style="dim")
     out.line()
     out.line("Where the numbers come from", style="bold")
     out.show(tables.sentences([("-", text) for text in made.assumptions]))
     out.line()
     out.line("Why", style="bold")
-    out.show(tables.sentences((m.name, reason) for m in made.miniclusters[:rows] for reason in m.reasons))
+    out.show(tables.sentences((m.name, reason) for m in made.miniclusters[:most] for reason in m.reasons))

@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.report.units import duration, number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from streamflow_fluxop.cli.options import Goal
-    from streamflow_fluxop.model import Limits, Plan
+    from streamflow_fluxop.model import Alternative, Limits, Plan
     from streamflow_fluxop.readers import Source
+    from streamflow_fluxop.report.tables import NoPlan
 
 EXTREMES = ("per-step", "single")
 """The two that the article begins with: a MiniCluster for each step, and one for all."""
+
+
+MANY = 5000
+"""Jobs from which on a strategy that the planner itself passed over is not tried for comparison: it takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,31 @@ class Request:
             raise source.located(error) from None
         return plan.model_copy(update={"assumptions": [*plan.assumptions, *source.notes]})
 
+    def others(self, source: Source, made: Plan, names: Iterable[str]) -> list[Alternative | NoPlan]:
+        """What other strategies come to: as the planner found it on its way, else planned now.
+
+        Args:
+            source: what to plan for.
+            made: the plan, whose `alternatives` say what is known already.
+            names: of the strategies.
+        """
+        from streamflow_fluxop.report.tables import NoPlan, totals
+
+        known = {a.strategy: a for a in made.alternatives}
+        jobs = sum(s.width for s in source.problem.workflow.steps)
+        rows: list[Alternative | NoPlan] = []
+        for name in names:
+            if name in known:
+                rows.append(known[name])
+            elif jobs > MANY:
+                rows.append(NoPlan(name, f"not tried with {number(jobs)} jobs"))
+            else:
+                try:
+                    rows.append(totals(self.solve(source, name), name))
+                except UserError as error:
+                    rows.append(NoPlan(name, error.what))
+        return rows
+
 
 def check_wishes(plan: Plan, source: Source) -> None:
     """Check deadline and budget.
@@ -82,8 +115,6 @@ def check_wishes(plan: Plan, source: Source) -> None:
     Raises:
         UserError: the plan, the best that was found, does not keep them.
     """
-    from streamflow_fluxop.report.units import duration, number
-
     wish, bounds = source.problem.objective, plan.bounds
     if wish.deadline is not None and plan.makespan > wish.deadline + 2e-3:
         raise UserError(

@@ -49,12 +49,14 @@ class Bar:
     work: tuple[Work, ...]
     running: tuple[tuple[float, dict[int, int]], ...]
 
-    def lanes(self) -> list[list[Work]]:
-        """The work in as few rows as there is no overlap in any."""
+    def lanes(self, most: int) -> list[list[Work]] | None:
+        """The work in as few rows as there is no overlap in any; None where it takes more than `most`."""
         rows: list[list[Work]] = []
         for work in self.work:
             row = next((r for r in rows if r[-1].end <= work.start + 1e-6), None)
             if row is None:
+                if len(rows) == most:
+                    return None
                 rows.append([work])
             else:
                 row.append(work)

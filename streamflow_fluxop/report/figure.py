@@ -96,7 +96,7 @@ def _bar_tips(bar: Bar) -> list[str]:
         f"{m.name}: {bar.nodes}\nasked for at {duration(m.asked)}, ready at {duration(m.ready)}, "
         f"given up at {duration(m.released)}, gone at {duration(m.gone)}\ncost {number(m.cost)}"
     )
-    if len(bar.lanes()) > LANES:
+    if bar.lanes(LANES) is None:
         return [life]
     return [
         life,
@@ -223,16 +223,16 @@ class _Drawing:
         for key, start, end in (("up", m.asked, m.ready), ("down", m.released, m.gone)):
             colour, hatch = _SHADES[key]
             self._box(axes, start, end, y, rows, facecolor=colour, edgecolor="#afb8c1", hatch=hatch, linewidth=0)
-        lanes = bar.lanes()
-        if len(lanes) <= LANES:
+        lanes = bar.lanes(LANES)
+        if lanes is not None:
             row_of = {id(w): i for i, lane in enumerate(lanes) for w in lane}
             for work in bar.work:
-                self._work(axes, work, y + row_of[id(work)], bool(lanes))
+                self._work(axes, work, y + row_of[id(work)])
         else:
             self._running(axes, bar, y, rows)
         self._box(axes, m.asked, m.gone, y, rows, facecolor="none", edgecolor=_EDGE, linewidth=0.8, zorder=4)
 
-    def _work(self, axes: Any, work: Work, y: float, _: bool) -> None:
+    def _work(self, axes: Any, work: Work, y: float) -> None:
         colour = _COLOURS[work.kind % len(_COLOURS)]
         self._box(
             axes, work.start, work.end, y + 0.06, 0.88, facecolor=colour, edgecolor="white", linewidth=0.6, gid=True
@@ -257,16 +257,15 @@ class _Drawing:
 
     def _running(self, axes: Any, bar: Bar, y: float, rows: int) -> None:
         """How many jobs of each kind run, stacked."""
-        peak = max(sum(kinds.values()) for _, kinds in bar.running)
-        times = [t for t, _ in bar.running]
-        kinds = sorted({k for _, running in bar.running for k in running})
+        running = _thinned(bar, self.chart.end / 1000)
+        peak = max(sum(kinds.values()) for _, kinds in running)
+        times = [t for t, _ in running]
         base = [0.0] * len(times)
-        for kind in kinds:
-            top = [b + running.get(kind, 0) for b, (_, running) in zip(base, bar.running, strict=True)]
+        for kind in sorted({k for _, kinds in running for k in kinds}):
+            top = [b + kinds.get(kind, 0) for b, (_, kinds) in zip(base, running, strict=True)]
             low, high = ([y + rows - v / peak * (rows - 0.1) for v in edge] for edge in (base, top))
-            axes.fill_between(
-                times, low, high, step="post", color=_COLOURS[kind % len(_COLOURS)], linewidth=0, zorder=3
-            )
+            colour = _COLOURS[kind % len(_COLOURS)]
+            axes.fill_between(times, low, high, step="post", color=colour, linewidth=0, zorder=3)
             base = top
         steps = len({w.step for w in bar.work})
         axes.text(
@@ -314,6 +313,19 @@ class _Drawing:
         )  # fmt: skip
 
 
+def _thinned(bar: Bar, least: float) -> list[tuple[float, dict[int, int]]]:
+    """How many jobs of each kind run, with at least so many seconds between two changes: the fullest moment of each."""
+    kept: list[tuple[float, dict[int, int]]] = []
+    for at, kinds in bar.running:
+        if not kept or at - kept[-1][0] >= least:
+            kept.append((at, kinds))
+        elif sum(kinds.values()) > sum(kept[-1][1].values()):
+            kept[-1] = (kept[-1][0], kinds)
+    if kept and bar.running[-1][0] > kept[-1][0]:
+        kept.append(bar.running[-1])
+    return kept
+
+
 def _rows(bar: Bar) -> int:
-    lanes = len(bar.lanes())
-    return max(1, lanes) if lanes <= LANES else 3
+    lanes = bar.lanes(LANES)
+    return 3 if lanes is None else max(1, len(lanes))

@@ -9,23 +9,23 @@ from json import dumps
 from string import Template
 
 from streamflow_fluxop.grouping import describe
-from streamflow_fluxop.model import Plan
+from streamflow_fluxop.model import Alternative, Plan
 from streamflow_fluxop.report import figure
 from streamflow_fluxop.report.chart import Chart, short_names
-from streamflow_fluxop.report.tables import job_time, quality, some
+from streamflow_fluxop.report.tables import NoPlan, amounts, job_time, quality, some
 from streamflow_fluxop.report.units import duration, number
 
 ROWS = 2000
 """Rows of a table at most."""
 
 
-def page(chart: Chart, title: str, others: Sequence[Plan | tuple[str, str]] = ()) -> str:
+def page(chart: Chart, title: str, rows: Sequence[Alternative | NoPlan] = ()) -> str:
     """The page as a document.
 
     Args:
         chart: of the plan.
         title: of the page.
-        others: other plans for the same problem, or the strategy and why it has none.
+        rows: what this plan and other strategies come to.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -46,7 +46,7 @@ def page(chart: Chart, title: str, others: Sequence[Plan | tuple[str, str]] = ()
         ),
         chart=picture[picture.index("<svg") :],
         tips=dumps(figure.tips(chart)).replace("</", "<\\/"),
-        strategies=_strategies(plan, others),
+        strategies=_strategies(plan, rows),
         miniclusters=_miniclusters(plan),
         steps=_steps(plan),
         assumptions="".join(f"<li>{escape(a)}</li>" for a in plan.assumptions),
@@ -57,20 +57,15 @@ def page(chart: Chart, title: str, others: Sequence[Plan | tuple[str, str]] = ()
     )
 
 
-def _strategies(plan: Plan, others: Sequence[Plan | tuple[str, str]]) -> str:
-    rows: list[Sequence[str]] = []
-    for other in (plan, *others):
-        if isinstance(other, Plan):
-            name = "this plan" if other is plan else other.strategy
-            rows.append((name, *_totals(len(other.miniclusters), other.node_seconds, other.cost, other.makespan)))
-        else:
-            rows.append((other[0], f"no plan: {other[1]}", "", "", ""))
-    rows.append(("no plan is below", "", "", number(plan.bounds.cost), duration(plan.bounds.makespan)))
-    return _table(("strategy", ">MiniClusters", ">node-seconds", ">cost", ">makespan"), rows)
-
-
-def _totals(miniclusters: int, node_seconds: float, cost: float, makespan: float) -> tuple[str, ...]:
-    return (number(miniclusters), number(node_seconds), number(cost), duration(makespan))
+def _strategies(plan: Plan, rows: Sequence[Alternative | NoPlan]) -> str:
+    cells: list[Sequence[str]] = [
+        (f"{row.strategy}: {row.why}", "no plan", "", "", "")
+        if isinstance(row, NoPlan)
+        else (row.strategy, *amounts(row))
+        for row in rows
+    ]
+    cells.append(("no plan is below", "", "", number(plan.bounds.cost), duration(plan.bounds.makespan)))
+    return _table(("strategy", ">MiniClusters", ">node-seconds", ">cost", ">makespan"), cells)
 
 
 def _miniclusters(plan: Plan) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from streamflow_fluxop.grouping import describe
-from streamflow_fluxop.model import Plan, Step
+from streamflow_fluxop.model import Alternative, Plan, Step
 from streamflow_fluxop.report.chart import short_names
 from streamflow_fluxop.report.units import duration, number, times
 
@@ -30,32 +32,65 @@ def quality(plan: Plan) -> str:
     return f"within {100 * plan.gap:.1f} % of the bound" if plan.gap < 1 else f"{1 + plan.gap:.1f} times the bound"
 
 
-def strategies(plan: Plan, others: Sequence[Plan | tuple[str, str]], *, score: bool = False) -> Table:
-    """Plans side by side, the bounds below them.
+@dataclass(frozen=True)
+class NoPlan:
+    """A strategy that has none to show.
+
+    Attributes:
+        strategy: its name.
+        why: the reason.
+    """
+
+    strategy: str
+    why: str
+
+
+def totals(plan: Plan, strategy: str | None = None) -> Alternative:
+    """What a plan comes to, by the name of a strategy, or by that of its own."""
+    return Alternative(
+        strategy=strategy or plan.strategy,
+        miniclusters=len(plan.miniclusters),
+        node_seconds=plan.node_seconds,
+        cost=plan.cost,
+        makespan=plan.makespan,
+    )
+
+
+def strategies(plan: Plan, rows: Sequence[Alternative | NoPlan], *, score: bool = False) -> RenderableType:
+    """Plans side by side, the bounds below them, and why a strategy has no plan.
 
     Args:
-        plan: comes first; its bounds are shown.
-        others: other plans for the same problem, or the strategy and why it has none.
+        plan: any of them: the bounds are the same.
+        rows: what each strategy came to.
         score: whether to show the balanced objective.
     """
     table = _table("strategy", ">MiniClusters", ">node-seconds", ">cost", ">makespan", *([">score"] if score else []))
-    for other in (plan, *others):
-        if isinstance(other, Plan):
-            cells = [
-                "this plan" if other is plan and not score else other.strategy,
-                str(len(other.miniclusters)),
-                number(other.node_seconds),
-                number(other.cost),
-                duration(other.makespan),
-                f"{other.score:.3f}",
-            ]
-            table.add_row(*cells[: len(table.columns)])
+    for row in rows:
+        if isinstance(row, NoPlan):
+            table.add_row(row.strategy, "no plan")
         else:
-            table.add_row(other[0], f"no plan: {other[1]}")
+            cells = [row.strategy, *amounts(row), f"{_score(plan, row):.3f}"]
+            table.add_row(*cells[: len(table.columns)])
     bounds = ["no plan is below", "", "", number(plan.bounds.cost), duration(plan.bounds.makespan)]
     table.add_section()
     table.add_row(*[*bounds, f"{plan.bounds.score:.3f}"][: len(table.columns)], style="dim")
-    return table
+    missing = [Text(f"{row.strategy}: {row.why}", style="dim") for row in rows if isinstance(row, NoPlan)]
+    return Group(table, *([Text(), *missing] if missing else []))
+
+
+def amounts(row: Alternative) -> list[str]:
+    """MiniClusters, node-seconds, cost and makespan in words."""
+    return [number(row.miniclusters), number(row.node_seconds), number(row.cost), duration(row.makespan)]
+
+
+def _score(plan: Plan, row: Alternative) -> float:
+    """The balanced objective, as the planner has it."""
+    weight = plan.problem.objective.weight
+    cost, makespan = (
+        value / bound if bound else 1 + value
+        for value, bound in ((row.cost, plan.bounds.cost), (row.makespan, plan.bounds.makespan))
+    )
+    return weight * cost + (1 - weight) * makespan
 
 
 def miniclusters(plan: Plan, rows: int | None = None) -> Table:

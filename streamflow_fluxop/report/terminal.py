@@ -136,12 +136,12 @@ class _Drawing:
     # MiniClusters
 
     def _bar(self, bar: Bar) -> Iterator[Text]:
-        lanes = bar.lanes()
+        lanes = bar.lanes(LANES)
         name, nodes = bar.minicluster.name, bar.nodes.replace(" x ", f" {self.glyphs.times} ")
         fits = self.name_width + 2 + self.nodes_width < self.margin
         labels = [f"{name.ljust(self.name_width)}  {nodes}"] if fits else [name, nodes]
-        legible = len(lanes) <= LANES and all(len(lane) <= self.columns // 2 for lane in lanes)
-        rows = [self._lane(bar, lane) for lane in lanes] if legible else self._jobs(bar)
+        legible = lanes is not None and all(len(lane) <= self.columns // 2 for lane in lanes)
+        rows = [self._lane(bar, lane) for lane in lanes] if lanes is not None and legible else self._jobs(bar)
         rows += [self._lane(bar, [])] * (len(labels) - len(rows))
         labels += [""] * (len(rows) - len(labels))
         for label, cells in zip(labels, rows, strict=True):

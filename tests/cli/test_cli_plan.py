@@ -19,7 +19,7 @@ def test_a_streamflow_file_is_planned(world):
 
 
 def test_the_plan_of_the_article_is_the_known_optimum(world):
-    result = world.plan("--workflow", Path(__file__).parents[2] / "docs/examples/article.yml", "--time-limit", "1")
+    result = world.plan("--workflow", Path(__file__).parents[2] / "docs/examples/article.yml", "--time-limit", "20")
     assert result.headline.startswith("article: 3 MiniClusters, 42 min, cost 24 720")
     assert result.row("per-step") == "per-step 4 5 760 25 080 48 min"
     assert result.row("single") == "single 1 5 160 41 280 42 min"

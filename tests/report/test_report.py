@@ -13,6 +13,7 @@ from streamflow_fluxop.readers import read
 from streamflow_fluxop.report import figure, units
 from streamflow_fluxop.report.chart import chart, short_names
 from streamflow_fluxop.report.page import page
+from streamflow_fluxop.report.tables import NoPlan
 from streamflow_fluxop.report.terminal import ASCII, gantt
 
 CPU = Flavour(cores=4, memory=8192, price=1, bring_up=60, tear_down=30)
@@ -99,9 +100,9 @@ def test_every_part_with_a_tip_is_in_the_picture(article, crowd):
 
 
 def test_the_page_needs_nothing_else(article):
-    text = page(article, "a <title> & more", [("single", "no flavour has a GPU")])
+    text = page(article, "a <title> & more", [NoPlan("single", "no flavour has a GPU")])
     assert "a &lt;title&gt; &amp; more" in text
-    assert "no plan: no flavour has a GPU" in text
+    assert "single: no flavour has a GPU" in text
     loads = re.findall(r'(?:src|href)="([^"#]+)', text) + re.findall(r"url\((?!#)([^)]*)", text)
     assert loads == []
     for name in ("preprocess", "gpu-1", "optimal" if article.plan.optimal else "of the bound"):
