@@ -119,6 +119,7 @@ class FleetRunner:
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
             case BringUp(group, reason):
+                self._asked[group] = asyncio.get_running_loop().time()
                 self._bring_ups[group] = self._start(self._bring_up(group, reason))
             case TearDown(group, reason):
                 self._start(self._tear_down(group, reason))
@@ -147,7 +148,6 @@ class FleetRunner:
         group = self._groups[name]
         nodes = f"{group.size} node{'s' * (group.size > 1)}"
         logger.info("BRINGING UP MiniCluster %s (%s of flavour %s): %s", name, nodes, group.flavour, reason)
-        begin = self._asked[name] = asyncio.get_running_loop().time()
         minicluster = self._make(group)
         try:
             await asyncio.wait_for(minicluster.up(), self._timeout)
@@ -162,7 +162,7 @@ class FleetRunner:
             return
         hello = minicluster.client.hello
         scheduler = f"Flux {hello.version}" if hello.backend == "flux" else "the embedded scheduler"
-        seconds = asyncio.get_running_loop().time() - begin
+        seconds = asyncio.get_running_loop().time() - self._asked[name]
         logger.info("MiniCluster %s is up after %.1f s: %d nodes with %s", name, seconds, hello.nodes, scheduler)
         self._miniclusters[name] = minicluster
         self._start(self._watch(name, minicluster))
