@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -131,7 +132,8 @@ def test_a_signal_ends_everything(world, number, code):
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == code, err
-    assert "KeyboardInterrupt" not in err
+    if sys.version_info >= (3, 11):  # before, asyncio raises it in the midst of whatever runs, and StreamFlow logs that
+        assert "KeyboardInterrupt" not in err
     assert world.left_over() == []
 
 
