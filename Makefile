@@ -33,7 +33,7 @@ format: setup ## format the code
 	$(BIN)/ruff format --quiet .
 
 lock: setup ## pin the newest versions of all dependencies
-	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --universal --all-extras --group dev \
+	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --universal --extra optimize --extra report --group dev \
 	  --python-version 3.10 --generate-hashes --no-annotate --custom-compile-command "make lock" -o requirements.lock
 
 clean: ## remove what make made
