@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 
 from streamflow_fluxop.config import FleetConfig
@@ -29,7 +29,7 @@ from streamflow_fluxop.fleet.state import (
     WakeAt,
 )
 from streamflow_fluxop.grouping import Group
-from streamflow_fluxop.miniclusters.base import MiniCluster
+from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class FleetRunner:
     Args:
         groups: what MiniClusters there can be.
         config: flavours, limits and time-outs.
-        make: makes a group's MiniCluster, which is not up yet.
+        cluster: where the MiniClusters run.
         forecast: of what will be used when, see `Fleet`.
     """
 
@@ -52,7 +52,7 @@ class FleetRunner:
         self,
         groups: Iterable[Group],
         config: FleetConfig,
-        make: Callable[[Group], MiniCluster],
+        cluster: Cluster,
         forecast: Forecast | None = None,
     ) -> None:
         self._groups = {g.name: g for g in groups}
@@ -64,7 +64,7 @@ class FleetRunner:
         self._lives = 0
         self._node_seconds = self._cost = 0.0
         self._timeout = config.bring_up_timeout
-        self._make = make
+        self._cluster = cluster
         self._miniclusters: dict[str, MiniCluster] = {}
         self._starts: dict[str, asyncio.Future[MiniCluster]] = {}
         self._bring_ups: dict[str, asyncio.Task[None]] = {}
@@ -106,6 +106,7 @@ class FleetRunner:
             self._timer.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
+        await self._cluster.close()
         if self._lives:
             logger.info(
                 "The fleet had %d MiniCluster%s, %.0f node-seconds in all, for a cost of %.3g",
@@ -148,7 +149,7 @@ class FleetRunner:
         group = self._groups[name]
         nodes = f"{group.size} node{'s' * (group.size > 1)}"
         logger.info("BRINGING UP MiniCluster %s (%s of flavour %s): %s", name, nodes, group.flavour, reason)
-        minicluster = self._make(group)
+        minicluster = self._cluster.minicluster(name, self._flavours[group.flavour], group.size, image=group.image)
         try:
             await asyncio.wait_for(minicluster.up(), self._timeout)
         except asyncio.CancelledError:
@@ -170,9 +171,8 @@ class FleetRunner:
 
     async def _watch(self, name: str, minicluster: MiniCluster) -> None:
         """Tell the fleet when a MiniCluster ends although nobody asked it to."""
-        await minicluster.client.wait_closed()
+        reason = await minicluster.ended()
         if self._miniclusters.get(name) is minicluster:  # else it was to be torn down
-            reason = "the connection to its agent ended"
             logger.error("LOST MiniCluster %s: %s", name, reason)
             self._handle(Lost(name, f"MiniCluster {name} was lost: {reason}"))
 

@@ -28,15 +28,19 @@ class MiniCluster(ABC):
     Args:
         name: unique in the fleet; letters, digits and dashes.
         flavour: of its nodes.
-        size: how many nodes.
+        size: how many nodes; `resize` changes it.
         image: of its containers; None: the machine's own, or the deployment's default.
+        max_size: nodes that it may grow to; None: it keeps its size.
     """
 
-    def __init__(self, name: str, flavour: Flavour, size: int, *, image: str | None = None) -> None:
+    def __init__(
+        self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
+    ) -> None:
         self.name = name
         self.flavour = flavour
         self.size = size
         self.image = image
+        self.max_size = max(size, max_size or size)
 
     @property
     @abstractmethod
@@ -65,5 +69,41 @@ class MiniCluster(ABC):
         way, which then fails.
         """
 
+    async def resize(self, size: int) -> None:
+        """Grow, and wait until the new nodes take jobs; or shrink, which lets the jobs on the leaving nodes end first.
+
+        Nodes join at the end and leave from the end. Afterwards `size` is what it really is.
+
+        Args:
+            size: between 1 and `max_size`.
+
+        Raises:
+            MiniClusterError: it keeps its size, and why.
+        """
+        raise MiniClusterError(self.name, "cannot change its size here")
+
+    async def ended(self) -> str:
+        """Wait until it has ended although nobody took it down, such as by the loss of its lead broker.
+
+        Returns:
+            Why, in words that help.
+        """
+        await self.client.wait_closed()
+        return "the connection to its agent ended"
+
     def __str__(self) -> str:
         return self.name
+
+
+class Cluster(ABC):
+    """Where the MiniClusters of one fleet run: this machine, a Kubernetes namespace, a host behind SSH."""
+
+    @abstractmethod
+    def minicluster(
+        self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
+    ) -> MiniCluster:
+        """A MiniCluster that is not up yet; see `MiniCluster` for the arguments. No I/O happens here."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go what its MiniClusters shared (clients, watches), when all of them are down. Never raises."""

@@ -17,13 +17,33 @@ from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
 from streamflow_fluxop.agent.processes import MARK, send_signal, to_text, with_environment
 from streamflow_fluxop.agent.stream import ProcessStream
-from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
+from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.model import Flavour
 
 logger = logging.getLogger(__name__)
 
 MAX_BROKERS = 16
 """Nodes above which no real Flux instance is started: each needs a broker, some 20 MiB and a process, of its own."""
+
+
+class LocalCluster(Cluster):
+    """This machine.
+
+    Args:
+        backend: what runs the jobs, see `LocalMiniCluster`.
+    """
+
+    def __init__(self, backend: Literal["auto", "flux", "embedded"] = "auto") -> None:
+        self._backend = backend
+
+    def minicluster(
+        self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
+    ) -> LocalMiniCluster:
+        """See `Cluster.minicluster`."""
+        return LocalMiniCluster(name, flavour, size, image=image, max_size=max_size, backend=self._backend)
+
+    async def close(self) -> None:
+        """See `Cluster.close`: nothing is shared."""
 
 
 class LocalMiniCluster(MiniCluster):
@@ -38,6 +58,7 @@ class LocalMiniCluster(MiniCluster):
         flavour: see `MiniCluster`.
         size: see `MiniCluster`.
         image: is not used: steps run with what this machine has.
+        max_size: see `MiniCluster`.
         backend: "auto" chooses as said above.
     """
 
@@ -48,9 +69,10 @@ class LocalMiniCluster(MiniCluster):
         size: int,
         *,
         image: str | None = None,
+        max_size: int | None = None,
         backend: Literal["auto", "flux", "embedded"] = "auto",
     ) -> None:
-        super().__init__(name, flavour, size, image=image)
+        super().__init__(name, flavour, size, image=image, max_size=max_size)
         self._backend = backend
         self._client: AgentClient | None = None
         self._folder: Path | None = None

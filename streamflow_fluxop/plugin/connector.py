@@ -72,7 +72,7 @@ class MiniClusterConnector(Connector):
         """Get ready; no MiniCluster comes up before a job needs it."""
         from streamflow_fluxop.fleet.forecast import Forecast
         from streamflow_fluxop.fleet.runner import FleetRunner
-        from streamflow_fluxop.miniclusters.local import LocalMiniCluster
+        from streamflow_fluxop.miniclusters.local import LocalCluster
 
         signals.terminate_like_interrupt()
         config = self._fleet.config
@@ -80,13 +80,7 @@ class MiniClusterConnector(Connector):
         self._runner = FleetRunner(
             self._fleet.groups.values(),
             config,
-            lambda group: LocalMiniCluster(
-                name=group.name,
-                flavour=config.flavours[group.flavour],
-                size=group.size,
-                image=group.image,
-                backend=config.scheduler,
-            ),
+            LocalCluster(config.scheduler),
             Forecast(self._fleet.steps, self._fleet.groups.values(), config.flavours, self._fleet.open_ended),
         )
         if images := sorted({g.image for g in self._fleet.groups.values() if g.image}):

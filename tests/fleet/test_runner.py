@@ -10,7 +10,7 @@ from streamflow_fluxop.agent.client import ConnectionLost, JobRequest
 from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.fleet.runner import FleetRunner, MiniClusterFailed
 from streamflow_fluxop.grouping import Group
-from streamflow_fluxop.miniclusters.base import MiniClusterError
+from streamflow_fluxop.miniclusters.base import Cluster, MiniClusterError
 from streamflow_fluxop.miniclusters.local import LocalMiniCluster
 
 GROUPS = [Group("a", "cpu", 1, None), Group("b", "cpu", 1, None)]
@@ -61,13 +61,16 @@ async def fleet():
     def make(kind=Recorded, **more):
         log, asked = [], asyncio.Event()
 
-        def minicluster(group):
-            made = kind(group.name, settings.flavours[group.flavour], group.size, backend="embedded")
-            made.log, made.asked = log, asked
-            return made
+        class Recording(Cluster):
+            def minicluster(self, name, flavour, size, *, image=None, max_size=None):
+                made = kind(name, flavour, size, backend="embedded")
+                made.log, made.asked = log, asked
+                return made
 
-        settings = config(**more)
-        runners.append(FleetRunner(GROUPS, settings, minicluster))
+            async def close(self):
+                log.append("closed")
+
+        runners.append(FleetRunner(GROUPS, config(**more), Recording()))
         runners[-1].log, runners[-1].asked = log, asked
         return runners[-1]
 
