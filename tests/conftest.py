@@ -1,6 +1,9 @@
 """Hypothesis profiles: few examples by default; HYPOTHESIS_PROFILE=deep runs many."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
@@ -9,3 +12,10 @@ settings.register_profile(
     "deep", deadline=None, max_examples=10_000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure(config):
+    """The event logs of the runs that tests start go where pytest's other files do."""
+    folder = tempfile.mkdtemp(prefix="fluxop-runs-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["FLUXOP_RUNS"] = folder

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 
+from streamflow_fluxop import events
 from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.fleet.forecast import Forecast
@@ -46,6 +47,7 @@ class FleetRunner:
         config: flavours, limits and time-outs.
         cluster: where the MiniClusters run.
         forecast: of what will be used when, see `Fleet`.
+        record: is told of everything that happens to MiniClusters.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class FleetRunner:
         config: FleetConfig,
         cluster: Cluster,
         forecast: Forecast | None = None,
+        record: events.Recorder = events.discard,
     ) -> None:
+        self._record = record
         self._groups = {g.name: g for g in groups}
         keep_one = not config.controller_sees_storage
         self._fleet = Fleet(self._groups.values(), config.flavours, config.limits, forecast, keep_one=keep_one)
@@ -107,6 +111,9 @@ class FleetRunner:
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._cluster.close()
+        self._record(
+            events.FleetEnded(miniclusters=self._lives, node_seconds=self._node_seconds, cost=self._cost),
+        )
         if self._lives:
             logger.info(
                 "The fleet had %d MiniCluster%s, %.0f node-seconds in all, for a cost of %.3g",
@@ -149,6 +156,11 @@ class FleetRunner:
         group = self._groups[name]
         nodes = f"{group.size} node{'s' * (group.size > 1)}"
         logger.info("BRINGING UP MiniCluster %s (%s of flavour %s): %s", name, nodes, group.flavour, reason)
+        self._record(
+            events.MiniClusterAsked(
+                minicluster=name, flavour=group.flavour, size=group.size, image=group.image, reason=reason
+            )
+        )
         minicluster = self._cluster.minicluster(name, self._flavours[group.flavour], group.size, image=group.image)
         try:
             await asyncio.wait_for(minicluster.up(), self._timeout)
@@ -158,13 +170,15 @@ class FleetRunner:
         except Exception as error:
             why = f"it was not up after {self._timeout:g} s" if isinstance(error, asyncio.TimeoutError) else str(error)
             logger.error("FAILED bring-up of MiniCluster %s: %s", name, why)
+            self._record(events.MiniClusterLost(minicluster=name, reason=why))
             self._miniclusters[name] = minicluster
             self._handle(Lost(name, f"MiniCluster {name} could not be brought up: {why}"))
             return
         hello = minicluster.client.hello
         scheduler = f"Flux {hello.version}" if hello.backend == "flux" else "the embedded scheduler"
-        seconds = asyncio.get_running_loop().time() - self._asked[name]
+        seconds = round(asyncio.get_running_loop().time() - self._asked[name], 3)
         logger.info("MiniCluster %s is up after %.1f s: %d nodes with %s", name, seconds, hello.nodes, scheduler)
+        self._record(events.MiniClusterUp(minicluster=name, seconds=seconds, nodes=hello.nodes, backend=scheduler))
         self._miniclusters[name] = minicluster
         self._start(self._watch(name, minicluster))
         self._handle(BroughtUp(name))
@@ -174,10 +188,12 @@ class FleetRunner:
         reason = await minicluster.ended()
         if self._miniclusters.get(name) is minicluster:  # else it was to be torn down
             logger.error("LOST MiniCluster %s: %s", name, reason)
+            self._record(events.MiniClusterLost(minicluster=name, reason=reason))
             self._handle(Lost(name, f"MiniCluster {name} was lost: {reason}"))
 
     async def _tear_down(self, name: str, reason: str) -> None:
         logger.info("TEARING DOWN MiniCluster %s: %s", name, reason)
+        self._record(events.MiniClusterTearingDown(minicluster=name, reason=reason))
         minicluster = self._miniclusters.pop(name, None)
         if minicluster is None:  # it is still coming up
             self._bring_ups[name].cancel()
@@ -185,6 +201,7 @@ class FleetRunner:
         else:
             await minicluster.down()
         logger.info("MiniCluster %s is gone", name)
+        self._record(events.MiniClusterGone(minicluster=name))
         self._account(self._groups[name], asyncio.get_running_loop().time() - self._asked.pop(name))
         self._handle(Gone(name))
 

@@ -29,6 +29,7 @@ from streamflow_fluxop.plugin import signals
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 
 if TYPE_CHECKING:
+    from streamflow_fluxop.events import Recorder
     from streamflow_fluxop.fleet.runner import FleetRunner
     from streamflow_fluxop.miniclusters.base import MiniCluster
     from streamflow_fluxop.plugin.run import FleetRun
@@ -58,6 +59,7 @@ class MiniClusterConnector(Connector):
 
         self._fleet: FleetRun = current_run().fleets[deployment_name]
         self._runner: FleetRunner | None = None
+        self._record: Recorder  # from deploy on
         self._uses = itertools.count()
         self._locations = self._make_locations()
 
@@ -70,18 +72,23 @@ class MiniClusterConnector(Connector):
 
     async def deploy(self, external: bool) -> None:
         """Get ready; no MiniCluster comes up before a job needs it."""
+        from streamflow_fluxop.events import FleetStarted
         from streamflow_fluxop.fleet.forecast import Forecast
         from streamflow_fluxop.fleet.runner import FleetRunner
         from streamflow_fluxop.miniclusters.local import LocalCluster
+        from streamflow_fluxop.plugin.run import current_run
 
         signals.terminate_like_interrupt()
         config = self._fleet.config
         logger.info("PLAN of the fleet %s:\n%s", self.deployment_name, self._fleet.describe())
+        self._record = current_run().recording.fleet(self.deployment_name)
+        self._record(FleetStarted(flavours=config.flavours, limits=config.limits))
         self._runner = FleetRunner(
             self._fleet.groups.values(),
             config,
             LocalCluster(config.scheduler),
             Forecast(self._fleet.steps, self._fleet.groups.values(), config.flavours, self._fleet.open_ended),
+            self._record,
         )
         if images := sorted({g.image for g in self._fleet.groups.values() if g.image}):
             logger.warning(
@@ -176,6 +183,8 @@ class MiniClusterConnector(Connector):
         stderr: int | str,
         timeout: int | None,
     ) -> tuple[str, int]:
+        from streamflow_fluxop.plugin.recording import recorded_job
+
         placement = self._fleet.placements[name]
         if stderr == stdout and not placement.merge_stderr:
             stderr = asyncio.subprocess.STDOUT  # StreamFlow means "not declared": it is the user's error text
@@ -195,10 +204,13 @@ class MiniClusterConnector(Connector):
             exclusive=needs.exclusive,
             time_limit=timeout,
         )
+        group = self._fleet.group_at(location.name)
         use = f"{name} {next(self._uses)}"
-        async with self._active().job(use, self._fleet.group_at(location.name), placement.step) as minicluster:
-            logger.info("SUBMITTING job %s to MiniCluster %s", name, minicluster.name)
-            result = await minicluster.client.run_job(request)
+        with recorded_job(self._record, self._fleet, name, group) as job:
+            async with self._active().job(use, group, placement.step) as minicluster:
+                logger.info("SUBMITTING job %s to MiniCluster %s", name, minicluster.name)
+                result = await minicluster.client.run_job(request, on_state=job.on_state(minicluster.name))
+            job.result = result
         if result.reason:
             return "\n".join(filter(None, (result.reason, result.output.strip()))), result.exit_code or 1
         return result.output.strip(), result.exit_code

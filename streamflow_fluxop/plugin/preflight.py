@@ -13,6 +13,7 @@ from streamflow_fluxop.cwl import BoundWorkflow, CWLStep, StreamFlowFile, Unread
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.fleets import POLICY, Fleets, steps_of
 from streamflow_fluxop.grouping import Group, group_steps
+from streamflow_fluxop.plugin.recording import Recording
 from streamflow_fluxop.plugin.run import FleetRun, Run, StepRun, set_current_run
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class Preflight:
 
     def __init__(self, config: MutableMapping[str, Any], path: str | None) -> None:
         self._config = config
+        self._path = path
         self._file = StreamFlowFile.from_config(config, path).with_lines()
         self._fleets = Fleets(self._file)
 
@@ -83,7 +85,7 @@ class Preflight:
         if errors:
             raise UserErrors(list({str(e): e for e in errors}.values()))
         self._fill_in()
-        set_current_run(Run(runs))
+        set_current_run(Run(runs, Recording(self._path)))
 
     def _workflows(self) -> Iterator[BoundWorkflow]:
         for name in self._file.workflows:

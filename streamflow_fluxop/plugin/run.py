@@ -17,6 +17,7 @@ from streamflow_fluxop.cwl import Asked
 from streamflow_fluxop.errors import FluxopError, UserError
 from streamflow_fluxop.grouping import Group, cheapest_flavour, describe
 from streamflow_fluxop.model import Needs, Step
+from streamflow_fluxop.plugin.recording import Recording
 
 _UNREAD = Asked(at_run_time=frozenset({"cores", "memory"}))
 """Of a step that only StreamFlow could read."""
@@ -159,9 +160,10 @@ class FleetRun:
 
 @dataclass
 class Run:
-    """All fleets of a run, by deployment."""
+    """All fleets of a run, by deployment, and what happens in it."""
 
     fleets: dict[str, FleetRun]
+    recording: Recording = field(default_factory=Recording)
 
 
 _current: ContextVar[Run | None] = ContextVar("streamflow_fluxop_run", default=None)

@@ -30,6 +30,11 @@ def terminate_like_interrupt() -> None:
         _previous_hook, sys.excepthook = sys.excepthook, _end_by_signal
 
 
+def terminated() -> bool:
+    """Whether a SIGTERM has come."""
+    return _terminated
+
+
 def _terminate() -> None:
     global _terminated
     _terminated = True

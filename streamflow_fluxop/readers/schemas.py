@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from streamflow_fluxop.events import EventLine
 from streamflow_fluxop.model import Plan, Problem, Workflow
 from streamflow_fluxop.readers.document import Flavours
 
@@ -19,6 +20,7 @@ DOCUMENTS: dict[str, tuple[type[BaseModel], str]] = {
     "flavours": (Flavours, "1"),
     "problem": (Problem, "1"),
     "plan": (Plan, "1"),
+    "events": (EventLine, "1"),
 }
 """What each document is, and the version of its schema."""
 

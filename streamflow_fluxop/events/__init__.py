@@ -1,0 +1,47 @@
+"""The event log of a run: JSON lines, written as things happen, from which live view, status and report come."""
+
+from streamflow_fluxop.events.documents import (
+    Event,
+    EventLine,
+    FleetEnded,
+    FleetStarted,
+    JobAsked,
+    JobEnded,
+    JobStarted,
+    JobSubmitted,
+    MiniClusterAsked,
+    MiniClusterGone,
+    MiniClusterLost,
+    MiniClusterProgress,
+    MiniClusterResized,
+    MiniClusterResizing,
+    MiniClusterTearingDown,
+    MiniClusterUp,
+    RunEnded,
+    RunStarted,
+)
+from streamflow_fluxop.events.log import EventLog, Recorder, discard
+
+__all__ = [
+    "Event",
+    "EventLine",
+    "EventLog",
+    "FleetEnded",
+    "FleetStarted",
+    "JobAsked",
+    "JobEnded",
+    "JobStarted",
+    "JobSubmitted",
+    "MiniClusterAsked",
+    "MiniClusterGone",
+    "MiniClusterLost",
+    "MiniClusterProgress",
+    "MiniClusterResized",
+    "MiniClusterResizing",
+    "MiniClusterTearingDown",
+    "MiniClusterUp",
+    "Recorder",
+    "RunEnded",
+    "RunStarted",
+    "discard",
+]

@@ -1,0 +1,194 @@
+"""What happens in a run, as the event log has it: one JSON object a line, told apart by `event`.
+
+A MiniCluster's name stands for one MiniCluster at a time: it may be asked for again when it is gone. A job's name
+is unique among the jobs of its fleet that are under way: a job that is tried again is asked for again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, RootModel
+
+from streamflow_fluxop.model import Document, Flavour, Limits, Plan
+
+
+class _Happening(Document):
+    at: NonNegativeFloat = Field(
+        0.0, description="Seconds since the run's start, on a monotonic clock; the log fills it in."
+    )
+
+
+class _OfFleet(_Happening):
+    deployment: str = Field("", description="The fleet; the log fills it in.")
+
+
+class RunStarted(_Happening):
+    """The first line of every log."""
+
+    event: Literal["run-started"] = "run-started"
+    version: Literal["1"] = "1"
+    run: str = Field(min_length=1, description="The run's id: when it started, and a few random letters.")
+    started: AwareDatetime = Field(description="The wall clock at 0 s.")
+    file: str | None = Field(None, description="The StreamFlow file, or what else was run.")
+    host: str = Field(description="The controller's machine.")
+    pid: PositiveInt = Field(description="The controller's process.")
+    pid_started: float | None = Field(
+        None, description="When that process was started, in seconds since 1970: ids are used again."
+    )
+    simulated: bool = Field(False, description="Nothing was really run: `at` is simulated time.")
+
+
+class FleetStarted(_OfFleet):
+    """A fleet is ready to take jobs."""
+
+    event: Literal["fleet-started"] = "fleet-started"
+    flavours: dict[str, Flavour]
+    limits: Limits = Limits()
+    plan: Plan | None = Field(None, description="What was planned; its times count from this event.")
+
+
+class _OfMiniCluster(_OfFleet):
+    minicluster: str = Field(min_length=1, description="Its name.")
+
+
+class MiniClusterAsked(_OfMiniCluster):
+    """A MiniCluster is asked for: from now on it counts against the limits, and costs."""
+
+    event: Literal["minicluster-asked"] = "minicluster-asked"
+    flavour: str
+    size: PositiveInt = Field(description="Nodes.")
+    max_size: PositiveInt | None = Field(None, description="Nodes that it may grow to; absent: it keeps its size.")
+    image: str | None = None
+    group: str | None = Field(None, description="The group that it is for, where that has another name.")
+    reason: str = ""
+
+
+class MiniClusterProgress(_OfMiniCluster):
+    """How far the bring-up is, in words: `3 of 8 pods run`."""
+
+    event: Literal["minicluster-progress"] = "minicluster-progress"
+    message: str
+
+
+class MiniClusterUp(_OfMiniCluster):
+    """It takes jobs."""
+
+    event: Literal["minicluster-up"] = "minicluster-up"
+    seconds: NonNegativeFloat = Field(description="Since it was asked for.")
+    nodes: PositiveInt = Field(description="As its scheduler sees them.")
+    backend: str = Field("", description="What schedules its jobs: `Flux 0.88.0`, `the embedded scheduler`.")
+
+
+class MiniClusterResizing(_OfMiniCluster):
+    """Another size is asked for. Nodes that join cost from now on."""
+
+    event: Literal["minicluster-resizing"] = "minicluster-resizing"
+    size: PositiveInt = Field(description="Nodes that are wanted.")
+    reason: str = ""
+
+
+class MiniClusterResized(_OfMiniCluster):
+    """Its size is what is said here. Nodes that have left cost nothing any more."""
+
+    event: Literal["minicluster-resized"] = "minicluster-resized"
+    size: PositiveInt = Field(description="Nodes that it has.")
+    reason: str | None = Field(None, description="Why that is not what was wanted.")
+
+
+class MiniClusterTearingDown(_OfMiniCluster):
+    """It is given up: no job starts there any more."""
+
+    event: Literal["minicluster-tearing-down"] = "minicluster-tearing-down"
+    reason: str = ""
+
+
+class MiniClusterGone(_OfMiniCluster):
+    """It is gone: it counts and costs no longer."""
+
+    event: Literal["minicluster-gone"] = "minicluster-gone"
+
+
+class MiniClusterLost(_OfMiniCluster):
+    """It could not be brought up, or has ended by itself; it counts until it is gone."""
+
+    event: Literal["minicluster-lost"] = "minicluster-lost"
+    reason: str
+
+
+class _OfJob(_OfFleet):
+    job: str = Field(min_length=1, description="Its name, such as `/analysis/0.3`.")
+
+
+class JobAsked(_OfJob):
+    """A job's inputs are there: it wants to run."""
+
+    event: Literal["job-asked"] = "job-asked"
+    step: str | None = Field(None, description="That it is a job of, as the plan names it.")
+    minicluster: str | None = Field(None, description="Where it is to run, if that is known yet.")
+    nodes: PositiveInt = Field(1, description="That it occupies, wholly or in part.")
+    cores: NonNegativeInt = Field(1, description="That it occupies on all nodes; exclusive jobs: all that there are.")
+    gpus: NonNegativeInt = Field(0, description="That it occupies on all nodes.")
+
+
+class JobSubmitted(_OfJob):
+    """It is in the queue of a MiniCluster."""
+
+    event: Literal["job-submitted"] = "job-submitted"
+    minicluster: str
+
+
+class JobStarted(_OfJob):
+    """Its processes run."""
+
+    event: Literal["job-started"] = "job-started"
+
+
+class JobEnded(_OfJob):
+    """It is over, or was given up before it started."""
+
+    event: Literal["job-ended"] = "job-ended"
+    exit_code: int | None = Field(None, description="Absent: it never ran, or nobody knows.")
+    reason: str | None = Field(None, description="What went wrong, if it is not its command's own doing.")
+
+
+class FleetEnded(_OfFleet):
+    """All MiniClusters of a fleet are gone."""
+
+    event: Literal["fleet-ended"] = "fleet-ended"
+    reason: str = ""
+    miniclusters: NonNegativeInt = Field(description="How many were asked for.")
+    node_seconds: NonNegativeFloat
+    cost: NonNegativeFloat
+
+
+class RunEnded(_Happening):
+    """The last line of a run that ended in order."""
+
+    event: Literal["run-ended"] = "run-ended"
+    exit_code: int | None = Field(None, description="0: all went well; 130: Ctrl-C; 143: SIGTERM.")
+    reason: str | None = Field(None, description="Why it did not succeed.")
+
+
+Event = (
+    RunStarted
+    | FleetStarted
+    | MiniClusterAsked
+    | MiniClusterProgress
+    | MiniClusterUp
+    | MiniClusterResizing
+    | MiniClusterResized
+    | MiniClusterTearingDown
+    | MiniClusterGone
+    | MiniClusterLost
+    | JobAsked
+    | JobSubmitted
+    | JobStarted
+    | JobEnded
+    | FleetEnded
+    | RunEnded
+)
+
+
+class EventLine(RootModel[Annotated[Event, Field(discriminator="event")]]):
+    """A line of the event log."""

@@ -1,0 +1,128 @@
+"""The event log of a `streamflow run`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from streamflow_fluxop import events
+from streamflow_fluxop.events import EventLog, Recorder, RunEnded, discard
+from streamflow_fluxop.plugin import signals
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.agent.protocol import JobResult
+    from streamflow_fluxop.plugin.run import FleetRun
+
+logger = logging.getLogger(__name__)
+
+
+class Recording:
+    """Begins with the run's first fleet, and ends with the task that made it: StreamFlow's whole run.
+
+    Args:
+        file: the StreamFlow file, None where nobody knows.
+    """
+
+    def __init__(self, file: str | None = None) -> None:
+        self._file = os.path.abspath(file) if file else None
+        self._log: EventLog | None = None
+        self._failed = False
+        try:
+            self._run = asyncio.current_task()
+        except RuntimeError:  # the file is only looked at
+            self._run = None
+
+    def fleet(self, deployment: str) -> Recorder:
+        """The recorder of a fleet. The run goes on without a log where none can be made."""
+        if self._log is None and not self._failed:
+            self._begin()
+        return self._log.fleet(deployment) if self._log else discard
+
+    def _begin(self) -> None:
+        try:
+            self._log = EventLog.of_new_run(self._file)
+        except OSError as error:
+            self._failed = True
+            logger.warning("no event log is kept of this run: %s: %s", error.filename, error.strerror)
+            return
+        logger.info("RUN %s: its events are in %s", self._log.run, self._log.path)
+        if self._run is not None:
+            self._run.add_done_callback(self._end)
+
+    def _end(self, run: asyncio.Task[None]) -> None:
+        assert self._log is not None
+        error = None if run.cancelled() else run.exception()
+        if run.cancelled() or isinstance(error, KeyboardInterrupt):
+            terminated = signals.terminated()
+            ended = RunEnded(exit_code=143 if terminated else 130, reason="SIGTERM" if terminated else "Ctrl-C")
+        elif error is not None:
+            ended = RunEnded(exit_code=1, reason=str(error) or type(error).__name__)
+        else:
+            ended = RunEnded(exit_code=0)
+        self._log.record(ended)
+        self._log.close()
+
+
+@contextmanager
+def recorded_job(record: Recorder, fleet: FleetRun, name: str, group: str) -> Iterator[RecordedJob]:
+    """Record that a job is asked for, and how it ends: with the result that it is given, or with an error.
+
+    Args:
+        record: of the fleet.
+        fleet: has placed the job.
+        name: the job's.
+        group: in whose MiniCluster it is to run.
+    """
+    placement = fleet.placements[name]
+    needs, flavour = placement.needs, fleet.config.flavours[fleet.groups[group].flavour]
+    nodes = needs.nodes_on(flavour) or 1
+    record(
+        events.JobAsked(
+            job=name,
+            step=placement.step or None,
+            minicluster=group,
+            nodes=nodes,
+            cores=nodes * flavour.cores if needs.exclusive else needs.tasks * placement.cores_per_task,
+            gpus=needs.tasks * needs.gpus_per_task,
+        )
+    )
+    job = RecordedJob(record, name)
+    why = "cancelled"
+    try:
+        yield job
+    except Exception as error:
+        why = str(error)
+        raise
+    finally:
+        result = job.result
+        record(
+            events.JobEnded(job=name, exit_code=result.exit_code, reason=result.reason)
+            if result
+            else events.JobEnded(job=name, reason=why)
+        )
+
+
+class RecordedJob:
+    """A job that is under way.
+
+    Attributes:
+        result: how it ended, None before.
+    """
+
+    def __init__(self, record: Recorder, name: str) -> None:
+        self._record = record
+        self._name = name
+        self.result: JobResult | None = None
+
+    def on_state(self, minicluster: str) -> Callable[[str], None]:
+        """What the agent's client is to call for a job in this MiniCluster."""
+
+        def record(state: str) -> None:
+            submitted = events.JobSubmitted(job=self._name, minicluster=minicluster)
+            self._record(submitted if state == "submitted" else events.JobStarted(job=self._name))
+
+        return record
