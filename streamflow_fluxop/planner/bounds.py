@@ -10,11 +10,15 @@ least take of it::
 (head-tail energetic bound: Carlier and Latapie 1991 for the cumulative problem). The steps are sorted into at most
 `GRID` classes of heads and of tails, rounded down, so that all pairs are looked at in linear time.
 
+Shares. Jobs that need different things share a node for nothing, so the largest of a job's shares of cores, GPUs
+and memory may not be added up. A weighted mean of the three may, with weights that are the same for all jobs on a
+flavour; we take the best of a few weights, for each pool (weak duality of the vector packing's linear programme).
+
 Cost, for each pool the larger of two sums.
 
-- Work: every job costs at least its dominant share of a node on the flavour where that is cheapest; and there is at
-  least one bring-up and tear-down of as many nodes as its widest job spans, for each set of steps that have no
-  flavour in common.
+- Work: every job costs at least its share of a node on the flavour where that is cheapest; and there is at least
+  one bring-up and tear-down of as many nodes as its widest job spans, for each set of steps that have no flavour in
+  common.
 - A chain: along a chain of jobs, a node is up while a job of the pool runs; and between two of them it is either
   kept, and costs money all the time, or there is a second bring-up and tear-down. The chain that is found is a long
   one, not always the longest.
@@ -28,14 +32,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streamflow_fluxop.planner.instance import Instance, Kind
 
 GRID = 96
 EPS = 1e-9
+WITH_GPUS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.5, 0.5, 0.0), (0.25, 0.75, 0.0), (0.5, 0.0, 0.5))
+"""Weights of cores, GPUs and memory that are tried on flavours with GPUs; the others are tried on those without."""
+WITHOUT_GPUS = ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.5, 0.0, 0.5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +86,56 @@ def _tails(instance: Instance) -> list[int]:
     return [t - s.ticks for t, s in zip(instance.tails, instance.steps, strict=True)]
 
 
-def _loads(instance: Instance) -> list[list[float]]:
-    """For each limit, what a job of each kind takes of it at least, as a share of the limit."""
-    loads = []
-    for r, capacity in enumerate(instance.capacity):
-        load = [
-            min(k.on(f).share * instance.flavours[f].weight[r] for f in k.wishes) / capacity if capacity else 0.0
+def least_work(instance: Instance) -> float:
+    """What all jobs cost at least, in any plan, without bring-up and tear-down."""
+    amount = _amounts(instance)
+    price = [f.price for f in instance.flavours]
+    return sum(_dot(amount, _least(instance, p, price, amount)) for p in range(len(instance.pools)))
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def _amounts(instance: Instance) -> list[int]:
+    """Job-ticks of each kind."""
+    amount = [0] * len(instance.kinds)
+    for step in instance.steps:
+        if step.kind >= 0:
+            amount[step.kind] += step.width * step.ticks
+    return amount
+
+
+def _least(instance: Instance, pool: int, worth: list[float], amount: list[int]) -> list[float]:
+    """What a job of each kind of a pool takes at least of something that a node has `worth` of, by flavour."""
+    best, most = [0.0] * len(instance.kinds), -1.0
+    for with_gpus, without in product(WITH_GPUS, WITHOUT_GPUS):
+        loads = [
+            min(
+                worth[f] * _dot(k.on(f).shares, with_gpus if instance.flavours[f].gpus else without)
+                for f in k.wishes
+            )
+            if k.pool == pool
+            else 0.0
             for k in instance.kinds
         ]
-        if any(load):
-            loads.append(load)
+        total = _dot(loads, amount)
+        if total > most:
+            best, most = loads, total
+    return best
+
+
+def _loads(instance: Instance) -> list[list[float]]:
+    """For each limit, what a job of each kind takes of it at least, as a share of the limit."""
+    amount = _amounts(instance)
+    loads = []
+    for r, capacity in enumerate(instance.capacity):
+        if capacity:
+            worth = [f.weight[r] / capacity for f in instance.flavours]
+            pools = [_least(instance, p, worth, amount) for p in range(len(instance.pools))]
+            load = [pools[k.pool][n] for n, k in enumerate(instance.kinds)]
+            if any(load):
+                loads.append(load)
     return loads
 
 
@@ -125,15 +175,12 @@ class _Pool:
         even = [(f.up + f.down) * f.price for f in flavours]
         self.once = min(even[f] for k in kinds for f in k.wishes)
         self.fixed = _fixed(kinds, even)
-        share = [
-            min((k.on(f).share * flavours[f].price for f in k.wishes), default=0.0) if k.pool == pool else 0.0
-            for k in instance.kinds
-        ]
-        self.work = sum(s.width * s.ticks * share[s.kind] for s in instance.steps if s.kind >= 0)
+        amount = _amounts(instance)
+        self.work = _dot(amount, _least(instance, pool, [f.price for f in flavours], amount))
         self.chain = self.kept = 0.0
         if len(instance.pools) <= GRID:
             self._chains(instance, pool)
-        load = [min(k.on(f).share * even[f] for f in k.wishes) if k.pool == pool else 0.0 for k in instance.kinds]
+        load = _least(instance, pool, even, amount)
         corners: dict[int, float] = {}
         for h, q, area in _areas(instance, heads, tails, load):
             corners[h + q] = max(corners.get(h + q, 0.0), area)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import floor, gcd
 from typing import TYPE_CHECKING, Any
 
+from streamflow_fluxop.planner.bounds import least_work
 from streamflow_fluxop.planner.instance import TICKS
 from streamflow_fluxop.planner.schedule import Block, Life, Schedule, make_schedule
 
@@ -146,13 +147,8 @@ class _Model:
         How many: what the cost leaves when all work is paid for as cheaply as can be, by the price of a bring-up
         and tear-down.
         """
-        instance, most = self.instance, self._most_cost()
-        spare = most - sum(
-            min(k.on(f).share * instance.flavours[f].price for f in k.wishes) * s.ticks * s.width
-            for s in instance.steps
-            if s.kind >= 0
-            for k in [instance.kinds[s.kind]]
-        )
+        instance = self.instance
+        spare = self._most_cost() - least_work(instance)
         for p in range(len(instance.pools)):
             for f, flavour in enumerate(instance.flavours):
                 number = sum(

@@ -1,7 +1,7 @@
 """The problem as the algorithms read it: indices instead of names, whole milliseconds instead of seconds.
 
 Whole numbers make every comparison of times exact, so a plan neither breaks a rule by a rounding error nor depends
-on the order of a sum. Durations are rounded up.
+on the order of a sum. Durations are rounded up, to one millisecond at least on a node: a node's life is never empty.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Fit:
         nodes: nodes that it occupies.
         cores: cores on each of them; likewise `gpus` and `memory`.
         per_node: how many such jobs one empty node holds, 1 where a job takes several nodes.
-        share: nodes that the job is worth by the resource that it needs most of (its dominant share).
+        shares: nodes that the job is worth by its cores, by its GPUs, and by its memory.
+        share: the largest of these (its dominant share).
     """
 
     nodes: int
@@ -56,6 +57,7 @@ class Fit:
     gpus: int
     memory: int
     per_node: int
+    shares: tuple[float, float, float]
     share: float
 
 
@@ -187,18 +189,14 @@ def fit(needs: Needs, flavour: Flavour) -> Fit | None:
         flavour.gpus // gpus if gpus else flavour.cores,
         flavour.memory // memory if memory else flavour.cores,
     )
-    if needs.exclusive or nodes > 1:
-        dominant = float(nodes) if needs.exclusive else _dominant(needs, flavour)
-        return Fit(nodes, cores, gpus, memory, per_node if nodes == 1 else 1, dominant)
-    return Fit(nodes, cores, gpus, memory, per_node, _dominant(needs, flavour))
-
-
-def _dominant(needs: Needs, flavour: Flavour) -> float:
-    return max(
+    shares = (
         needs.tasks * needs.cores_per_task / flavour.cores,
         needs.tasks * needs.gpus_per_task / flavour.gpus if needs.gpus_per_task else 0.0,
         needs.memory / flavour.memory,
     )
+    if needs.exclusive:
+        shares = (float(nodes), float(nodes), float(nodes))
+    return Fit(nodes, cores, gpus, memory, per_node if nodes == 1 else 1, shares, max(shares))
 
 
 def compile_problem(problem: Problem) -> Instance:
@@ -246,7 +244,8 @@ def compile_problem(problem: Problem) -> Instance:
                     fits[index[name]] = found if found and (limit is None or found.nodes <= limit) else None
                 kind_data.append(Kind(pool, tuple(fits), tuple(f for f, x in enumerate(fits) if x)))
         before = tuple((names[d.step], d.each) for d in step.after)
-        steps.append(StepData(step.name, kind, step.width, ticks(step.duration.seconds), before, tuple(after[s])))
+        length = max(ticks(step.duration.seconds), int(kind >= 0))
+        steps.append(StepData(step.name, kind, step.width, length, before, tuple(after[s])))
     return Instance(
         steps=tuple(steps),
         order=tuple(names[name] for name in order),

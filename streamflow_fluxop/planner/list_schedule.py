@@ -361,6 +361,8 @@ class _Run:
                 break
             granted += step
         rest = nodes - granted - yard.coming
+        if all_or_none and yard.coming:
+            return granted  # asked again when those are there: a part of what a job needs is no use
         if granted < nodes and rest > 0:
             self.book(number, granted, rest, floor, all_or_none=all_or_none)
         return granted

@@ -112,7 +112,7 @@ class Search:
         return Choices(caps=caps, flavours=flavours, bias=none, late=none, roam=(True,) * len(self.stages))
 
     def shared_out(self, power: float) -> Choices | None:
-        """Caps with which the limits never bind: each pool and flavour has a part of its own, by its work to some power.
+        """Caps with which no limit ever binds: each pool and flavour has its part, by its work to some power.
 
         None where there are no limits, or where not even one node each fits within them.
         """

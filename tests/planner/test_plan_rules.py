@@ -16,7 +16,7 @@ DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @settings(
-    max_examples=10_000 // len(STRATEGIES) + 1 if DEEP else 60,
+    max_examples=10_000 // len(STRATEGIES) + 1 if DEEP else 40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
