@@ -99,8 +99,8 @@ def _write(plan: Plan, title: str, rows: Sequence[Alternative | NoPlan], path: P
         case ".json":
             path.write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
         case ".svg":
-            path.write_text(figure.svg(chart(plan), title), encoding="utf-8")
+            path.write_text(figure.svg([chart(plan)], title), encoding="utf-8")
         case ".png":
-            path.write_bytes(figure.png(chart(plan), title))
+            path.write_bytes(figure.png([chart(plan)], title))
         case ".html":
-            path.write_text(page(chart(plan), title, rows), encoding="utf-8")
+            path.write_text(page(plan, title, rows), encoding="utf-8")

@@ -1,13 +1,15 @@
-"""What a Gantt chart of a plan shows, whatever draws it: bars, the work inside them, and the use of a limit."""
+"""What a Gantt chart shows, whatever draws it: bars, the work inside them, and the use of a limit."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from streamflow_fluxop.model import Flavour, Limits, Plan, PlannedMiniCluster
+from streamflow_fluxop.model import Flavour, Limits, Plan, Resize
+from streamflow_fluxop.report.names import StepNames
+from streamflow_fluxop.report.tables import headline
 
 _RESOURCES = ("nodes", "cores", "gpus", "memory", "cost_per_hour", "miniclusters")
 _WORDS = {"gpus": "GPUs", "memory": "MiB", "cost_per_hour": "cost an hour", "miniclusters": "MiniClusters"}
@@ -35,19 +37,37 @@ class Work:
 
 @dataclass(frozen=True)
 class Bar:
-    """A MiniCluster in the chart.
+    """A MiniCluster in the chart, from asked for to gone.
 
     Attributes:
-        minicluster: the plan's.
-        nodes: how many of what, such as ``2 x cpu`` or ``1-4 x cpu``.
+        name: what stands beside it.
+        flavour: of its nodes.
+        size: nodes that it starts with.
+        asked: seconds; likewise `ready`, `released` and `gone`.
+        resizes: in order of time.
+        cost: what it costs in all.
         work: by start.
         running: how many jobs of each kind run: from each time on, by kind.
     """
 
-    minicluster: PlannedMiniCluster
-    nodes: str
+    name: str
+    flavour: str
+    size: int
+    asked: float
+    ready: float
+    released: float
+    gone: float
+    resizes: tuple[Resize, ...]
+    cost: float
     work: tuple[Work, ...]
     running: tuple[tuple[float, dict[int, int]], ...]
+
+    @property
+    def nodes(self) -> str:
+        """How many of what, such as ``2 x cpu`` or ``1-4 x cpu``."""
+        sizes = [self.size, *(r.size for r in self.resizes)]
+        low, high = min(sizes), max(sizes)
+        return f"{high} x {self.flavour}" if low == high else f"{low}-{high} x {self.flavour}"
 
     def lanes(self, most: int) -> list[list[Work]] | None:
         """The work in as few rows as there is no overlap in any; None where it takes more than `most`."""
@@ -64,14 +84,13 @@ class Bar:
 
     def sizes(self) -> list[tuple[float, int]]:
         """When how many nodes are up or on their way: from each time on, from asked for to gone."""
-        m = self.minicluster
         changes: dict[float, int] = defaultdict(int)
-        changes[m.asked] += m.size
-        size = m.size
-        for r in m.resizes:
+        changes[self.asked] += self.size
+        size = self.size
+        for r in self.resizes:
             changes[r.at if r.size > size else r.done] += r.size - size
             size = r.size
-        changes[m.gone] -= size
+        changes[self.gone] -= size
         held, result = 0, []
         for at, change in sorted(changes.items()):
             held += change
@@ -111,78 +130,90 @@ class Use:
 
 @dataclass(frozen=True)
 class Chart:
-    """A plan as pictures show it.
+    """MiniClusters over time, as pictures show them.
 
     Attributes:
-        plan: the plan.
+        caption: what it comes to, in a line.
         bars: in order of time.
         use: of the limit that is used most, or of nodes where there is no limit.
         end: seconds until everything is gone.
-        kinds: names of the kinds of steps, by number.
+        names: of the steps.
+        deadline: seconds; None: there is none.
     """
 
-    plan: Plan
+    caption: str
     bars: tuple[Bar, ...]
     use: Use
     end: float
-    kinds: tuple[str, ...]
+    names: StepNames
+    deadline: float | None = None
 
 
-def chart(plan: Plan) -> Chart:
-    """Lay a plan out."""
-    names = short_names(s.name for s in plan.problem.workflow.steps)
-    kinds: dict[str, int] = {}
-    kind_of = {s.name: kinds.setdefault(_kind(names[s.name]), len(kinds)) for s in plan.problem.workflow.steps}
-    pieces: dict[str, list[_Piece]] = defaultdict(list)
+def chart(plan: Plan, *, names: StepNames | None = None, start: float = 0.0) -> Chart:
+    """Lay a plan out.
+
+    Args:
+        plan: the plan.
+        names: of its steps and those of charts that are shown beside it.
+        start: when the plan's times begin on the chart's time axis, in seconds.
+    """
+    names = names or StepNames(s.name for s in plan.problem.workflow.steps)
+    pieces: dict[str, list[Piece]] = defaultdict(list)
     for a in plan.assignments:
         if a.minicluster is not None:
-            pieces[a.minicluster].append(_Piece(a.step, a.start, a.end, a.count))
+            pieces[a.minicluster].append(Piece(a.step, start + a.start, start + a.end, a.count))
     bars = tuple(
-        Bar(
-            minicluster=m,
-            nodes=_nodes(m),
-            work=tuple(_work(pieces[m.name], names, kind_of)),
-            running=tuple(_running(pieces[m.name], kind_of)),
+        bar(
+            names,
+            pieces[m.name],
+            name=m.name,
+            flavour=m.flavour,
+            size=m.size,
+            asked=start + m.asked,
+            ready=start + m.ready,
+            released=start + m.released,
+            gone=start + m.gone,
+            resizes=tuple(r.model_copy(update={"at": start + r.at, "done": start + r.done}) for r in m.resizes),
+            cost=m.cost,
         )
         for m in plan.miniclusters
     )
-    end = max([plan.makespan, *(m.gone for m in plan.miniclusters)])
-    return Chart(plan=plan, bars=bars, use=_use(plan, bars), end=end or 1.0, kinds=tuple(kinds))
-
-
-def short_names(steps: Iterable[str]) -> dict[str, str]:
-    """Each step's last part where that tells it from all others, else its whole name; without the first slash."""
-    names = list(steps)
-    last = {name: _PARTS.split(name.rstrip("/"))[-1] or name for name in names}
-    count = Counter(last.values())
-    return {name: last[name] if count[last[name]] == 1 else name.lstrip("/") or name for name in names}
-
-
-_PARTS = re.compile(r"[/:]|\.(?=[A-Za-z])")
-"""What parts names: CWL's and Snakemake's paths, Nextflow's processes."""
+    end = start + max([plan.makespan, *(m.gone for m in plan.miniclusters)])
+    deadline = plan.problem.objective.deadline
+    return Chart(
+        caption=headline(plan),
+        bars=bars,
+        use=use_of_limits(bars, plan.problem.flavours, plan.problem.limits),
+        end=end or 1.0,
+        names=names,
+        deadline=None if deadline is None else start + deadline,
+    )
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
+    """Jobs of a step that run side by side in a MiniCluster."""
+
     step: str
     start: float
     end: float
     jobs: int
 
 
-def _kind(name: str) -> str:
-    """Traces number the tasks of a program: mProject_ID0000012."""
-    return re.sub(r"[_.-]?(ID)?[0-9]+$", "", name) or name
+def bar(names: StepNames, pieces: list[Piece], *, gap: float = 1e-6, **life: Any) -> Bar:
+    """A MiniCluster with what runs in it.
+
+    Args:
+        names: of the steps.
+        pieces: what runs in it, in any order.
+        gap: seconds; jobs of a step that are not further apart are shown as one piece of work.
+        life: the rest of `Bar`.
+    """
+    return Bar(work=tuple(_work(pieces, names, gap)), running=tuple(_running(pieces, names)), **life)
 
 
-def _nodes(m: PlannedMiniCluster) -> str:
-    sizes = [m.size, *(r.size for r in m.resizes)]
-    low, high = min(sizes), max(sizes)
-    return f"{high} x {m.flavour}" if low == high else f"{low}-{high} x {m.flavour}"
-
-
-def _work(pieces: list[_Piece], names: dict[str, str], kind_of: dict[str, int]) -> Iterator[Work]:
-    by_step: dict[str, list[_Piece]] = defaultdict(list)
+def _work(pieces: list[Piece], names: StepNames, gap: float) -> Iterator[Work]:
+    by_step: dict[str, list[Piece]] = defaultdict(list)
     for piece in pieces:
         by_step[piece.step].append(piece)
     found: list[tuple[str, float, float, int]] = []
@@ -190,39 +221,39 @@ def _work(pieces: list[_Piece], names: dict[str, str], kind_of: dict[str, int]) 
         own.sort(key=lambda p: p.start)
         start, end, jobs = own[0].start, own[0].end, 0
         for piece in own:
-            if piece.start > end + 1e-6:
+            if piece.start > end + gap:
                 found.append((step, start, end, jobs))
                 start, end, jobs = piece.start, piece.end, 0
             end, jobs = max(end, piece.end), jobs + piece.jobs
         found.append((step, start, end, jobs))
     for step, start, end, jobs in sorted(found, key=lambda f: (f[1], f[2], f[0])):
-        label = f"{names[step]} x{jobs}" if jobs > 1 else names[step]
-        yield Work(step, label, kind_of[step], start, end, jobs)
+        label = f"{names.short[step]} x{jobs}" if jobs > 1 else names.short[step]
+        yield Work(step, label, names.kind[step], start, end, jobs)
 
 
-def _running(pieces: list[_Piece], kind_of: dict[str, int]) -> Iterator[tuple[float, dict[int, int]]]:
+def _running(pieces: list[Piece], names: StepNames) -> Iterator[tuple[float, dict[int, int]]]:
     changes: dict[float, Counter[int]] = defaultdict(Counter)
     for piece in pieces:
-        changes[piece.start][kind_of[piece.step]] += piece.jobs
-        changes[piece.end][kind_of[piece.step]] -= piece.jobs
+        changes[piece.start][names.kind[piece.step]] += piece.jobs
+        changes[piece.end][names.kind[piece.step]] -= piece.jobs
     now: Counter[int] = Counter()
     for at in sorted(changes):
         now.update(changes[at])
         yield at, {kind: jobs for kind, jobs in now.items() if jobs}
 
 
-def _use(plan: Plan, bars: tuple[Bar, ...]) -> Use:
-    limits = plan.problem.limits
-    uses = [_use_of(r, bars, plan.problem.flavours, limits) for r in _RESOURCES]
+def use_of_limits(bars: tuple[Bar, ...], flavours: Mapping[str, Flavour], limits: Limits) -> Use:
+    """The use of the limit that is used most, or of nodes where nothing is limited."""
+    uses = [_use_of(r, bars, flavours, limits) for r in _RESOURCES]
     limited = [u for u in uses if u.limit]
     return max(limited, key=lambda u: u.peak / (u.limit or 1)) if limited else uses[0]
 
 
-def _use_of(resource: str, bars: tuple[Bar, ...], flavours: dict[str, Flavour], limits: Limits) -> Use:
+def _use_of(resource: str, bars: tuple[Bar, ...], flavours: Mapping[str, Flavour], limits: Limits) -> Use:
     changes: dict[float, float] = defaultdict(float)
-    for bar in bars:
-        flavour, before = flavours[bar.minicluster.flavour], 0
-        for at, nodes in bar.sizes():
+    for one in bars:
+        flavour, before = flavours[one.flavour], 0
+        for at, nodes in one.sizes():
             if resource == "miniclusters":
                 changes[at] += bool(nodes) - bool(before)
             else:

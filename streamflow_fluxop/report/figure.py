@@ -1,4 +1,4 @@
-"""The Gantt chart as a figure: SVG or PNG, by matplotlib."""
+"""Gantt charts as a figure: SVG or PNG, by matplotlib."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.report.tables import headline
 from streamflow_fluxop.report.units import duration, number, ticks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streamflow_fluxop.report.chart import Bar, Chart, Work
 
 WIDTH = 10.0
@@ -45,38 +46,38 @@ _INK, _FAINT, _EDGE, _LIMIT = "#24292f", "#6e7781", "#8c959f", "#cf222e"
 _SHADES = {"up": ("#d8dee4", "////"), "down": ("#d8dee4", r"\\\\")}
 
 
-def svg(chart: Chart, title: str) -> str:
-    """The chart as an SVG document, the same each time. Parts with `tips` have the ids ``tip-0`` and on.
+def svg(charts: Sequence[Chart], title: str) -> str:
+    """Charts as an SVG document, the same each time. Parts with `tips` have the ids ``tip-0`` and on.
 
     Args:
-        chart: of the plan.
-        title: goes above it, with the totals; empty: neither.
+        charts: one, or several under each other on one time axis.
+        title: goes above them, with what each comes to; empty: no title, and one chart alone has no caption.
 
     Raises:
         UserError: matplotlib is not installed.
     """
     out = StringIO()
-    _save(chart, title, out, "svg")
+    _save(charts, title, out, "svg")
     return out.getvalue()
 
 
-def png(chart: Chart, title: str) -> bytes:
-    """The chart as a PNG image, 1500 pixels wide.
+def png(charts: Sequence[Chart], title: str) -> bytes:
+    """Charts as a PNG image, 1500 pixels wide.
 
     Args:
-        chart: of the plan.
-        title: goes above it, with the totals; empty: neither.
+        charts: see `svg`; likewise `title`.
+        title: goes above them.
 
     Raises:
         UserError: matplotlib is not installed.
     """
     out = BytesIO()
-    _save(chart, title, out, "png")
+    _save(charts, title, out, "png")
     return out.getvalue()
 
 
 def need_matplotlib() -> None:
-    """Check that pictures can be drawn, before the plan is made.
+    """Check that pictures can be drawn, before anything else is done.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -85,30 +86,29 @@ def need_matplotlib() -> None:
         raise UserError("pictures need matplotlib", fix="pip install 'streamflow-fluxop[report]'")
 
 
-def tips(chart: Chart) -> list[str]:
+def tips(charts: Sequence[Chart]) -> list[str]:
     """What the parts of the picture with the ids ``tip-0``, ``tip-1``, … say when one points at them."""
-    return [tip for bar in chart.bars[:BARS] for tip in _bar_tips(bar)]
+    return [tip for chart in charts for bar in chart.bars[:BARS] for tip in _bar_tips(bar)]
 
 
 def _bar_tips(bar: Bar) -> list[str]:
-    m = bar.minicluster
     life = (
-        f"{m.name}: {bar.nodes}\nasked for at {duration(m.asked)}, ready at {duration(m.ready)}, "
-        f"given up at {duration(m.released)}, gone at {duration(m.gone)}\ncost {number(m.cost)}"
+        f"{bar.name}: {bar.nodes}\nasked for at {duration(bar.asked)}, ready at {duration(bar.ready)}, "
+        f"given up at {duration(bar.released)}, gone at {duration(bar.gone)}\ncost {number(bar.cost)}"
     )
     if bar.lanes(LANES) is None:
         return [life]
     return [
         life,
         *(
-            f"{w.step}\n{number(w.jobs)} job{'s' if w.jobs > 1 else ''} in {m.name}\n"
+            f"{w.step}\n{number(w.jobs)} job{'s' if w.jobs > 1 else ''} in {bar.name}\n"
             f"{duration(w.start)} to {duration(w.end)}: {duration(w.end - w.start)}"
             for w in bar.work
         ),
     ]
 
 
-def _save(chart: Chart, title: str, out: Any, kind: str) -> None:
+def _save(charts: Sequence[Chart], title: str, out: Any, kind: str) -> None:
     need_matplotlib()
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -116,58 +116,78 @@ def _save(chart: Chart, title: str, out: Any, kind: str) -> None:
 
     settings = {"svg.hashsalt": "fluxop", "svg.fonttype": "path", "font.size": 9, "hatch.linewidth": 0.6}
     with mpl.rc_context({**mpl.rcParamsDefault, **settings}):
-        drawing = _Drawing(chart, Figure, title)
+        drawing = _Drawing(charts, Figure, title)
         FigureCanvasAgg(drawing.figure)
-        drawing.draw(title)
+        drawing.draw()
         metadata = {"Date": None, "Creator": "fluxop"} if kind == "svg" else {"Software": "fluxop"}
         drawing.figure.savefig(out, format=kind, dpi=150, metadata=metadata, facecolor="white")
 
 
 class _Drawing:
-    def __init__(self, chart: Chart, figure: Any, title: str) -> None:
-        self.chart = chart
-        self.bars = chart.bars[:BARS]
-        rows = sum(_rows(b) for b in self.bars)
-        self.bars_height = max(0.5, ROW * (rows + GAP * len(self.bars)))
-        legend_rows = ceil((3 + min(len(chart.kinds), len(_COLOURS))) / LEGEND)
-        self.head, self.use_height, self.foot = 0.75 if title else 0.05, 0.85, 0.42 + 0.2 * legend_rows
-        self.height = self.head + self.use_height + self.bars_height + self.foot
+    """Panels under each other, a chart each: caption, use of the limit, MiniClusters; then the legend of all."""
+
+    def __init__(self, charts: Sequence[Chart], figure: Any, title: str) -> None:
+        self.charts = charts
+        self.title = title
+        self.end = max(c.end for c in charts)
+        self.names = charts[0].names
+        legend_rows = ceil((3 + min(len(self.names.kinds), len(_COLOURS))) / LEGEND)
+        self.head = 0.47 if title else 0.05
+        self.caption = 0.28 if title or len(charts) > 1 else 0.0
+        self.axis, self.use_height = 0.42, 0.85
+        self.foot = 0.2 * legend_rows
+        panels = sum(self._height(c) for c in charts)
+        self.height = self.head + panels + self.foot
         self.figure = figure(figsize=(WIDTH, self.height))
-        names = max([len(b.minicluster.name) for b in self.bars] + [len(b.nodes) for b in self.bars], default=5)
+        bars = [b for c in charts for b in c.bars[:BARS]]
+        names = max([len(b.name) for b in bars] + [len(b.nodes) for b in bars], default=5)
         self.left = min(0.3, max(0.11, 0.0075 * names + 0.025))
         self.tip = 0
 
-    def draw(self, title: str) -> None:
-        if not title:
-            return self._axes()
-        self.figure.text(0.02, 1 - 0.3 / self.height, title, size=13, weight="bold", color=_INK, va="center")
-        self.figure.text(0.02, 1 - 0.56 / self.height, headline(self.chart.plan), size=10, color=_FAINT, va="center")
-        return self._axes()
+    def _bars_height(self, chart: Chart) -> float:
+        bars = chart.bars[:BARS]
+        return max(0.5, ROW * (sum(_rows(b) for b in bars) + GAP * len(bars)))
 
-    def _axes(self) -> None:
-        width = 0.975 - self.left
-        bottom = self.foot / self.height
-        bars = self.figure.add_axes((self.left, bottom, width, self.bars_height / self.height))
-        above = bottom + self.bars_height / self.height
-        use = self.figure.add_axes((self.left, above, width, self.use_height / self.height), sharex=bars)
-        self._time(bars)
-        self._use(use)
-        self._bars(bars)
+    def _height(self, chart: Chart) -> float:
+        return self.caption + self.use_height + self._bars_height(chart) + self.axis
+
+    def draw(self) -> None:
+        if self.title:
+            self.figure.text(0.02, 1 - 0.3 / self.height, self.title, size=13, weight="bold", color=_INK, va="center")
+        top = self.height - self.head
+        for chart in self.charts:
+            self._panel(chart, top)
+            top -= self._height(chart)
         self._legend()
 
-    def _time(self, axes: Any) -> None:
-        marks = ticks(self.chart.end, 11)
-        axes.set_xlim(0, self.chart.end * 1.002)
+    def _panel(self, chart: Chart, top: float) -> None:
+        """Draw a chart whose upper edge is `top` inches above the figure's lower one."""
+        if self.caption:
+            self.figure.text(0.02, (top - 0.09) / self.height, chart.caption, size=10, color=_FAINT, va="center")
+        width, bars_height = 0.975 - self.left, self._bars_height(chart) / self.height
+        bottom = (top - self._height(chart) + self.axis) / self.height
+        bars = self.figure.add_axes((self.left, bottom, width, bars_height))
+        use = self.figure.add_axes((self.left, bottom + bars_height, width, self.use_height / self.height), sharex=bars)
+        self._time(bars, chart)
+        self._use(use, chart)
+        self._bars(bars, chart.bars[:BARS])
+        left_out = len(chart.bars) - BARS
+        if left_out > 0:
+            text = f"{left_out} more MiniClusters are not shown"
+            self.figure.text(0.98, bottom - (self.axis - 0.08) / self.height, text, ha="right", color=_FAINT)
+
+    def _time(self, axes: Any, chart: Chart) -> None:
+        marks = ticks(self.end, 11)
+        axes.set_xlim(0, self.end * 1.002)
         axes.set_xticks([t for t, _ in marks], [label for _, label in marks])
         axes.tick_params(axis="x", colors=_FAINT, length=3)
-        deadline = self.chart.plan.problem.objective.deadline
-        if deadline is not None and deadline <= self.chart.end:
-            axes.axvline(deadline, color=_LIMIT, linestyle=":", linewidth=1.2, zorder=5)
+        if chart.deadline is not None and chart.deadline <= self.end:
+            axes.axvline(chart.deadline, color=_LIMIT, linestyle=":", linewidth=1.2, zorder=5)
 
     # the use of the limited resource
 
-    def _use(self, axes: Any) -> None:
-        use = self.chart.use
+    def _use(self, axes: Any, chart: Chart) -> None:
+        use = chart.use
         times = [0.0, *(t for t, _ in use.steps)]
         held = [0.0, *(h for _, h in use.steps)]
         axes.fill_between(times, held, step="post", color="#b6c6e3", linewidth=0)
@@ -180,7 +200,7 @@ class _Drawing:
         if use.limit is not None:
             axes.axhline(use.limit, color=_LIMIT, linestyle="--", linewidth=1)
             axes.text(
-                self.chart.end,
+                self.end,
                 use.limit + 0.03 * top,
                 f"limit {number(use.limit)}",
                 color=_LIMIT,
@@ -196,11 +216,11 @@ class _Drawing:
 
     # MiniClusters
 
-    def _bars(self, axes: Any) -> None:
+    def _bars(self, axes: Any, bars: Sequence[Bar]) -> None:
         axes.grid(axis="x", color="#eaeef2", zorder=0)
         axes.set_axisbelow(True)
         y = 0.0
-        for bar in self.bars:
+        for bar in bars:
             rows = _rows(bar)
             self._bar(axes, bar, y, rows)
             y += rows + GAP
@@ -211,16 +231,15 @@ class _Drawing:
         axes.spines["bottom"].set_color(_EDGE)
 
     def _bar(self, axes: Any, bar: Bar, y: float, rows: int) -> None:
-        m = bar.minicluster
         where = axes.get_yaxis_transform()
         nodes = bar.nodes.replace(" x ", " \N{MULTIPLICATION SIGN} ")
         first = y + 0.5 if rows == 1 else y + 0.7
         axes.text(
-            -0.012, first - 0.24, m.name, transform=where, ha="right", va="center", size=9, color=_INK, weight="bold"
+            -0.012, first - 0.24, bar.name, transform=where, ha="right", va="center", size=9, color=_INK, weight="bold"
         )
         axes.text(-0.012, first + 0.3, nodes, transform=where, ha="right", va="center", size=8, color=_FAINT)
-        self._box(axes, m.asked, m.gone, y, rows, facecolor="white", edgecolor="none", gid=True)
-        for key, start, end in (("up", m.asked, m.ready), ("down", m.released, m.gone)):
+        self._box(axes, bar.asked, bar.gone, y, rows, facecolor="white", edgecolor="none", gid=True)
+        for key, start, end in (("up", bar.asked, bar.ready), ("down", bar.released, bar.gone)):
             colour, hatch = _SHADES[key]
             self._box(axes, start, end, y, rows, facecolor=colour, edgecolor="#afb8c1", hatch=hatch, linewidth=0)
         lanes = bar.lanes(LANES)
@@ -230,7 +249,7 @@ class _Drawing:
                 self._work(axes, work, y + row_of[id(work)])
         else:
             self._running(axes, bar, y, rows)
-        self._box(axes, m.asked, m.gone, y, rows, facecolor="none", edgecolor=_EDGE, linewidth=0.8, zorder=4)
+        self._box(axes, bar.asked, bar.gone, y, rows, facecolor="none", edgecolor=_EDGE, linewidth=0.8, zorder=4)
 
     def _work(self, axes: Any, work: Work, y: float) -> None:
         colour = _COLOURS[work.kind % len(_COLOURS)]
@@ -238,9 +257,9 @@ class _Drawing:
             axes, work.start, work.end, y + 0.06, 0.88, facecolor=colour, edgecolor="white", linewidth=0.6, gid=True
         )
         label = work.label.replace(" x", " \N{MULTIPLICATION SIGN}")
-        room = (work.end - work.start) / self.chart.end * (0.975 - self.left) * WIDTH
+        room = (work.end - work.start) / self.end * (0.975 - self.left) * WIDTH
         name = work.label.rsplit(" x", 1)[0] if work.jobs > 1 else label
-        for text in (label, name, self.chart.kinds[work.kind]):
+        for text in (label, name, self.names.kinds[work.kind]):
             if 0.072 * len(text) <= room:
                 axes.text(
                     (work.start + work.end) / 2,
@@ -257,7 +276,7 @@ class _Drawing:
 
     def _running(self, axes: Any, bar: Bar, y: float, rows: int) -> None:
         """How many jobs of each kind run, stacked."""
-        running = _thinned(bar, self.chart.end / 1000)
+        running = _thinned(bar, self.end / 1000)
         peak = max(sum(kinds.values()) for _, kinds in running)
         times = [t for t, _ in running]
         base = [0.0] * len(times)
@@ -269,7 +288,7 @@ class _Drawing:
             base = top
         steps = len({w.step for w in bar.work})
         axes.text(
-            bar.minicluster.ready, y + 0.12, f" {steps} steps, up to {peak} jobs at once",
+            bar.ready, y + 0.12, f" {steps} steps, up to {peak} jobs at once",
             size=7.5, color=_INK, va="top", zorder=6,
             bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
@@ -302,11 +321,8 @@ class _Drawing:
             for label, (colour, hatch) in (("coming up", _SHADES["up"]), ("going down", _SHADES["down"]))
         ]
         handles.append(Patch(facecolor="white", edgecolor=_EDGE, linewidth=0.8, label="idle"))
-        kinds = self.chart.kinds[: len(_COLOURS)]
+        kinds = self.names.kinds[: len(_COLOURS)]
         handles += [Patch(facecolor=_COLOURS[i], label=name) for i, name in enumerate(kinds)]
-        left_out = len(self.chart.bars) - len(self.bars)
-        if left_out:
-            self.figure.text(0.98, 0.02, f"{left_out} more MiniClusters are not shown", ha="right", color=_FAINT)
         self.figure.legend(
             handles=handles, loc="lower left", bbox_to_anchor=(self.left - 0.012, 0.02 / self.height),
             ncols=LEGEND, frameon=False, fontsize=8, labelcolor=_FAINT, handlelength=1.6, columnspacing=1.4,

@@ -11,7 +11,8 @@ from string import Template
 from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan
 from streamflow_fluxop.report import figure
-from streamflow_fluxop.report.chart import Chart, short_names
+from streamflow_fluxop.report.chart import chart
+from streamflow_fluxop.report.names import short_names
 from streamflow_fluxop.report.tables import NoPlan, amounts, job_time, quality, some
 from streamflow_fluxop.report.units import duration, number
 
@@ -19,19 +20,19 @@ ROWS = 2000
 """Rows of a table at most."""
 
 
-def page(chart: Chart, title: str, rows: Sequence[Alternative | NoPlan] = ()) -> str:
+def page(plan: Plan, title: str, rows: Sequence[Alternative | NoPlan] = ()) -> str:
     """The page as a document.
 
     Args:
-        chart: of the plan.
+        plan: the plan.
         title: of the page.
         rows: what this plan and other strategies come to.
 
     Raises:
         UserError: matplotlib is not installed.
     """
-    plan = chart.plan
-    picture = figure.svg(chart, "")
+    charts = [chart(plan)]
+    picture = figure.svg(charts, "")
     return Template(files(__package__).joinpath("page.html").read_text("utf-8")).substitute(
         title=escape(title),
         figures="".join(
@@ -45,7 +46,7 @@ def page(chart: Chart, title: str, rows: Sequence[Alternative | NoPlan] = ()) ->
             )
         ),
         chart=picture[picture.index("<svg") :],
-        tips=dumps(figure.tips(chart)).replace("</", "<\\/"),
+        tips=dumps(figure.tips(charts)).replace("</", "<\\/"),
         strategies=_strategies(plan, rows),
         miniclusters=_miniclusters(plan),
         steps=_steps(plan),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan, Step
-from streamflow_fluxop.report.chart import short_names
+from streamflow_fluxop.report.names import short_names
 from streamflow_fluxop.report.units import duration, number, times
 
 

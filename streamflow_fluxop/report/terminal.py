@@ -74,7 +74,7 @@ class _Drawing:
     """Letters that stand for labels that are too long for their place."""
 
     def __post_init__(self) -> None:
-        self.name_width = max([len(b.minicluster.name) for b in self.chart.bars], default=0)
+        self.name_width = max([len(b.name) for b in self.chart.bars], default=0)
         self.nodes_width = max([len(b.nodes) for b in self.chart.bars], default=0)
         axis = max(len(self._limit_label()), len(self.chart.use.resource) + 1 + len(number(self.chart.use.peak)))
         self.margin = min(max(self.name_width + 2 + self.nodes_width, axis) + 1, self.width // 2)
@@ -137,7 +137,7 @@ class _Drawing:
 
     def _bar(self, bar: Bar) -> Iterator[Text]:
         lanes = bar.lanes(LANES)
-        name, nodes = bar.minicluster.name, bar.nodes.replace(" x ", f" {self.glyphs.times} ")
+        name, nodes = bar.name, bar.nodes.replace(" x ", f" {self.glyphs.times} ")
         fits = self.name_width + 2 + self.nodes_width < self.margin
         labels = [f"{name.ljust(self.name_width)}  {nodes}"] if fits else [name, nodes]
         legible = lanes is not None and all(len(lane) <= self.columns // 2 for lane in lanes)
@@ -165,7 +165,7 @@ class _Drawing:
         style = _COLOURS[work.kind % len(_COLOURS)]
         room = width if self.colours else width - 2
         name = work.label.rsplit(" x", 1)[0] if work.jobs > 1 else label
-        shorter = (label, name, self.chart.kinds[work.kind])
+        shorter = (label, name, self.chart.names.kinds[work.kind])
         text = next((t for t in shorter if len(t) <= room), None) or self._key(label, room)
         if self.colours:
             return text.center(width), style
@@ -175,7 +175,7 @@ class _Drawing:
 
     def _key(self, label: str, room: int) -> str:
         letters = "abcdefghijklmnopqrstuvwxyz"
-        few = len(self.chart.plan.steps) <= len(letters)
+        few = len(self.chart.names.short) <= len(letters)
         if few and label not in self.keys and len(self.keys) < len(letters) and room > 0:
             self.keys[label] = letters[len(self.keys)]
         key = self.keys.get(label, "")
@@ -184,7 +184,7 @@ class _Drawing:
     def _jobs(self, bar: Bar) -> list[list[tuple[str, str]]]:
         """How many jobs run in it, over time, in two rows."""
         cells, most = self._life(bar), [0] * self.columns
-        times = [*(t for t, _ in bar.running[1:]), bar.minicluster.released]
+        times = [*(t for t, _ in bar.running[1:]), bar.released]
         for (start, kinds), end in zip(bar.running, times, strict=True):
             for c in range(self._column(start), max(self._column(start) + 1, self._column(end))):
                 if c < self.columns:
@@ -195,7 +195,7 @@ class _Drawing:
             filled = [(self._eighth(m / peak * 2 - row), "green") if m else c for m, c in zip(most, cells, strict=True)]
             lines.append(self._runs(filled, 0, self.columns))
         steps = len({w.step for w in bar.work})
-        first = round(self._column(bar.minicluster.asked))
+        first = round(self._column(bar.asked))
         words = f"{steps} steps, up to {peak} jobs at once"
         if len(words) > self.columns:
             words = ""
@@ -204,12 +204,11 @@ class _Drawing:
 
     def _life(self, bar: Bar) -> list[tuple[str, str]]:
         """The bar with nothing in it: coming up, idle, going down."""
-        m = bar.minicluster
         cells = [(" ", "")] * self.columns
         for start, end, glyph, style in (
-            (m.ready, m.released, self.glyphs.idle, "dim"),
-            (m.asked, m.ready, self.glyphs.up, ""),
-            (m.released, m.gone, self.glyphs.down, ""),
+            (bar.ready, bar.released, self.glyphs.idle, "dim"),
+            (bar.asked, bar.ready, self.glyphs.up, ""),
+            (bar.released, bar.gone, self.glyphs.down, ""),
         ):
             first, last = self._column(start), self._column(end)
             if end > start:

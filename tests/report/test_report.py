@@ -11,7 +11,8 @@ from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs
 from streamflow_fluxop.planner import solve
 from streamflow_fluxop.readers import read
 from streamflow_fluxop.report import figure, units
-from streamflow_fluxop.report.chart import chart, short_names
+from streamflow_fluxop.report.chart import chart
+from streamflow_fluxop.report.names import short_names
 from streamflow_fluxop.report.page import page
 from streamflow_fluxop.report.tables import NoPlan
 from streamflow_fluxop.report.terminal import ASCII, gantt
@@ -20,9 +21,14 @@ CPU = Flavour(cores=4, memory=8192, price=1, bring_up=60, tear_down=30)
 
 
 @pytest.fixture(scope="module")
-def article():
+def plan():
     (source,) = read(workflow=Path(__file__).parents[2] / "docs/examples/article.yml")
-    return chart(solve(source.problem, time_limit=0.5))
+    return solve(source.problem, time_limit=0.5)
+
+
+@pytest.fixture(scope="module")
+def article(plan):
+    return chart(plan)
 
 
 @pytest.fixture(scope="module")
@@ -89,23 +95,23 @@ def test_use_counts_from_asked_for_to_gone(article):
 
 
 def test_svg_and_png_are_the_same_each_time(article):
-    assert figure.svg(article, "x") == figure.svg(article, "x")
-    assert figure.png(article, "x") == figure.png(article, "x")
+    assert figure.svg([article], "x") == figure.svg([article], "x")
+    assert figure.png([article], "x") == figure.png([article], "x")
 
 
 def test_every_part_with_a_tip_is_in_the_picture(article, crowd):
     for world in (article, crowd):
-        ids = re.findall(r'id="tip-(\d+)"', figure.svg(world, ""))
-        assert sorted(map(int, ids)) == list(range(len(figure.tips(world))))
+        ids = re.findall(r'id="tip-(\d+)"', figure.svg([world], ""))
+        assert sorted(map(int, ids)) == list(range(len(figure.tips([world]))))
 
 
-def test_the_page_needs_nothing_else(article):
-    text = page(article, "a <title> & more", [NoPlan("single", "no flavour has a GPU")])
+def test_the_page_needs_nothing_else(plan):
+    text = page(plan, "a <title> & more", [NoPlan("single", "no flavour has a GPU")])
     assert "a &lt;title&gt; &amp; more" in text
     assert "single: no flavour has a GPU" in text
     loads = re.findall(r'(?:src|href)="([^"#]+)', text) + re.findall(r"url\((?!#)([^)]*)", text)
     assert loads == []
-    for name in ("preprocess", "gpu-1", "optimal" if article.plan.optimal else "of the bound"):
+    for name in ("preprocess", "gpu-1", "optimal" if plan.optimal else "of the bound"):
         assert name in text
 
 
@@ -138,8 +144,7 @@ def test_names_are_as_short_as_they_are_clear():
     assert list(names.values()) == ["a/sort", "b/sort", "plot", "INDEX", "/"]
 
 
-def test_a_manifest_asks_for_whole_nodes_of_the_flavour(article):
-    plan = article.plan
+def test_a_manifest_asks_for_whole_nodes_of_the_flavour(plan):
     made = dict(manifests(plan))
     assert list(made) == [m.name for m in plan.miniclusters]
     gpu = next(m for m in plan.miniclusters if m.flavour == "gpu")
