@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -92,17 +93,24 @@ class Fleets:
                 fix="Move it there, or leave it out.",
             )
 
-    def read(self, name: str) -> BoundWorkflow:
+    def read(self, name: str, *, all_given: bool = False) -> BoundWorkflow:
         """Read one of the file's workflows, with what the first fleet's `plan` options assume.
+
+        Args:
+            name: of the workflow.
+            all_given: whether its inputs have to be complete, as for a run.
 
         Raises:
             UserError: see `StreamFlowFile.read`.
         """
         options = next(iter(self.configs.values())).plan
-        return self._file.read(name, assumed_duration=options.duration, assumed_width=options.width)
+        return self._file.read(
+            name, assumed_duration=options.duration, assumed_width=options.width, all_given=all_given
+        )
 
     def check_bindings(self, bound: BoundWorkflow) -> Iterator[UserError]:
         """Bindings to our fleets that say what a fleet can't do, each with its place and remedy."""
+        yield from self._to_nothing(bound)
         seen = set()
         for step, binding in bound.bindings.items():
             for target in binding.targets:
@@ -122,6 +130,24 @@ class Fleets:
                         where=self._file.where("workflows", bound.cwl.name, "config", "docker"),
                         fix=f"Leave the entry out for this step, or make its type {POLICY}.",
                     )
+
+    def _to_nothing(self, bound: BoundWorkflow) -> Iterator[UserError]:
+        """Bindings of steps, or through filters, that are not there."""
+        workflow, steps = bound.cwl.name, [PurePosixPath(step) for step in bound.cwl.steps]
+        known = {"/", *(str(path) for step in steps for path in (step, *step.parents))}
+        filters = self._file.config.get("bindingFilters", {})
+        for index, binding in enumerate(self._file.config["workflows"][workflow].get("bindings") or []):
+            way = ("workflows", workflow, "bindings", index)
+            if "step" in binding and str(PurePosixPath(binding["step"])) not in known:
+                close = get_close_matches(binding["step"], known, n=1)
+                fix = f"Did you mean {close[0]}? " if close else ""
+                fix += f"The steps are: {', '.join(sorted(known))}."
+                yield UserError(f"there is no step {binding['step']}", where=self._file.where(*way, "step"), fix=fix)
+            for name in binding.get("filters", ()):
+                if name not in filters:
+                    fix = f"Those under `bindingFilters` are: {', '.join(filters) or 'none'}."
+                    where = self._file.where(*way, "filters")
+                    yield UserError(f"there is no binding filter {name!r}", where=where, fix=fix)
 
 
 def steps_of(deployment: str, workflows: Iterable[BoundWorkflow]) -> tuple[list[Step], dict[str, str]]:

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.hint import refuse_as_requirement
-from streamflow_fluxop.cwl.places import Place, entries, last, shown
+from streamflow_fluxop.cwl.places import Place, entries, last, no_yaml, shown
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,10 @@ def reading(file: str) -> Iterator[None]:
     quiet.setLevel(logging.CRITICAL)
     try:
         yield
-    except (SchemaSaladException, WorkflowException, YAMLError, OSError, ValueError, KeyError, TypeError) as error:
+    except YAMLError as error:
+        said = no_yaml(error, shown(file))
+        raise UnreadableCWL(said.what, where=said.where) from error
+    except (SchemaSaladException, WorkflowException, OSError, ValueError, KeyError, TypeError) as error:
         # KeyError, TypeError: what the parser raises where a mapping is expected and there is none
         reason = str(error).strip() or type(error).__name__
         raise UnreadableCWL(f"can't be read: {reason}", where=shown(file)) from error

@@ -4,7 +4,4 @@ from streamflow_fluxop.errors import UserError
 
 
 class UnreadableCWL(UserError):
-    """The CWL documents can't be read: StreamFlow refuses them too, and its message is the better one.
-
-    Who runs inside `streamflow run` ignores this error and lets StreamFlow speak; `fluxop plan` shows it.
-    """
+    """The CWL documents can't be read; StreamFlow, which reads them with the same parser, could not run them either."""

@@ -62,8 +62,9 @@ def linked(sink: Any, source: Any, known: Mapping[str, Port], prefix: str, count
         return constant(None, count)
     if missing := [n for n in names if n not in known]:
         raise UnreadableCWL(
-            f"{last(sink.id)} is linked to {missing[0]}, which is not there",
+            f"{local(prefix, sink.id)} is linked to {missing[0]}, which is not there",
             where=shown(str(sink.loadingOptions.fileuri)),
+            fix=f"There are: {', '.join(known) or 'no inputs and outputs'}.",
         )
     ports = [known[n] for n in names]
     pick_value = getattr(sink, "pickValue", None)

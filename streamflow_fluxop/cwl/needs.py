@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, isfinite
 from typing import Any
 
 from streamflow_fluxop.cwl.hint import CLASS, FluxRequirement
+from streamflow_fluxop.cwl.places import Place
 from streamflow_fluxop.cwl.requirements import Requirements
 from streamflow_fluxop.cwl.values import UNKNOWN
 from streamflow_fluxop.errors import UserError
@@ -90,7 +92,7 @@ def asked(requirements: Requirements, evaluate: Evaluate) -> Asked:
         evaluate: of an expression, its value for each of the step's jobs.
 
     Raises:
-        UserError: tasks that can't reach all nodes; nothing else: a wrong number is StreamFlow's to report.
+        UserError: a value that is no number, or too small a one; tasks that can't reach all nodes.
     """
     gather = _Gatherer(requirements, evaluate)
     v1_0 = requirements.version == "v1.0"
@@ -131,17 +133,22 @@ class _Gatherer:
         said = self.requirements.get(kind)
         if said is None:
             return default
-        for key in fields:
-            value = getattr(said.value, key, None)
-            if value is not None:
-                self.said[name] = said.place.at(key)
-                return self._largest(name, value, default)
-        return default
+        there = {key: value for key in fields if (value := getattr(said.value, key, None)) is not None}
+        if not there:
+            return default
+        key, value = next(iter(there.items()))
+        self.said[name] = said.place.at(key)
+        _check_range(there, said.place)
+        return self._largest(name, value, default)
 
     def _largest(self, name: str, value: Any, default: int) -> int:
         found = self.evaluate(value) if isinstance(value, str) else [value]
-        numbers = {ceil(v) for v in found if _is_number(v)}
-        if len(numbers) != 1 or any(v is UNKNOWN for v in found):
+        known = [v for v in found if v is not UNKNOWN and v is not None]
+        if wrong := [v for v in known if not (_is_number(v) and v >= 0)]:
+            made = f", what {value} comes to," if value != wrong[0] else ""
+            raise UserError(f"{json.dumps(wrong[0])}{made} is no number of at least 0", where=self.said[name])
+        numbers = {ceil(v) for v in known}
+        if len(numbers) != 1 or len(known) < len(found):
             self.at_run_time.add(name)
         return max(numbers, default=default)
 
@@ -155,6 +162,14 @@ class _Gatherer:
                 self.said["image"] = said.place.at(key)
                 return str(image)
         return None
+
+
+def _check_range(there: Mapping[str, Any], place: Place) -> None:
+    """Check that of two plain numbers, `…Min` and `…Max`, the first is not the larger one."""
+    numbers = [(k, v) for k, v in there.items() if _is_number(v)]
+    if len(numbers) == 2 and numbers[0][1] > numbers[1][1]:
+        (low, least), (high, most) = numbers
+        raise UserError(f"{low} is {least}, but {high} is {most}", where=place.at(high), fix="Leave one of them out.")
 
 
 def _is_number(value: Any) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from streamflow_fluxop.errors import UserError
+
 
 def shown(uri: str) -> str:
     """A file's URI as a user would type it: a path, relative where that is shorter; other URIs as they are."""
@@ -53,6 +55,14 @@ class Place:
 
 def _said(file: str, line: int | None, words: str) -> str:
     return ": ".join(filter(None, (f"{file}:{line}" if line else file, words)))
+
+
+def no_yaml(error: Exception, file: str) -> UserError:
+    """What a YAML parser says of a file, with its line."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "context", None) or str(error)
+    where = f"{file}:{mark.line + 1}" if mark else file
+    return UserError(f"is no valid YAML: {' '.join(problem.split())}", where=where)
 
 
 def entries(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from streamflow_fluxop.cwl.documents import Documents
 from streamflow_fluxop.cwl.expressions import expressions
 from streamflow_fluxop.cwl.graph import CWLWorkflow
+from streamflow_fluxop.cwl.inputs import check_inputs
 from streamflow_fluxop.cwl.places import Place, shown
 from streamflow_fluxop.cwl.requirements import Said
 from streamflow_fluxop.cwl.values import from_document
@@ -29,6 +31,7 @@ def read_workflow(
     *,
     assumed_duration: float = ASSUMED_DURATION,
     assumed_width: int = ASSUMED_WIDTH,
+    all_given: bool = False,
     javascript: bool = True,
 ) -> CWLWorkflow:
     """Read a CWL workflow, or a single tool, as StreamFlow will run it.
@@ -42,27 +45,29 @@ def read_workflow(
         name: of the workflow.
         assumed_duration: seconds that a job is assumed to run when nothing tells.
         assumed_width: length that an array is assumed to have when nothing tells.
+        all_given: whether every input without default, and every file, has to be there, as for a run.
         javascript: whether to evaluate JavaScript; where not, what hangs on it is known at run time only.
 
     Raises:
         UnreadableCWL: a document can't be read, or StreamFlow can't run it.
-        UserErrors: mistakes in our own hint.
+        UserErrors: mistakes in the inputs, in what a step asks for and in our own hint.
     """
     documents = Documents()
     root = documents.load(cwl_file)
-    inputs = _read_inputs(inputs_file, documents)
+    given = {} if inputs_file is None else documents.inputs(inputs_file)
+    errors = check_inputs(root, given, inputs_file, all_given=all_given)
+    inputs = _inputs(given, inputs_file)
     with expressions(javascript=javascript) as evaluator:
         walk = Walk(documents, evaluator, inputs, assumed_duration, assumed_width)
         steps = walk.root(root)
-    if walk.errors:
-        raise UserErrors(list({str(e): e for e in walk.errors}.values()))
+    if errors := [*errors, *walk.errors]:
+        raise UserErrors(list({str(e): e for e in errors}.values()))
     return CWLWorkflow(name=name, file=shown(root.cwl.id), steps=steps)
 
 
-def _read_inputs(path: str | None, documents: Documents) -> Inputs:
+def _inputs(loaded: Mapping[str, Any], path: str | None) -> Inputs:
     if path is None:
         return Inputs({}, {})
-    loaded = documents.inputs(path)
     place = Place(shown(path), None, "cwl:requirements")
     said = loaded.get("cwl:requirements") or []
     requirements = {

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamflow_fluxop.cwl.bindings import LOCAL, Binding, BindingTree, BoundWorkflow, Deployment, Target
+from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.graph import CWLWorkflow
-from streamflow_fluxop.cwl.places import line_of
+from streamflow_fluxop.cwl.places import line_of, no_yaml
 from streamflow_fluxop.cwl.reader import ASSUMED_DURATION, ASSUMED_WIDTH, read_workflow
 from streamflow_fluxop.errors import UserError
 
@@ -41,7 +42,7 @@ def read_streamflow_file(path: str | os.PathLike[str]) -> StreamFlowFile:
         UserError: there is no such file, or it is no YAML.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.error import YAMLError
 
     name = os.fspath(path)
     try:
@@ -49,12 +50,8 @@ def read_streamflow_file(path: str | os.PathLike[str]) -> StreamFlowFile:
             config = YAML(typ="rt").load(file)
     except OSError as error:
         raise UserError(f"can't be read: {error.strerror}", where=name) from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{name}:{mark.line + 1}" if mark else name
-        raise UserError(f"is no valid YAML: {error.problem or error.context}", where=where) from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"is no valid YAML: {error}", where=name) from None
+        raise no_yaml(error, name) from None
     return StreamFlowFile(config, name, config)
 
 
@@ -110,7 +107,7 @@ class StreamFlowFile:
             else:
                 node = None
         name = self.path or "the StreamFlow file"
-        return f"{name}:{line}: {words}" if line else f"{name}: {words}"
+        return ": ".join(filter(None, (f"{name}:{line}" if line else name, words)))
 
     @property
     def deployments(self) -> dict[str, Deployment]:
@@ -189,6 +186,7 @@ class StreamFlowFile:
         *,
         assumed_duration: float = ASSUMED_DURATION,
         assumed_width: int = ASSUMED_WIDTH,
+        all_given: bool = False,
         javascript: bool = True,
     ) -> BoundWorkflow:
         """Read one of the workflows, with inputs and bindings; see `read_workflow`, whose arguments these are.
@@ -197,12 +195,17 @@ class StreamFlowFile:
             UserError: see `workflow` and `read_workflow`.
         """
         entry = self.workflow(name)
+        for key, path in (("file", entry.file), ("settings", entry.settings)):
+            if path and "://" not in path and not os.path.exists(path.partition("#")[0]):
+                where = self.where("workflows", entry.name, "config", key)
+                raise UnreadableCWL(f"there is no file {path}", where=where, fix="Relative names start at this file.")
         cwl = read_workflow(
             entry.file,
             entry.settings,
             entry.name,
             assumed_duration=assumed_duration,
             assumed_width=assumed_width,
+            all_given=all_given,
             javascript=javascript,
         )
         return self.bind(cwl)

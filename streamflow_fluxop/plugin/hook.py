@@ -3,7 +3,8 @@
 StreamFlow validates its file against a JSON Schema, and then runs: it has no extension point at which a plugin
 sees the whole file before anything starts. So `SfValidator`, which every command of StreamFlow reads files
 through, is extended here: our check comes first, as its messages name file, line and remedy, then StreamFlow's
-own, then what a deployment of type `minicluster` brings along (policy, docker translator, workdir) is filled in.
+own, in the same form, then what a deployment of type `minicluster` brings along (policy, docker translator,
+workdir) is filled in.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from contextvars import ContextVar
 from typing import Any
 
 from streamflow.config.validator import SfValidator
+from streamflow.core.exception import WorkflowDefinitionException, WorkflowExecutionException
 from streamflow.log_handler import logger as streamflow_logger
 
-from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.errors import UserError, UserErrors
 
 _file: ContextVar[str | None] = ContextVar("streamflow_file", default=None)
 
@@ -34,9 +36,16 @@ def check_before_run() -> None:
 def _remembering_file(validate_file: Any) -> Any:
     @functools.wraps(validate_file)
     def wrapper(self: SfValidator, streamflow_file: str) -> Any:
+        from ruamel.yaml.error import YAMLError
+
         token = _file.set(streamflow_file)
         try:
             return validate_file(self, streamflow_file)
+        except (OSError, YAMLError, UnicodeDecodeError):
+            from streamflow_fluxop.cwl import read_streamflow_file
+
+            read_streamflow_file(streamflow_file)  # says the same, with its line
+            raise
         finally:
             _file.reset(token)
 
@@ -49,18 +58,51 @@ def _with_our_check(validate: Any) -> Any:
         from streamflow_fluxop.plugin.preflight import Preflight
 
         preflight = Preflight.of(streamflow_config, _file.get())
-        if preflight is None:  # the file has nothing to do with us
-            return validate(self, streamflow_config)
-        preflight.check_deployments()
-        config = validate(self, streamflow_config)
-        preflight.complete()
+        if preflight is not None:  # else the file has nothing to do with us
+            preflight.check_deployments()
+        try:
+            config = validate(self, streamflow_config)
+        except (WorkflowDefinitionException, TypeError) as error:
+            raise _explained(error, self, streamflow_config) from None
+        if preflight is not None:
+            preflight.complete()
         return config
 
     return wrapper
 
 
+def _explained(error: Exception, validator: SfValidator, config: Any) -> UserError:
+    """What StreamFlow found wrong, with file, line and remedy."""
+    from jsonschema.validators import validator_for
+
+    from streamflow_fluxop.cwl import StreamFlowFile
+    from streamflow_fluxop.plugin.mistakes import explain_schema_errors
+
+    file = StreamFlowFile.from_config(config, _file.get()).with_lines()
+    schema = validator.schema.get_config("v1.0").contents
+    errors = validator_for(schema)(schema, registry=validator.schema.registry).iter_errors(config)
+    found = explain_schema_errors(errors, file.where)
+    return UserErrors(found) if found else UserError(str(error), where=file.where("version"))
+
+
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """A user's mistake is shown as a message, not as a traceback of ours."""
-    if record.exc_info and isinstance(record.exc_info[1], UserError):
-        record.exc_info = None
+    """What a user can mend, and a step that failed, is shown as a message; a traceback is for defects and --debug."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, UserError) or (_is_streamflow_s_message(error) and not _debugging()):
+        record.msg, record.args, record.exc_info = _message(error), (), None
     return True
+
+
+def _is_streamflow_s_message(error: BaseException | None) -> bool:
+    return isinstance(error, (WorkflowDefinitionException, WorkflowExecutionException))
+
+
+def _debugging() -> bool:
+    return bool(streamflow_logger.isEnabledFor(logging.DEBUG))
+
+
+def _message(error: BaseException | None) -> str:
+    """The first in a chain of errors that says anything: StreamFlow raises some without a word `from` another."""
+    while error is not None and not str(error) and error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__

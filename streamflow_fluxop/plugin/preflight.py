@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Iterator, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from streamflow_fluxop.config import FleetConfig
-from streamflow_fluxop.cwl import BoundWorkflow, CWLStep, StreamFlowFile, UnreadableCWL
+from streamflow_fluxop.cwl import BoundWorkflow, CWLStep, StreamFlowFile
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.fleets import POLICY, Fleets, steps_of
 from streamflow_fluxop.grouping import Group, group_steps
 from streamflow_fluxop.plugin.recording import Recording
 from streamflow_fluxop.plugin.run import FleetRun, Run, StepRun, set_current_run
-
-logger = logging.getLogger(__name__)
 
 
 class Preflight:
@@ -67,6 +65,22 @@ class Preflight:
                 where=self._file.where("deployments", name, "config", "scheduler"),
                 fix="Install flux-core, or write `scheduler: auto`, which takes the embedded scheduler then.",
             )
+        for keys, path in self._workdirs(name, config):
+            if problem := _unusable(path):
+                yield UserError(
+                    f"the work directory {path} can't be made: {problem}",
+                    where=self._file.where(*keys),
+                    fix="Name a directory that you may write to.",
+                )
+
+    def _workdirs(self, name: str, config: FleetConfig) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """The work directories that the file names and that this machine sees, and where it names them."""
+        if not config.controller_sees_storage:
+            return
+        if config.storage.path:
+            yield ("deployments", name, "config", "storage", "path"), config.storage.path
+        elif workdir := self._config["deployments"][name].get("workdir"):
+            yield ("deployments", name, "workdir"), workdir
 
     def complete(self) -> None:
         """Check bindings and steps, group them, and fill in policy, docker translator and workdir.
@@ -75,8 +89,8 @@ class Preflight:
             UserErrors: see `check_deployments`.
         """
         runs = {name: FleetRun(name, config) for name, config in self._fleets.configs.items()}
-        bound = list(self._workflows())
-        errors = [e for b in bound for e in self._fleets.check_bindings(b)]
+        bound, errors = self._workflows()
+        errors += [e for b in bound for e in self._fleets.check_bindings(b)]
         for name, run in runs.items():
             try:
                 self._plan(run, [b for b in bound if b.steps_of(name)])
@@ -87,12 +101,16 @@ class Preflight:
         self._fill_in()
         set_current_run(Run(runs, Recording(self._path)))
 
-    def _workflows(self) -> Iterator[BoundWorkflow]:
+    def _workflows(self) -> tuple[list[BoundWorkflow], list[UserError]]:
+        bound, errors = [], []
         for name in self._file.workflows:
             try:
-                yield self._fleets.read(name)
-            except UnreadableCWL as error:
-                logger.debug("the plugin could not read workflow %s; StreamFlow will say more: %s", name, error)
+                bound.append(self._fleets.read(name, all_given=True))
+            except UserErrors as several:
+                errors += several.errors
+            except UserError as error:
+                errors.append(error)
+        return bound, errors
 
     def _plan(self, run: FleetRun, workflows: list[BoundWorkflow]) -> None:
         """Give every step of the fleet its group."""
@@ -130,6 +148,16 @@ class Preflight:
 
 def _step_run(step: CWLStep, name: str, group: str | None) -> StepRun | None:
     return None if step.kind == "ExpressionTool" else StepRun(name, group, step.asked, step.stderr_declared)
+
+
+def _unusable(path: str) -> str | None:
+    """Why no directory can be made at `path`, or in it if it is there; None if one can."""
+    there = Path(path).absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        return f"{there} is no directory"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is not writable"
 
 
 def _one_a_flavour(config: FleetConfig) -> list[Group]:

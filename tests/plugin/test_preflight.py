@@ -50,6 +50,9 @@ FILE = """\
     """
 
 
+FILE_TEXT = textwrap.dedent(FILE)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def registered():
     FluxopPlugin().register()
@@ -59,9 +62,9 @@ def registered():
 def check(tmp_path, monkeypatch):
     """Validate FILE with some text replaced, as `streamflow run` does."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "wf.cwl").write_text(textwrap.dedent(WORKFLOW))
 
-    def check(*replace):
+    def check(*replace, cwl=WORKFLOW):
+        (tmp_path / "wf.cwl").write_text(textwrap.dedent(cwl))
         text = textwrap.dedent(FILE)
         for old, new in replace:
             assert old in text
@@ -95,6 +98,21 @@ def check(tmp_path, monkeypatch):
             "{file: wf.cwl, docker: [{step: /, deployment: {type: docker, config: {}}}]}",
             "docker container",
         ),
+        ("{file: wf.cwl}", "{file: no.cwl}", "streamflow.yml:5: workflows.wf.config.file: there is no file no.cwl"),
+        ("{file: wf.cwl}", "{file: wf.cwl, settings: no.yml}", "there is no file no.yml"),
+        ("{file: wf.cwl}", "{fil: wf.cwl}", "workflows.wf.config.fil: unknown key 'fil'\n  Did you mean 'file'?"),
+        ("step: /", "step: /tow", "streamflow.yml:7: workflows.wf.bindings[0].step: there is no step /tow"),
+        ("{deployment: fleet}", "", "streamflow.yml:8: workflows.wf.bindings[0].target: null is not a mapping"),
+        ("{deployment: fleet}", "{deploy: fleet}", "bindings[0].target: the key 'deployment' is missing"),
+        ("{deployment: fleet}", "{deployment: fleet, service: 3}", "target.service: 3 is not text"),
+        ("{deployment: fleet}", "{deployment: fleet}\n        filters: [f]", "there is no binding filter 'f'"),
+        ("type: minicluster", "type: miniclusters", '"miniclusters" is not possible here\n  Did you mean \'minicl'),
+        ("type: minicluster", "type: minicluster\n    workdir: /dev/null/x", "/dev/null is no directory"),
+        ("version: v1.0", "", "streamflow.yml: the key 'version' is missing"),
+        ("version: v1.0", "version: v2", "streamflow.yml:1: version: Version v2 is unsupported"),
+        ("cpu: {cores: 4, memory: 8192}", "cpu: {cores: 4", "is no valid YAML: expected ',' or '}'"),
+        ("cluster: local", "cluster: local\n      cluster: local", 'found duplicate key "cluster"'),
+        (FILE_TEXT, "", "streamflow.yml: is no mapping"),
     ],
 )
 def test_a_mistake_is_refused(check, monkeypatch, old, new, message):
@@ -103,6 +121,53 @@ def test_a_mistake_is_refused(check, monkeypatch, old, new, message):
         check((old, new))
     assert message in str(error.value)
     assert "streamflow.yml" in str(error.value) or "wf.cwl" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("    in: []", "    in: [", "wf.cwl:11: is no valid YAML"),
+        ("class: CommandLineTool", "class: CommandTool", "wf.cwl: can't be read: wf.cwl:1:1"),
+        ("    in: []", "    in: {x: y}", "wf.cwl: one/x is linked to y, which is not there\n  There are: n."),
+        ("{dockerPull: debian}", "{dockerPull: debian}, ResourceRequirement: {coresMin: four}", '"four" is no number'),
+        ("{dockerPull: debian}", "{dockerPull: debian}, ResourceRequirement: {ramMin: -1}", "ramMin: -1 is no number"),
+        (
+            "{dockerPull: debian}",
+            "{dockerPull: debian}, ResourceRequirement: {coresMin: 2, coresMax: 1}",
+            "wf.cwl:8: step /one: requirements.ResourceRequirement.coresMax: coresMin is 2, but coresMax is 1",
+        ),
+        ("{dockerPull: debian}", "{dockerPull: debian}, ToolTimeLimit: {timelimit: -1}", "timelimit: -1 is no number"),
+    ],
+)
+def test_a_mistake_in_the_cwl_is_refused(check, old, new, message):
+    with pytest.raises(UserError) as error:
+        check(cwl=WORKFLOW.replace("inputs: []", "inputs: {n: int?}", 1).replace(old, new, 1))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "message"),
+    [
+        ("int", "ns: 3", "in.yml: the input 'n' is missing in the inputs\n  Is it 'ns' there?"),
+        ("int", None, "wf.cwl: the input 'n' is missing and there is no inputs file"),
+        ("int", "n: three", 'in.yml:1: n: "three" is not of type int'),
+        ("int?", "n: 1.5", "in.yml:1: n: 1.5 is not of type int?"),
+        ("'File[]'", "n: {class: File, path: in.yml}", "is not of type File[]"),
+        ("File", "n: {class: File, path: there.txt}", "there is no file or directory"),
+        ("{type: {type: enum, symbols: [a, b]}}", "n: c", 'n: "c" is not of type enum of a, b'),
+        ("{type: {type: record, fields: {a: int}}}", "n: {a: x}", "is not of type record of a: int"),
+        ("int", "[3]", "in.yml: the inputs are no mapping"),
+        ("int", "n: [", "in.yml:1: is no valid YAML"),
+    ],
+)
+def test_a_mistake_in_the_inputs_is_refused(check, tmp_path, kind, inputs, message):
+    files = ()
+    if inputs is not None:
+        (tmp_path / "in.yml").write_text(inputs)
+        files = (("{file: wf.cwl}", "{file: wf.cwl, settings: in.yml}"),)
+    with pytest.raises(UserError) as error:
+        check(*files, cwl=WORKFLOW.replace("inputs: []", f"inputs: {{n: {kind}}}", 1))
+    assert message in str(error.value)
 
 
 def test_all_mistakes_are_told_at_once(check):
@@ -130,6 +195,11 @@ def test_the_work_directory_lies_in_the_shared_storage(check):
     assert check(storage)["deployments"]["fleet"]["workdir"] == "/shared/streamflow"
     with pytest.raises(UserError, match="does not lie in the fleet's shared storage /shared"):
         check(storage, ("  config:\n      cl", "  workdir: /tmp/x\n    config:\n      cl"))
+
+
+def test_a_workflow_without_steps_is_none_of_a_fleet_s_business(check):
+    outputs = "outputs: {o: {type: int, outputSource: n}}"
+    check(cwl=f"cwlVersion: v1.2\nclass: Workflow\ninputs: {{n: {{type: int, default: 1}}}}\n{outputs}\nsteps: []")
 
 
 def test_files_without_a_fleet_are_none_of_our_business():
