@@ -111,10 +111,7 @@ def _least(instance: Instance, pool: int, worth: list[float], amount: list[int])
     best, most = [0.0] * len(instance.kinds), -1.0
     for with_gpus, without in product(WITH_GPUS, WITHOUT_GPUS):
         loads = [
-            min(
-                worth[f] * _dot(k.on(f).shares, with_gpus if instance.flavours[f].gpus else without)
-                for f in k.wishes
-            )
+            min(worth[f] * _dot(k.on(f).shares, with_gpus if instance.flavours[f].gpus else without) for f in k.wishes)
             if k.pool == pool
             else 0.0
             for k in instance.kinds
