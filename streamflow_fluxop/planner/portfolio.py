@@ -34,7 +34,8 @@ SOME_JOBS = 3_000
 """Jobs from which simple strategies that are provably worse are not run."""
 MANY_JOBS = 20_000
 """Jobs from which a schedule takes so long that hardly any can be tried."""
-CHAINS = 3
+CHAINS = 4
+"""Starts that a search walks from."""
 
 
 @dataclass(slots=True)
@@ -118,15 +119,30 @@ def _first_schedules(run: Search, *, few: bool) -> tuple[list[tuple[Value, int, 
 
 
 def _anneal(run: Search, tried: list[tuple[Value, int, State]], rng: Random, *, steps: int) -> None:
-    """Short walks from the best starts, then a long one from the best place that they came to."""
+    """Walks from several starts; the better half goes on, until one is left (successive halving)."""
     if not run.stages or steps <= 0:
         return
     hot = 0.02 if steps > 2000 else 0.005
-    ends: list[tuple[Value, State, int]] = []
-    for value, _, state in tried[:CHAINS]:
-        ends.append((*run.anneal(state, value, rng, steps // (3 * CHAINS), hot=hot, cold=hot / 10), len(ends)))
-    value, state, _ = min(ends, key=lambda e: (e[0], e[2]))
-    run.anneal(state, value, rng, steps - CHAINS * (steps // (3 * CHAINS)), hot=hot / 3, cold=hot / 60)
+    walks = _different(tried, CHAINS)
+    rounds = (len(walks) - 1).bit_length() + 1
+    left, heat = steps, hot
+    for n in range(rounds, 0, -1):
+        each = left // (n * len(walks))
+        walks = [
+            (*run.anneal(s, value, rng, each, hot=heat, cold=heat / 10), i) for i, (value, s, _) in enumerate(walks)
+        ]
+        walks = sorted(walks, key=lambda w: (w[0], w[2]))[: max(1, len(walks) // 2)]
+        left -= left // n
+        heat /= 3
+
+
+def _different(tried: list[tuple[Value, int, State]], most: int) -> list[tuple[Value, State, int]]:
+    """The best starts, by turns of each choice of flavours: where one leads can't be told from where it begins."""
+    by_flavours: dict[tuple[int, ...], list[tuple[Value, int, State]]] = {}
+    for entry in tried:
+        by_flavours.setdefault(entry[2].choices.flavours, []).append(entry)
+    turns = sorted((place, *entry) for own in by_flavours.values() for place, entry in enumerate(own))
+    return [(value, state, n) for _, value, n, state in turns[:most]]
 
 
 def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budget: Budget) -> bool:

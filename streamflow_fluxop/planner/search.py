@@ -9,6 +9,7 @@ new flavour, splitting and merging MiniClusters follow from the lives that the n
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from math import exp, inf, sqrt
 from random import Random
 from typing import TYPE_CHECKING
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.budget import Budget
     from streamflow_fluxop.planner.instance import Instance
     from streamflow_fluxop.planner.objective import Judge, Value
+
+
+SHORT = 20
+"""Schedules a stage below which a walk is short."""
+
+
+MIXED = 3
+"""Pools up to which all mixtures of cheap and roomy flavours are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +110,8 @@ class Search:
         work = stage.work / self.instance.kinds[stage.kind].on(flavour).per_node
         return sqrt(work * time / money) if money else inf
 
-    def start(self, factor: float) -> Choices:
-        """Choices with `factor` times the thrifty numbers of nodes, on the cheapest flavours."""
-        flavours = tuple(self.wishes[i][0] for i in range(len(self.stages)))
+    def start(self, factor: float, flavours: tuple[int, ...]) -> Choices:
+        """Choices with `factor` times the thrifty numbers of nodes."""
         caps = tuple(
             max(1, int(min(self.peak(stage, f), factor * self.thrifty(stage, f))))
             for stage, f in zip(self.stages, flavours, strict=True)
@@ -111,12 +119,26 @@ class Search:
         none = (0.0,) * len(self.stages)
         return Choices(caps=caps, flavours=flavours, bias=none, late=none, roam=(True,) * len(self.stages))
 
-    def shared_out(self, power: float) -> Choices | None:
+    def roomiest(self) -> tuple[int, ...]:
+        """For each stage the flavour on which its jobs take least of the limit of which they take most."""
+        instance = self.instance
+
+        def taken(kind: int, flavour: int) -> float:
+            share = instance.kinds[kind].on(flavour).share
+            weight = instance.flavours[flavour].weight
+            return max((share * w / c for w, c in zip(weight, instance.capacity, strict=True) if c), default=0.0)
+
+        return tuple(
+            min(wishes, key=lambda f, k=stage.kind, w=wishes: (taken(k, f), w.index(f)))  # type: ignore[misc]
+            for stage, wishes in zip(self.stages, self.wishes, strict=True)
+        )
+
+    def shared_out(self, power: float, flavours: tuple[int, ...]) -> Choices | None:
         """Caps with which no limit ever binds: each pool and flavour has its part, by its work to some power.
 
         None where there are no limits, or where not even one node each fits within them.
         """
-        choices = self.start(inf)
+        choices = self.start(inf, flavours)
         work: dict[tuple[int, int], float] = {}
         yards = []
         for stage, f in zip(self.stages, choices.flavours, strict=True):
@@ -153,16 +175,31 @@ class Search:
 
     def starts(self) -> Iterator[State]:
         """States to begin with, the promising ones first."""
+        cheap, *others = self.mixtures()
         for factor in (1.0, inf, 0.5, 2.0, 0.25, 4.0, 0.0):
-            choices = self.start(factor)
             for backwards in (False, True):
-                yield State(choices, backwards)
+                yield State(self.start(factor, cheap), backwards)
             if factor == 1.0:
                 for power in (1.0, 0.5):
-                    shared = self.shared_out(power)
+                    shared = self.shared_out(power, cheap)
                     if shared is not None:
                         yield State(shared)
                         yield State(shared, backwards=True)
+                for flavours in others:
+                    yield State(self.start(1.0, flavours))
+                    shared = self.shared_out(0.5, flavours)
+                    if shared is not None:
+                        yield State(shared)
+
+    def mixtures(self) -> list[tuple[int, ...]]:
+        """Flavours of the stages: the cheapest; the roomiest; and one for some of the pools, the other for the rest."""
+        cheap, roomy = tuple(wishes[0] for wishes in self.wishes), self.roomiest()
+        pools = [self.instance.kinds[stage.kind].pool for stage in self.stages]
+        differ = sorted({p for p, a, b in zip(pools, cheap, roomy, strict=True) if a != b})
+        if len(differ) > MIXED:
+            return [cheap, roomy]
+        sets = [set(c) for n in range(len(differ) + 1) for c in combinations(differ, n)]
+        return [tuple(b if p in s else a for p, a, b in zip(pools, cheap, roomy, strict=True)) for s in sets]
 
     def anneal(
         self, state: State, value: Value, rng: Random, steps: int, *, hot: float, cold: float
@@ -170,12 +207,13 @@ class Search:
         """Walk from a state, less and less willing to get worse; the best state on the way."""
         best = (value, state)
         self.current = None
-        moves = self.moves()
+        moves, coarse = self.moves(), self.coarse_moves()
+        short = steps < SHORT * len(self.stages)
         for i in range(steps):
             if self.budget.over():
                 break
             heat = hot * (cold / hot) ** (i / steps)
-            new = rng.choice(moves)(state, rng)
+            new = rng.choice(coarse if short and rng.random() < 0.3 * (1 - i / steps) else moves)(state, rng)
             if new is None or new == state:
                 continue
             new_value = self.try_state(new)
@@ -184,6 +222,14 @@ class Search:
                 state, value, self.current = new, new_value, self.latest
                 best = min(best, (value, state), key=lambda b: b[0])
         return best
+
+    def coarse_moves(self) -> list[Callable[[State, Random], State | None]]:
+        """Moves that change much at once: for walks too short to look at stages one by one."""
+        moves: list[Callable[[State, Random], State | None]] = [self.resize_all] * 4
+        moves += [self.habits, self.turn, self.calm, self.justify]
+        if any(len(w) > 1 for w in self.wishes):
+            moves += [self.move_pool] * 3
+        return moves
 
     def moves(self) -> list[Callable[[State, Random], State | None]]:
         """The kinds of move, as often as they are to be tried."""
@@ -282,22 +328,30 @@ class Search:
         return replace(state, backwards=not state.backwards)
 
     def move(self, state: State, rng: Random) -> State | None:
-        """Move one stage, all stages of its kind, or its whole pool to another flavour."""
+        """Move one stage, or all stages of its kind, to another flavour."""
+        return self._moved(state, rng, rng.choice(("one", "kind", "pool")))
+
+    def move_pool(self, state: State, rng: Random) -> State | None:
+        """Move a whole pool to another flavour."""
+        return self._moved(state, rng, "pool")
+
+    def _moved(self, state: State, rng: Random, how: str) -> State | None:
         i = rng.randrange(len(self.stages))
         if len(self.wishes[i]) < 2:
             return None
-        new = rng.choice([f for f in self.wishes[i] if f != state.choices.flavours[i]])
+        old = state.choices.flavours[i]
+        new = rng.choice([f for f in self.wishes[i] if f != old])
         kinds = self.instance.kinds
         kind, pool = self.stages[i].kind, kinds[self.stages[i].kind].pool
-        how = "pool" if self.instance.pools[pool].group is not None else rng.choice(("one", "kind", "pool"))
-        flavours = [
-            new
-            if new in self.wishes[j]
+        if self.instance.pools[pool].group is not None:
+            how = "pool"
+        moved = [
+            new in self.wishes[j]
             and (j == i or (how == "kind" and s.kind == kind) or (how == "pool" and kinds[s.kind].pool == pool))
-            else old
-            for j, (s, old) in enumerate(zip(self.stages, state.choices.flavours, strict=True))
+            for j, s in enumerate(self.stages)
         ]
-        return replace(state, choices=replace(state.choices, flavours=tuple(flavours)))
+        flavours = tuple(new if m else f for m, f in zip(moved, state.choices.flavours, strict=True))
+        return replace(state, choices=replace(state.choices, flavours=flavours))
 
 
 def _nudged(cap: int, most: int, rng: Random) -> int:
