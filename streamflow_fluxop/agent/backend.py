@@ -33,6 +33,10 @@ class Listener(ABC):
     """Whoever is told what happens to jobs, in the event loop's thread."""
 
     @abstractmethod
+    def recovered(self, job: str) -> None:
+        """Another agent submitted it; it may already be over."""
+
+    @abstractmethod
     def started(self, job: str) -> None:
         """Its tasks have their resources and start."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 BOOT = """\
 import sys,os
@@ -17,11 +18,12 @@ def read(n):
   if not c:sys.exit('agent: no program came over stdin')
   b+=c
  return b
-for name,source in json.loads(read(int(read(8),16)).decode()):
+options,modules=json.loads(read(int(read(8),16)).decode())
+for name,source in modules:
  m=sys.modules[name]=types.ModuleType(name)
  if source is None:m.__path__=[]
  else:exec(compile(source,'<'+name+'>','exec'),m.__dict__)
-sys.modules['streamflow_fluxop.agent.main'].main()
+sys.modules['streamflow_fluxop.agent.main'].main(options)
 """
 """What ``python -u -c`` gets: it reads the modules from stdin, without a byte of what follows them, and runs them.
 
@@ -40,7 +42,10 @@ MODULES = (
     "flux_backend",
     "words",
     "shell",
+    "backlog",
     "channel",
+    "rendezvous",
+    "watchdog",
     "commands",
     "streams",
     "main",
@@ -48,12 +53,16 @@ MODULES = (
 """The agent, each module after those that it imports."""
 
 
+def program(**options: Any) -> bytes:
+    """What to send first: the agent's modules and `main`'s options, with their length before them."""
+    data = b"[%b,%b]" % (json.dumps(options).encode("ascii"), _modules())
+    return b"%08x" % len(data) + data
+
+
 @cache
-def program() -> bytes:
-    """What to send first: the agent's modules, with their length before them."""
+def _modules() -> bytes:
     package = "streamflow_fluxop.agent"
     folder = files(package)
     modules: list[tuple[str, str | None]] = [("streamflow_fluxop", None), (package, None)]
     modules += [(f"{package}.{name}", (folder / f"{name}.py").read_text("utf-8")) for name in MODULES]
-    data = json.dumps(modules).encode("ascii")
-    return b"%08x" % len(data) + data
+    return json.dumps(modules).encode("ascii")

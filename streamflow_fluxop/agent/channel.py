@@ -1,17 +1,20 @@
-"""The agent's end of the stream: two file descriptors, no thread."""
+"""The agent's end of the stream: the link that carries it now, and what outlives each link."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
+import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from streamflow_fluxop.agent.backlog import Backlog
 from streamflow_fluxop.agent.log import log
-from streamflow_fluxop.agent.protocol import Decoder, ProtocolError, encode
+from streamflow_fluxop.agent.protocol import SILENCE, Decoder, ProtocolError, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from streamflow_fluxop.agent.protocol import Message
 
@@ -19,8 +22,8 @@ _HIGH_WATER = 1 << 20  # bytes waiting to be sent above which nothing more is ta
 _READ = 1 << 18
 
 
-class Channel:
-    """Reads messages, writes messages, and does not let either pile up.
+class Link:
+    """One duplex stream of messages: two file descriptors, no thread.
 
     Messages of one turn of the event loop leave in one write. While more than a MiB waits to be sent, nothing is read:
     who does not take our answers gets no more of them to wait for.
@@ -28,67 +31,76 @@ class Channel:
     Args:
         source: file descriptor to read from.
         sink: file descriptor to write to.
-        received: is called with each message and its payload.
-        closed: is called once when the stream has ended, whoever ended it.
+        errors: of the other side's log; -1: none of its own.
+        leashes: descriptors that whoever brought the link waits on.
     """
 
-    def __init__(
-        self, source: int, sink: int, received: Callable[[Message, bytes], None], closed: Callable[[], None]
-    ) -> None:
+    def __init__(self, source: int, sink: int, errors: int = -1, leashes: Sequence[int] = ()) -> None:
         self._source = source
         self._sink = sink
-        self._received = received
-        self._closed = closed
+        self.errors = errors
+        self._leashes = leashes
         self._decoder = Decoder()
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
         self._flushing = False
         self._reading = False
-        self._open = True
-        self._drained = asyncio.Event()
-        self._drained.set()
+        self._progress = time.monotonic()
+        self.open = True
+        self.held = False
+        """Whether the leashes stay until the process ends: it has still to clean up."""
+        self.room = asyncio.Event()
+        """Set while not much waits to be sent."""
+        self.room.set()
 
-    def start(self) -> None:
-        """Begin to read."""
+    def start(self, received: Callable[[Link, Message, bytes], None], closed: Callable[[Link], None]) -> None:
+        """Begin to read.
+
+        Args:
+            received: is called with each message and its payload.
+            closed: is called once when the stream has ended, whoever ended it.
+        """
+        self._received = received
+        self._closed = closed
         self._loop = asyncio.get_running_loop()
+        os.set_blocking(self._source, False)
         os.set_blocking(self._sink, False)
         self._read_more()
 
-    def send(self, message: dict[str, Any], payload: bytes = b"") -> None:
-        """Queue a message; it is dropped when the stream has ended."""
-        if not self._open:
+    @property
+    def silence(self) -> float:
+        """Seconds since anything moved."""
+        return time.monotonic() - self._progress
+
+    def write(self, data: bytes) -> None:
+        """Queue an encoded message."""
+        if not self.open:
             return
-        data = encode(message, payload)
         self._unsent.append(data)
         self._unsent_bytes += len(data)
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
         if self._unsent_bytes > _HIGH_WATER:
-            self._drained.clear()
+            self.room.clear()
             self._read_less()
-
-    @property
-    def full(self) -> bool:
-        """Whether so much waits to be sent that byte streams should pause until `drained`."""
-        return not self._drained.is_set()
-
-    async def drained(self) -> None:
-        """Wait until there is room for more."""
-        await self._drained.wait()
 
     def close(self) -> None:
         """End the stream, as if the other side had."""
-        if self._open:
-            self._open = False
-            self._read_less()
-            self._loop.remove_writer(self._sink)
-            self._unsent.clear()
-            self._drained.set()
-            self._closed()
+        if not self.open:
+            return
+        self.open = False
+        self._read_less()
+        self._loop.remove_writer(self._sink)
+        self._unsent.clear()
+        self.room.set()
+        for descriptor in (self._source, self._sink, self.errors, *(() if self.held else self._leashes)):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._closed(self)
 
     def _read_more(self) -> None:
-        if not self._reading and self._open:
+        if not self._reading and self.open:
             self._reading = True
             self._loop.add_reader(self._source, self._readable)
 
@@ -108,20 +120,24 @@ class Channel:
         if not data:
             self.close()
             return
+        self._progress = time.monotonic()
         try:
             for message, payload in self._decoder.feed(data):
-                self._received(message, payload)
+                self._received(self, message, payload)
+                if not self.open:
+                    return
         except ProtocolError as error:
             log(f"the client sent {error}")
             self.close()
 
     def _flush(self) -> None:
-        if not self._open:
+        if not self.open:
             return
         data = b"".join(self._unsent)
         self._unsent.clear()
         try:
             sent = os.write(self._sink, data)
+            self._progress = time.monotonic()
         except BlockingIOError:
             sent = 0
         except OSError as error:  # EPIPE: nobody listens any more
@@ -136,6 +152,157 @@ class Channel:
         else:
             self._loop.remove_writer(self._sink)
             self._flushing = False
-        if self._unsent_bytes <= _HIGH_WATER // 2 and not self._drained.is_set():
-            self._drained.set()
+        if self._unsent_bytes <= _HIGH_WATER // 2 and not self.room.is_set():
+            self.room.set()
             self._read_more()
+
+
+class Channel:
+    """The conversation with one client, over one link after the other.
+
+    A link takes over when the client says ``start`` on it.
+
+    Args:
+        received: is called with each message and its payload.
+        started: is called with each ``start``, and answers with `greet` or `refuse`.
+        left: is called when a link that was in use has ended; not when another one took its place.
+        heard: is called with every sign of life.
+        resumable: whether another link can come.
+    """
+
+    def __init__(
+        self,
+        received: Callable[[Message, bytes], None],
+        started: Callable[[Message], None],
+        left: Callable[[], None],
+        heard: Callable[[], None],
+        *,
+        resumable: bool,
+    ) -> None:
+        self.identity = uuid.uuid4().hex
+        """Of this agent's memory: who finds another one at the next link has been forgotten."""
+        self._received = received
+        self._started = started
+        self._left = left
+        self._heard = heard
+        self._resumable = resumable
+        self._backlog = Backlog(keep=resumable)
+        self._link: Link | None = None
+        self._greeted = False
+        self._client_has = 0
+        self._heartbeat = 0.0
+        self._tick: asyncio.TimerHandle | None = None
+        self._connected = asyncio.Event()
+
+    def add(self, link: Link) -> None:
+        """Listen to a link that may take over."""
+        if self._link is None:
+            self._use(link)
+        link.start(self._arrived, self._ended)
+
+    def send(self, message: dict[str, Any], payload: bytes = b"") -> None:
+        """Queue a message; where no link is left and none can come it is dropped."""
+        data = encode(message, payload)
+        self._backlog.add(data)
+        if self._greeted and self._link is not None:
+            self._link.write(data)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be sent that byte streams should pause until `drained`."""
+        return self._link is None or not self._greeted or not self._link.room.is_set()
+
+    async def drained(self) -> None:
+        """Wait until there is room for more."""
+        while self.full:
+            await self._connected.wait()
+            if self._link is not None:
+                await self._link.room.wait()
+
+    def greet(self, hello: dict[str, Any]) -> None:
+        """Answer a ``start``: the client gets what it has missed."""
+        if self._link is not None and not self._greeted:
+            self._greeted = True
+            self._link.write(encode({**hello, "agent": self.identity, "received": self._backlog.received}))
+            for data in self._backlog.after(self._client_has):
+                self._link.write(data)
+            self._connected.set()
+
+    def refuse(self, text: str) -> None:
+        """Answer a ``start``: it cannot be."""
+        if self._link is not None:
+            self._link.write(encode({"op": "error", "text": text}))
+
+    def hold(self) -> None:
+        """Keep whoever brought the link waiting until this process has ended."""
+        if self._link is not None:
+            self._link.held = True
+
+    def close(self) -> None:
+        """End the link."""
+        if self._link is not None:
+            self._link.close()
+
+    def _use(self, link: Link) -> None:
+        self._link = link
+        self._greeted = False
+        self._connected.clear()
+        if link.errors >= 0:
+            os.dup2(link.errors, 2)
+            os.dup2(2, 1)
+
+    def _arrived(self, link: Link, message: Message, payload: bytes) -> None:
+        self._heard()
+        if message["op"] == "start":
+            self._adopt(link, message)
+        elif link is not self._link:
+            log(f"{message['op']!r} before 'start'")
+            link.close()
+        elif message["op"] == "seen":
+            self._backlog.seen(message["count"])
+        else:
+            if self._backlog.arrived(len(payload) + 64):
+                self._say_seen(link)
+            self._received(message, payload)
+
+    def _adopt(self, link: Link, message: Message) -> None:
+        old = self._link
+        if link is not old:
+            self._use(link)
+            if old is not None:
+                old.close()
+        self._client_has = message.get("received", 0) if message.get("agent") == self.identity else 0
+        self._heartbeat = message.get("heartbeat", 0.0)
+        self._beat()
+        self._started(message)
+
+    def _beat(self) -> None:
+        if self._tick is not None:
+            self._tick.cancel()
+        if not self._heartbeat:
+            return
+        if self._link is not None:
+            if self._link.silence > SILENCE * self._heartbeat:
+                log(f"no sign of life from the client for {self._link.silence:.0f} s")
+                self._link.close()
+            elif self._greeted:
+                self._say_seen(self._link)
+        self._tick = asyncio.get_running_loop().call_later(self._heartbeat, self._beat)
+
+    def _say_seen(self, link: Link) -> None:
+        link.write(encode({"op": "seen", "count": self._backlog.told()}))
+
+    def _ended(self, link: Link) -> None:
+        if link is self._link:
+            self._link = None
+            self._greeted = False
+            self._connected.clear()
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            if link.errors >= 0:  # else it is the only one, and may still be listened to
+                os.dup2(nothing, 2)
+                os.dup2(nothing, 1)
+            os.close(nothing)
+            if not self._resumable:
+                self._backlog = Backlog(keep=False)
+                self._connected.set()
+            self._left()

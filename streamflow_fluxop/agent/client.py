@@ -7,27 +7,18 @@ import itertools
 import logging
 import time
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from streamflow_fluxop.agent.boot import program
-from streamflow_fluxop.agent.protocol import (
-    CHUNK,
-    VERSION,
-    WINDOW,
-    CommandResult,
-    Decoder,
-    JobRequest,
-    JobResult,
-    ProtocolError,
-    encode,
-)
+from streamflow_fluxop.agent.command_streams import Reader, Writer
+from streamflow_fluxop.agent.connection import Connect, Connection
+from streamflow_fluxop.agent.connection import State as ConnectionState
+from streamflow_fluxop.agent.errors import AgentError, ConnectionLost, Gone
+from streamflow_fluxop.agent.protocol import CommandResult, JobRequest, JobResult
 from streamflow_fluxop.agent.stream import ByteStream
-from streamflow_fluxop.errors import FluxopError
 
 if TYPE_CHECKING:
     from streamflow_fluxop.agent.protocol import Message
@@ -38,7 +29,10 @@ __all__ = [
     "AgentClient",
     "AgentError",
     "CommandResult",
+    "Connect",
     "ConnectionLost",
+    "ConnectionState",
+    "Gone",
     "Hello",
     "JobRequest",
     "JobResult",
@@ -46,33 +40,15 @@ __all__ = [
     "Writer",
 ]
 
-HELLO_TIMEOUT = 60.0
-"""Seconds from the source's sending until the agent must have said hello: Python and Flux start in between."""
-
 CANCEL_TIMEOUT = 15.0
 """Seconds that a cancelled `run_job` or `run_command` waits until the agent says that the processes are gone."""
 
+HEARTBEAT = 5.0
+"""Seconds between two signs of life over a stream that can be made again; four missing mean that it is broken."""
+
 T = TypeVar("T")
+S = TypeVar("S", Reader, Writer)
 State = Literal["submitted", "started"]
-
-
-class ConnectionLost(FluxopError):
-    """The stream to a MiniCluster's agent broke; what ran there may be gone, too.
-
-    Args:
-        name: of the MiniCluster.
-        why: what was seen.
-        last_words: the agent's last lines on stderr.
-    """
-
-    def __init__(self, name: str, why: str, last_words: str = "") -> None:
-        said = f"; its last words were:\n{last_words}" if last_words else ""
-        super().__init__(f"lost the connection to MiniCluster {name}: {why}{said}")
-        self.name = name
-
-
-class AgentError(FluxopError):
-    """The agent could not do what it was asked to."""
 
 
 @dataclass(frozen=True)
@@ -99,41 +75,63 @@ class Hello:
 
 
 class AgentClient:
-    """Sends the agent to where `stream` leads, and talks to it. Use it with ``async with``.
+    """Sends the agent to where a stream leads, and talks to it. Use it with ``async with``.
+
+    With a stream, its end is the end. With what makes streams, a new one is made when the old one breaks, while all
+    calls wait on: the agent is found again, every message arrives once, and nothing has happened but time. Where the
+    agent has died, another one takes its place: on Flux it finds the jobs; small commands and byte streams, and on the
+    embedded scheduler jobs, raise `ConnectionLost`, as nobody knows how far they came.
 
     Args:
-        stream: to a Python that runs `boot.BOOT`.
+        stream: to a Python that runs `boot.BOOT`, or what makes such streams (see `connection.Connect`).
         name: of the MiniCluster, for messages.
         backend: "auto" takes Flux where the agent finds it.
         nodes: cores and GPUs of each node of the embedded scheduler; none: one node, the agent's machine.
-        linger: seconds that the agent keeps jobs running after the stream has ended.
+        linger: seconds that the agent keeps jobs running after the stream has ended; None: for ever, or until the
+            watchdog acts.
         flux: options of the Flux backend, see `flux_backend`.
+        reconnect_timeout: seconds without a connection after which it is lost.
+        heartbeat: seconds between two signs of life, over streams that can be made again.
+        orphan_timeout: seconds without a sign of life after which a watchdog beside the agent ends the Flux instance
+            (or runs `on_orphan`); 0: never. Only with what makes streams.
+        on_orphan: what the watchdog runs instead of ``flux shutdown``, after it killed the agent; empty: nothing.
+        on_connection: is called with "reconnecting", "connected" (again) and "lost", and the reason.
     """
 
     def __init__(
         self,
-        stream: ByteStream,
+        stream: ByteStream | Connect,
         *,
         name: str,
         backend: Literal["auto", "flux", "embedded"] = "auto",
         nodes: Sequence[tuple[int, int]] = (),
-        linger: float = 0.0,
+        linger: float | None = 0.0,
         flux: dict[str, Any] | None = None,
+        reconnect_timeout: float = 300.0,
+        heartbeat: float = HEARTBEAT,
+        orphan_timeout: float = 0.0,
+        on_orphan: Sequence[str] | None = None,
+        on_connection: Callable[[ConnectionState, str], None] | None = None,
     ) -> None:
         self.name = name
-        self._stream = stream
-        self._options = {"backend": backend, "nodes": list(nodes), "linger": linger, "flux": flux or {}}
+        resumable = callable(stream)
+        self._never_used = None if callable(stream) else stream
+        self._connection = Connection(
+            stream if callable(stream) else _once(stream),
+            self,
+            name=name,
+            start={"backend": backend, "nodes": list(nodes), "linger": linger, "flux": flux or {}},
+            program_options={"orphan_timeout": orphan_timeout, "on_orphan": on_orphan and list(on_orphan)},
+            resumable=resumable,
+            heartbeat=heartbeat if resumable else 0.0,
+            reconnect_timeout=reconnect_timeout,
+            on_state=on_connection,
+        )
         self._numbers = itertools.count(1)
         self._prefix = uuid.uuid4().hex[:12]  # job ids are unique among all clients that an agent may see
         self._jobs: dict[str, _Job] = {}
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._streams: dict[int, Reader | Writer] = {}
-        self._unsent: list[bytes] = []
-        self._hello: Hello | None = None
-        self._lost: ConnectionLost | None = None
-        self._ended: asyncio.Event = asyncio.Event()
-        self._receiving: asyncio.Task[None] | None = None
-        self._closing = False
 
     @property
     def hello(self) -> Hello:
@@ -142,9 +140,15 @@ class AgentClient:
         Raises:
             RuntimeError: the client has not been started.
         """
-        if self._hello is None:
+        message = self._connection.hello
+        if message is None:
             raise RuntimeError("the client has not been started")
-        return self._hello
+        return Hello(**{name: message[name] for name in Hello.__dataclass_fields__})
+
+    @property
+    def connected(self) -> bool:
+        """Whether the agent is within reach now; calls wait until it is, or never will be."""
+        return self._connection.ready
 
     async def start(self) -> None:
         """Send the agent and wait for its hello.
@@ -154,29 +158,27 @@ class AgentClient:
             ConnectionLost: it does not come up.
         """
         self._loop = asyncio.get_running_loop()
-        greeting = self._answer(0)
-        self._receiving = self._loop.create_task(self._receive(), name=f"agent of {self.name}")
-        self._stream.write(program())
-        self._send({"op": "start", "protocol": VERSION, **self._options})
-        try:
-            message = await asyncio.wait_for(greeting, HELLO_TIMEOUT)
-        except asyncio.TimeoutError:
-            self._lose(f"no hello within {HELLO_TIMEOUT:g} s")
-            raise self._lost_error() from None
-        self._hello = Hello(**{name: message[name] for name in Hello.__dataclass_fields__})
+        self._never_used = None
+        await self._connection.start()
 
     async def close(self) -> None:
         """End the agent, and so its jobs; everything that still waits raises `ConnectionLost`. Never raises."""
-        self._closing = True
-        await self._stream.close()
-        if self._receiving is not None:
-            self._receiving.cancel()
-            await asyncio.wait([self._receiving])
-        self._lose("it was closed")
+        await self._connection.close()
+        if self._never_used is not None:
+            await self._never_used.close()
 
-    async def wait_closed(self) -> None:
-        """Wait until the stream has ended, whoever ended it."""
-        await self._ended.wait()
+    def give_up(self, why: str) -> None:
+        """Stop reconnecting: who looks after the MiniCluster has seen that it is gone. What waits raises `why`."""
+        self._connection.give_up(why)
+
+    async def wait_closed(self) -> str:
+        """Wait until the connection is lost for good, whoever ended it.
+
+        Returns:
+            Why.
+        """
+        await self._connection.ended.wait()
+        return self._connection.lost_error().why
 
     async def __aenter__(self) -> AgentClient:
         try:
@@ -208,9 +210,14 @@ class AgentClient:
         """
         self._check()
         name = f"{self._prefix}-{next(self._numbers)}"
-        job = self._jobs[name] = _Job(self._loop.create_future(), on_state)
-        self._send({"op": "submit", "job": name, **request.to_message()})
-        return await self._until(job.result, {"op": "cancel", "job": name})
+        job = self._jobs[name] = _Job(request, self._loop.create_future(), on_state)
+        job.number = self._connection.send({"op": "submit", "job": name, **request.to_message()})
+
+        def cancel() -> None:
+            job.cancelled = True
+            self._connection.send({"op": "cancel", "job": name})
+
+        return await self._until(job.result, cancel)
 
     async def run_command(self, command: str, *, timeout: float | None = None) -> CommandResult:
         """Run a small command line as ``/bin/sh -c`` would, beside the jobs.
@@ -231,8 +238,8 @@ class AgentClient:
         self._check()
         identifier = next(self._numbers)
         answer = self._answer(identifier)
-        self._send({"op": "run", "id": identifier, "command": command})
-        waiting = self._until(answer, {"op": "kill", "id": identifier})
+        self._connection.send({"op": "run", "id": identifier, "command": command})
+        waiting = self._until(answer, lambda: self._connection.send({"op": "kill", "id": identifier}))
         result: CommandResult = await (waiting if timeout is None else asyncio.wait_for(waiting, timeout))
         return result
 
@@ -242,7 +249,7 @@ class AgentClient:
 
         Leaving the block before the end kills the command.
         """
-        async with self._opened(Reader(self, next(self._numbers)), command, "r") as reader:
+        async with self._opened(Reader(self._connection, next(self._numbers)), command, "r") as reader:
             yield reader
 
     @asynccontextmanager
@@ -254,7 +261,7 @@ class AgentClient:
         Raises:
             AgentError: when leaving: the command failed.
         """
-        async with self._opened(Writer(self, next(self._numbers)), command, "w") as writer:
+        async with self._opened(Writer(self._connection, next(self._numbers)), command, "w") as writer:
             yield writer
             await writer.finish()
 
@@ -264,12 +271,12 @@ class AgentClient:
             raise ValueError("a NUL byte cannot be in a command")
         self._check()
         self._streams[stream.identifier] = stream
-        self._send({"op": "open", "id": stream.identifier, "mode": mode, "command": command})
+        self._connection.send({"op": "open", "id": stream.identifier, "mode": mode, "command": command})
         try:
             yield stream
         finally:
-            if stream.exit_code is None and self._lost is None:
-                self._send({"op": "kill", "id": stream.identifier})
+            if stream.exit_code is None and not stream.failed:
+                self._connection.send({"op": "kill", "id": stream.identifier})
                 await stream.gone(CANCEL_TIMEOUT)
             self._streams.pop(stream.identifier, None)
 
@@ -286,33 +293,21 @@ class AgentClient:
         identifier = next(self._numbers)
         answer = self._answer(identifier)
         start = time.perf_counter()
-        self._send({"op": "ping", "id": identifier})
+        self._connection.send({"op": "ping", "id": identifier})
         await answer
         return time.perf_counter() - start
 
-    async def _until(self, answer: asyncio.Future[T], cancel: Message) -> T:
-        """Wait for `answer`; when cancelled, send `cancel` and give it a while to arrive."""
+    async def _until(self, answer: asyncio.Future[T], cancel: Callable[[], object]) -> T:
+        """Wait for `answer`; when cancelled, `cancel` and give it a while to arrive."""
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
             if not answer.done():
-                self._send(cancel)
+                cancel()
                 await asyncio.wait([answer], timeout=CANCEL_TIMEOUT)
             if answer.done() and not answer.cancelled():
                 answer.exception()  # has been seen
             raise
-
-    # -------------------------------------------------------------------------------------------------------- sending
-
-    def _send(self, message: Message, payload: bytes = b"") -> None:
-        """Queue a message; those of one turn of the event loop leave in one write."""
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(encode(message, payload))
-
-    def _flush(self) -> None:
-        self._stream.write(b"".join(self._unsent))
-        self._unsent.clear()
 
     def _answer(self, identifier: int) -> asyncio.Future[Any]:
         future = self._loop.create_future()
@@ -321,41 +316,68 @@ class AgentClient:
         return future
 
     def _check(self) -> None:
-        if self._lost is not None:
-            raise self._lost_error()
-        if self._hello is None:
+        if self._connection.ended.is_set():
+            raise self._connection.lost_error()
+        if self._connection.hello is None:
             raise RuntimeError("the client has not been started")
 
     # ------------------------------------------------------------------------------------------------------ receiving
 
-    async def _receive(self) -> None:
-        decoder = Decoder()
-        why = "the stream ended"
-        try:
-            while data := await self._stream.read():
-                for message, payload in decoder.feed(data):
-                    self._received(message, payload)
-        except ProtocolError as error:
-            why = f"the agent sent {error}"
-        except OSError as error:
-            why = str(error)
-        self._lose(why)
-
-    def _received(self, message: Message, payload: bytes) -> None:
+    def received(self, message: Message, payload: bytes) -> None:
+        """See `connection.Handler`."""
         handler = _HANDLERS.get(message["op"])
         if handler is None:
             logger.warning("agent of %s: unknown message %r", self.name, message["op"])
         else:
             handler(self, message, payload)
 
+    def waiting_jobs(self) -> list[str]:
+        """See `connection.Handler`."""
+        return list(self._jobs)
+
+    def new_agent(self, hello: Message, written: int) -> None:
+        """See `connection.Handler`."""
+        why = "its agent has died; another one took its place, and does not know how far this had come"
+        self._fail(lambda: ConnectionLost(self.name, why), jobs=False)
+        for name, job in list(self._jobs.items()):
+            if job.number > written or (hello.get("recovers") and not job.known):
+                job.number = self._connection.send({"op": "submit", "job": name, **job.request.to_message()})
+            elif hello.get("recovers"):
+                job.number = self._connection.send({"op": "attach", "jobs": [name]})
+            else:
+                del self._jobs[name]
+                if not job.result.done():
+                    job.result.set_exception(ConnectionLost(self.name, "its agent has died, and the job with it"))
+                    job.result.exception()  # it may be that nobody waits any more
+                continue
+            if job.cancelled:
+                self._connection.send({"op": "cancel", "job": name})
+
+    def lost(self, error: Callable[[], ConnectionLost]) -> None:
+        """See `connection.Handler`."""
+        self._fail(error, jobs=True)
+
+    def _fail(self, error: Callable[[], ConnectionLost], *, jobs: bool) -> None:
+        answers = list(self._answers.values())
+        if jobs:
+            answers += [job.result for job in self._jobs.values()]
+            self._jobs.clear()
+        for answer in answers:
+            if not answer.done():
+                answer.set_exception(error())
+                answer.exception()  # it may be that nobody waits any more
+        for stream in self._streams.values():
+            stream.lost(error())
+
     def _on_job(self, message: Message, payload: bytes) -> None:
-        job = self._jobs.get(message["job"])
+        job, event = self._jobs.get(message["job"]), message["event"]
+        if event == "finished":
+            self._connection.send({"op": "ack", "job": message["job"]})
         if job is None:
             return
-        event = message["event"]
+        job.known = True
         if event == "finished":
             del self._jobs[message["job"]]
-            self._send({"op": "ack", "job": message["job"]})
             output = payload.decode("utf-8", "replace")
             if message.get("dropped"):
                 dropped = f"{message['dropped']} bytes" if message["dropped"] > 0 else "some bytes"
@@ -366,7 +388,8 @@ class AgentClient:
             del self._jobs[message["job"]]
             if not job.result.done():
                 job.result.set_exception(ConnectionLost(self.name, "the agent does not know the job any more"))
-        elif job.on_state is not None:
+        elif job.on_state is not None and job.state != event:  # a new agent may say it again
+            job.state = event
             try:
                 job.on_state(event)
             except Exception:
@@ -382,9 +405,6 @@ class AgentClient:
         cut = len(payload) - message.get("errors", 0)
         answer.set_result(CommandResult(payload[:cut], message["exit_code"], payload[cut:]))
 
-    def _on_hello(self, message: Message, payload: bytes) -> None:
-        self._resolve(0, message)
-
     def _on_pong(self, message: Message, payload: bytes) -> None:
         self._resolve(message["id"], None)
 
@@ -399,7 +419,7 @@ class AgentClient:
             job = self._jobs.pop(message["job"], None)
             answer: asyncio.Future[Any] | None = job.result if job is not None else None
         else:
-            answer = self._answers.get(message.get("id", 0))
+            answer = self._answers.get(message.get("id", -1))
         if answer is not None and not answer.done():
             answer.set_exception(error)
         else:
@@ -420,28 +440,6 @@ class AgentClient:
         if stream is not None:
             stream.closed(message["exit_code"], payload)
 
-    def _lose(self, why: str) -> None:
-        if self._lost is None:
-            if not self._closing:
-                logger.warning("lost the connection to MiniCluster %s: %s", self.name, why)
-            self._lost = ConnectionLost(self.name, why, self._stream.last_words)
-            for answer in [*self._answers.values(), *(job.result for job in self._jobs.values())]:
-                if not answer.done():
-                    answer.set_exception(self._lost_error())
-                    answer.exception()  # it may be that nobody waits any more
-            self._jobs.clear()
-            for stream in self._streams.values():
-                stream.lost(self._lost_error())
-            self._ended.set()
-
-    def _lost_error(self) -> ConnectionLost:
-        """One for each who waits: a shared exception would collect everybody's tracebacks."""
-        lost = self._lost
-        assert lost is not None
-        error = ConnectionLost(lost.name, "")
-        error.args = lost.args
-        return error
-
 
 _HANDLERS: dict[str, Callable[[AgentClient, Message, bytes], None]] = {
     name[len("_on_") :]: function for name, function in vars(AgentClient).items() if name.startswith("_on_")
@@ -450,149 +448,17 @@ _HANDLERS: dict[str, Callable[[AgentClient, Message, bytes], None]] = {
 
 @dataclass
 class _Job:
+    request: JobRequest
     result: asyncio.Future[JobResult]
     on_state: Callable[[State], None] | None
+    number: int = 0  # of the last message that made an agent know it
+    known: bool = False  # an agent has said so
+    cancelled: bool = False
+    state: str = ""
 
 
-class _CommandStream:
-    """What reader and writer share."""
+def _once(stream: ByteStream) -> Connect:
+    async def connect() -> ByteStream:
+        return stream
 
-    def __init__(self, client: AgentClient, identifier: int) -> None:
-        self.identifier = identifier
-        self.exit_code: int | None = None
-        """Of the command; None while it runs."""
-        self.errors = b""
-        """The last bytes of its standard error, when it has ended."""
-        self._client = client
-        self._changed = asyncio.Event()
-        self._error: FluxopError | None = None
-
-    def closed(self, exit_code: int, errors: bytes) -> None:
-        """Note the command's end."""
-        self.exit_code, self.errors = exit_code, errors
-        self._changed.set()
-
-    def lost(self, error: FluxopError) -> None:
-        """Note that the connection is lost."""
-        self._error = error
-        self._changed.set()
-
-    async def gone(self, timeout: float) -> None:
-        """Wait for the command's end, at most `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while self.exit_code is None and self._error is None and time.monotonic() < deadline:
-            self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
-            except asyncio.TimeoutError:
-                return
-
-    async def _wait(self) -> None:
-        if self._error is not None:
-            raise self._error
-        self._changed.clear()
-        await self._changed.wait()
-
-    def _failed(self) -> AgentError:
-        text = self.errors.decode("utf-8", "replace").strip()
-        return AgentError(f"a command failed with exit code {self.exit_code}: {text}")
-
-
-class Reader(_CommandStream):
-    """What a command writes to its standard output."""
-
-    def __init__(self, client: AgentClient, identifier: int) -> None:
-        super().__init__(client, identifier)
-        self._pieces: deque[bytes] = deque()
-        self._consumed = 0
-
-    def arrived(self, data: bytes) -> None:
-        """Take the next piece."""
-        self._pieces.append(data)
-        self._changed.set()
-
-    async def read(self, n: int = -1) -> bytes:
-        """Wait for bytes.
-
-        Args:
-            n: give at most so many; negative: all until the end.
-
-        Returns:
-            At least one byte; none at the end.
-
-        Raises:
-            ConnectionLost: the stream broke.
-            AgentError: the command failed; raised at the end of its output.
-        """
-        if n < 0:
-            pieces = []
-            while piece := await self.read(1 << 30):
-                pieces.append(piece)
-            return b"".join(pieces)
-        if n == 0:
-            return b""
-        while not self._pieces:
-            if self.exit_code is not None:
-                if self.exit_code:
-                    raise self._failed()
-                return b""
-            await self._wait()
-        piece = self._pieces.popleft()
-        if len(piece) > n:
-            self._pieces.appendleft(piece[n:])
-            piece = piece[:n]
-        self._consumed += len(piece)
-        if self._consumed >= WINDOW // 4:
-            self._client._send({"op": "credit", "id": self.identifier, "count": self._consumed})
-            self._consumed = 0
-        return piece
-
-
-class Writer(_CommandStream):
-    """A command's standard input."""
-
-    def __init__(self, client: AgentClient, identifier: int) -> None:
-        super().__init__(client, identifier)
-        self._credit = WINDOW
-
-    def granted(self, count: int) -> None:
-        """Note that the command has taken bytes."""
-        self._credit += count
-        self._changed.set()
-
-    async def write(self, data: bytes) -> None:
-        """Send bytes; waits while the command does not take them.
-
-        Raises:
-            ConnectionLost: the stream broke.
-            AgentError: the command has ended.
-        """
-        view = memoryview(data)
-        while view:
-            while self._credit <= 0 and self.exit_code is None:
-                await self._wait()
-            if self._error is not None:
-                raise self._error
-            if self.exit_code is not None:
-                raise self._failed()
-            piece = bytes(view[: min(CHUNK, self._credit)])
-            view = view[len(piece) :]
-            self._credit -= len(piece)
-            self._client._send({"op": "data", "id": self.identifier}, piece)
-            await self._client._stream.drain()
-
-    async def finish(self) -> None:
-        """End the input and wait for the command's end.
-
-        Raises:
-            ConnectionLost: the stream broke.
-            AgentError: the command failed.
-        """
-        self._client._send({"op": "eof", "id": self.identifier})
-        while self.exit_code is None:
-            await self._wait()
-        if self.exit_code:
-            raise self._failed()
-
-
-S = TypeVar("S", Reader, Writer)
+    return connect

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import threading
+import uuid
 from base64 import b64decode
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -26,14 +27,14 @@ from streamflow_fluxop.agent.backend import (
     Outcome,
     exit_code_of,
 )
-from streamflow_fluxop.agent.jobspec import NotForFlux, base_environment, jobspec
+from streamflow_fluxop.agent.jobspec import NotForFlux, base_environment, jobspec, label_of
 from streamflow_fluxop.agent.log import log, log_exception
 from streamflow_fluxop.agent.output import Tail
 from streamflow_fluxop.agent.placement import nodes_wanted
 from streamflow_fluxop.agent.processes import MARK, is_in_job, send_signal, to_bytes, with_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from streamflow_fluxop.agent.protocol import JobRequest
 
@@ -59,9 +60,13 @@ class FluxBackend(Backend):
 
     Args:
         options: ``shell``: options of Flux's shell for every job, such as ``{"cpu-affinity": "off"}``.
+        session: of the client; its jobs carry it, so that another agent finds them.
+        recover: jobs that another agent of the session may have submitted.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], session: str = "", recover: Iterable[str] = ()) -> None:
+        self._session = session
+        self._recover = frozenset(recover)
         self._shell_options = options.get("shell", {})
         self._environment = base_environment()
         self._jobs: dict[str, _Job] = {}
@@ -75,10 +80,10 @@ class FluxBackend(Backend):
             OSError: Flux does not answer.
         """
         self._listener = listener
-        self._reactor = _Reactor(self._heard, listener.broken)
+        self._reactor = _Reactor(self._heard, listener.broken, self._session, self._recover)
         about = await self._reactor.start()
         self._largest: tuple[int, int] = about.pop("largest")
-        return {"backend": "flux", **about}
+        return {"backend": "flux", "recovers": bool(self._session), **about}
 
     def submit(self, job: str, request: JobRequest) -> None:
         """See `Backend.submit`."""
@@ -89,11 +94,12 @@ class FluxBackend(Backend):
                 nodes=nodes_wanted(request, self._largest),
                 environment={**self._environment, **request.environment},
                 shell_options=self._shell_options,
+                label={"session": self._session, "job": job} if self._session else None,
             )
         except (NotForFlux, OSError) as error:
             self._listener.finished(job, Outcome(1, f"cannot start: {_reason(error)}"))
             return
-        self._jobs[job] = _Job(request)
+        self._jobs[job] = _Job(request.time_limit)
         self._gone.clear()
         self._reactor.submit(job, spec)
 
@@ -103,7 +109,10 @@ class FluxBackend(Backend):
             self._reactor.cancel(job)
 
     async def close(self) -> None:
-        """See `Backend.close`."""
+        """See `Backend.close`; another agent of the session that has the jobs now may keep them."""
+        if not self._reactor.dead and self._session and not await self._reactor.leave():
+            self._reactor.stop()
+            return
         if not self._reactor.dead and not await self._all_gone(self._reactor.cancel, 1.0):
             self._kill_daemons()
             await self._all_gone(self._reactor.kill, KILL_AFTER)
@@ -127,6 +136,11 @@ class FluxBackend(Backend):
             send_signal((pid for pid in ours if is_in_job(pid)), signal.SIGKILL)
 
     def _heard(self, job: str, event: str, context: Mapping[str, Any]) -> None:
+        if event == "recovered":
+            self._jobs[job] = _Job(context["time_limit"] or None)
+            self._gone.clear()
+            self._listener.recovered(job)
+            return
         known = self._jobs.get(job)
         if known is None:
             return
@@ -140,8 +154,8 @@ class FluxBackend(Backend):
 
 
 class _Job:
-    def __init__(self, request: JobRequest) -> None:
-        self._time_limit = request.time_limit
+    def __init__(self, time_limit: float | None) -> None:
+        self._time_limit = time_limit
 
     def outcome(self, end: Mapping[str, Any]) -> Outcome:
         """Translate what Flux says, see `_Reactor._ended`."""
@@ -162,7 +176,16 @@ class _Job:
 class _Reactor:
     """The thread. Methods without an underscore are the event loop's, the others the thread's."""
 
-    def __init__(self, heard: Callable[[str, str, Mapping[str, Any]], None], broken: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        heard: Callable[[str, str, Mapping[str, Any]], None],
+        broken: Callable[[str], None],
+        session: str,
+        recover: frozenset[str],
+    ) -> None:
+        self._session = session
+        self._recover = recover
+        self._identity = uuid.uuid4().hex
         self._heard = heard
         self._broken = broken
         self._loop = asyncio.get_running_loop()
@@ -199,6 +222,15 @@ class _Reactor:
     def kill(self, job: str) -> None:
         self._do(lambda: self._kill(job))
 
+    async def leave(self) -> bool:
+        """Whether the session is still ours, which it then is no more."""
+        answer: asyncio.Future[bool] = self._loop.create_future()
+        self._do(lambda: self._leave(answer))
+        try:
+            return await asyncio.wait_for(answer, KILL_AFTER)
+        except asyncio.TimeoutError:
+            return True  # Flux does not answer: whoever has the jobs has lost them
+
     def stop(self) -> None:
         self._do(lambda: self._handle.reactor_stop())
         self._thread.join(timeout=5)
@@ -230,6 +262,7 @@ class _Reactor:
         try:
             import flux
             import flux.job
+            import flux.kvs
             from flux.constants import FLUX_POLLIN, FLUX_RPC_STREAMING
             from flux.core.watchers import FDWatcher
             from flux.resource import resource_list
@@ -245,8 +278,12 @@ class _Reactor:
                 "largest": (int(resources.ncores) // max(1, int(resources.nnodes)),
                             int(resources.ngpus) // max(1, int(resources.nnodes))),
             }  # fmt: skip
+            if self._session:
+                self._own()
+            self._caught_up = None if not self._recover else lambda: ready.set_result(about)
+            # with `full`, jobs that are over come, too
             self._journal = handle.rpc(
-                "job-manager.events-journal", {"full": False, "allow": _EVENTS}, 0, FLUX_RPC_STREAMING
+                "job-manager.events-journal", {"full": bool(self._recover), "allow": _EVENTS}, 0, FLUX_RPC_STREAMING
             )
             self._journal.then(self._journalled)
             watcher = FDWatcher(handle, self._wake_out, FLUX_POLLIN, self._woken)
@@ -254,7 +291,8 @@ class _Reactor:
         except BaseException as error:
             self._loop.call_soon_threadsafe(ready.set_exception, OSError(f"no Flux instance: {error}"))
             return
-        self._loop.call_soon_threadsafe(ready.set_result, about)
+        if not self._recover:
+            self._loop.call_soon_threadsafe(ready.set_result, about)
         try:
             handle.reactor_run()
         except BaseException as error:
@@ -306,9 +344,40 @@ class _Reactor:
     def _journalled(self, future: Any) -> None:
         response = future.get()
         number = response.get("id", -1)
+        if self._caught_up is not None:
+            if number == -1 and not response["events"]:
+                self._loop.call_soon_threadsafe(self._caught_up)
+                self._caught_up = None
+            else:
+                self._found(number, response.get("jobspec", {}))
         for event in response["events"]:
             self._happened(int(event.get("id", number)), event)
         future.reset()
+
+    def _found(self, number: int, spec: Mapping[str, Any]) -> None:
+        """A job that was there before us: ours, if an agent of our session submitted it."""
+        label = label_of(spec)
+        job = label.get("job", "")
+        if label.get("session") == self._session and job in self._recover:
+            self._ids[job] = number
+            self._names[number] = job
+            self._tell(job, "recovered", {"time_limit": spec["attributes"]["system"].get("duration", 0)})
+
+    def _own(self) -> None:
+        """Write in Flux's KVS which agent has the session's jobs: on another host one may still be waiting."""
+        self._flux.kvs.put(self._handle, f"fluxop.{self._session}", self._identity)
+        self._flux.kvs.commit(self._handle)
+
+    def _leave(self, answer: asyncio.Future[bool]) -> None:
+        ours = True
+        try:
+            ours = self._flux.kvs.get(self._handle, f"fluxop.{self._session}") == self._identity
+            if ours:
+                self._flux.kvs.put_unlink(self._handle, f"fluxop.{self._session}")
+                self._flux.kvs.commit(self._handle)
+        except OSError as error:
+            log(f"no KVS: {error}")
+        self._loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(ours))
 
     def _happened(self, number: int, event: Mapping[str, Any]) -> None:
         job = self._names.get(number)

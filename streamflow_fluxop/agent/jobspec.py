@@ -28,7 +28,9 @@ KVS_OUTPUT = 1 << 20
 CAPTURED = OUTPUT_KEPT + 1
 """Bytes of each task's output that reach Flux; one more than is kept, to see that there were more."""
 
-_OURS = ("FLUX_JOB_", "FLUX_TASK_", "PMI_", "FLUX_SHELL_")  # an agent that is itself a job must not lend these
+_OURS = ("FLUX_JOB_", "FLUX_TASK_", "PMI_", "FLUX_SHELL_", "FLUXOP_SESSION")
+# an agent that is itself a job must not lend these
+_LABEL = "fluxop"  # in the attributes that are the user's (RFC 14)
 
 
 class NotForFlux(Exception):
@@ -36,7 +38,12 @@ class NotForFlux(Exception):
 
 
 def jobspec(
-    request: JobRequest, *, nodes: int | None, environment: Mapping[str, str], shell_options: Mapping[str, Any]
+    request: JobRequest,
+    *,
+    nodes: int | None,
+    environment: Mapping[str, str],
+    shell_options: Mapping[str, Any],
+    label: Mapping[str, str] | None = None,
 ) -> str:
     """Encode a job.
 
@@ -45,6 +52,7 @@ def jobspec(
         nodes: what to ask for, see `placement.nodes_wanted`.
         environment: the whole of it; names and values are UTF-8.
         shell_options: of the Flux shell, added to ours.
+        label: by which another agent finds the job, see `label_of`.
 
     Raises:
         NotForFlux: it cannot be expressed.
@@ -88,10 +96,17 @@ def jobspec(
                     "environment": environment,
                     "shell": {"options": options},
                     "job": {"name": _printable(request.name)[:200] or os.path.basename(_printable(request.argv[0]))},
-                }
+                },
+                **({"user": {_LABEL: label}} if label else {}),
             },
         }
     )
+
+
+def label_of(spec: Mapping[str, Any]) -> Mapping[str, str]:
+    """The label in a job's specification; empty where somebody else made it."""
+    label: Mapping[str, str] = spec.get("attributes", {}).get("user", {}).get(_LABEL, {})
+    return label
 
 
 def base_environment() -> dict[str, str]:

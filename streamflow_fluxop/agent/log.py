@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import traceback
 
 
 def log(text: str) -> None:
-    """Say something; when nobody listens any more, the agent still has to clean up."""
+    """Say something; when nobody listens any more, the agent still has to go on."""
     try:
-        print(f"agent: {text}", file=sys.stderr, flush=True)
+        os.write(2, f"agent: {text}\n".encode("utf-8", "backslashreplace"))
     except OSError:
-        sys.stderr = None  # print() then says nothing
+        return
 
 
 def log_exception() -> None:

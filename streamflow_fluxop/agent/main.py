@@ -3,50 +3,81 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+import signal
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
+from streamflow_fluxop.agent import watchdog
 from streamflow_fluxop.agent.backend import Backend, Listener, Outcome
-from streamflow_fluxop.agent.channel import Channel
+from streamflow_fluxop.agent.channel import Channel, Link
 from streamflow_fluxop.agent.commands import Commands
 from streamflow_fluxop.agent.embedded import Embedded
 from streamflow_fluxop.agent.flux_backend import FluxBackend, flux_is_here
 from streamflow_fluxop.agent.log import log, log_exception
-from streamflow_fluxop.agent.processes import Processes
+from streamflow_fluxop.agent.processes import Processes, send_signal, with_environment
 from streamflow_fluxop.agent.protocol import VERSION, JobRequest
+from streamflow_fluxop.agent.rendezvous import Meeting, meet
 from streamflow_fluxop.agent.streams import Streams
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streamflow_fluxop.agent.protocol import Message
 
 
 class Agent(Listener):
-    """One agent, from `start` to the end of the stream."""
+    """One agent, from its first link until its client has left it.
 
-    def __init__(self, source: int, sink: int) -> None:
+    Args:
+        session: of the client; empty: no other link can come.
+        meeting: where other links come.
+        orphan_timeout: seconds after which a watchdog ends what the client left behind; 0: there is none.
+    """
+
+    def __init__(self, session: str = "", meeting: Meeting | None = None, orphan_timeout: float = 0.0) -> None:
+        self._session = session
+        self._meeting = meeting
+        self._watched = orphan_timeout > 0
+        self._hear_every = min(1.0, orphan_timeout / 10)
         self._processes = Processes()
-        self._channel = Channel(source, sink, self._received, self._stream_ended)
+        self._channel = Channel(
+            self._received, self._greet, self._link_ended, self._hear, resumable=meeting is not None
+        )
         self._commands = Commands(self._processes, self._channel)
         self._streams = Streams(self._processes, self._channel)
         self._backend: Backend | None = None
         self._jobs: dict[str, dict[str, Any]] = {}  # not acknowledged: the last event's fields
         self._outputs: dict[str, bytes] = {}  # and, of a finished one, its output
-        self._linger = 0.0
+        self._linger: float | None = 0.0
+        self._waiting: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
+        self._in_order = False  # the client wanted the end, or there is nothing left to keep
         self._starting: asyncio.Task[None] | None = None
+        self._hello: dict[str, Any] | None = None
+        self._refusal = ""
+        self._heard = 0.0
 
-    async def run(self) -> None:
-        """Serve until the stream ends, then end everything that was started."""
+    async def run(self, link: Link) -> None:
+        """Serve until no link is left and none comes in time, then end everything that was started."""
         self._processes.start()
-        self._channel.start()
+        self._channel.add(link)
+        if self._meeting is not None:
+            self._meeting.listen(self._channel.add)
         await self._ended.wait()
-        if self._linger:
-            await asyncio.sleep(self._linger)
+        self._channel.hold()
+        if self._meeting is not None:
+            self._meeting.leave(forget=self._in_order or not self._watched)
         self._commands.close()
         if self._backend is not None:
             await self._backend.close()
         await self._processes.end_all(grace=1.0)
+
+    def recovered(self, job: str) -> None:
+        """See `Listener.recovered`."""
+        self._event(job, {"event": "submitted"})
 
     def started(self, job: str) -> None:
         """See `Listener.started`."""
@@ -66,14 +97,23 @@ class Agent(Listener):
     def broken(self, why: str) -> None:
         """See `Listener.broken`; the client sees the stream end, and this on stderr."""
         log(why)
-        self._linger = 0.0
-        self._channel.close()
+        self._end()
 
     def _event(self, job: str, fields: dict[str, Any]) -> None:
         self._jobs[job] = fields
         self._channel.send({"op": "job", "job": job, **fields}, self._outputs.get(job, b""))
 
-    def _stream_ended(self) -> None:
+    def _link_ended(self) -> None:
+        if self._linger == 0.0 or self._refusal:
+            self._ended.set()
+        elif self._linger is not None:
+            self._waiting = asyncio.get_running_loop().call_later(self._linger, self._ended.set)
+
+    def _end(self) -> None:
+        self._in_order = True
+        self._linger = 0.0
+        self._channel.hold()
+        self._channel.close()
         self._ended.set()
 
     def _received(self, message: Message, payload: bytes) -> None:
@@ -88,24 +128,49 @@ class Agent(Listener):
             fields = {name: message[name] for name in ("id", "job") if name in message}
             self._channel.send({"op": "error", "text": f"{type(error).__name__}: {error}", **fields})
 
-    def _on_start(self, message: Message, payload: bytes) -> None:
+    # ------------------------------------------------------------------------------------------------ the conversation
+
+    def _greet(self, message: Message) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
         self._linger = message.get("linger", 0.0)
-        self._starting = asyncio.ensure_future(self._start(message))
+        if message.get("protocol", VERSION) != VERSION:
+            self._refusal = f"the client speaks version {message['protocol']} of the protocol, the agent {VERSION}"
+        if self._starting is None and not self._refusal:
+            self._starting = asyncio.ensure_future(self._start(message))
+        elif self._refusal:
+            self._channel.refuse(self._refusal)
+        elif self._hello is not None:
+            self._channel.greet(self._hello)
 
     async def _start(self, message: Message) -> None:
         try:
             wanted = message.get("backend", "auto")
             if wanted == "flux" or (wanted == "auto" and flux_is_here()):
-                self._backend = FluxBackend(message.get("flux", {}))
+                self._backend = FluxBackend(message.get("flux", {}), self._session, message.get("jobs", ()))
             else:
                 self._backend = Embedded(self._processes, [tuple(node) for node in message.get("nodes", [])])
             fields = await self._backend.start(self)
         except Exception as error:
             log_exception()
-            self._channel.send({"op": "error", "text": f"{type(error).__name__}: {error}"})
+            self._refusal = f"{type(error).__name__}: {error}"
+            self._channel.refuse(self._refusal)
         else:
             about = {"protocol": VERSION, "hostname": socket.gethostname(), "pid": os.getpid()}
-            self._channel.send({"op": "hello", **about, **fields})
+            self._hello = {"op": "hello", **about, **fields}
+            self._channel.greet(self._hello)
+
+    def _hear(self) -> None:
+        now = time.monotonic()
+        if self._meeting is not None and now - self._heard >= self._hear_every:
+            self._heard = now
+            self._meeting.hear()
+
+    def _on_bye(self, message: Message, payload: bytes) -> None:
+        self._end()
+
+    # ------------------------------------------------------------------------------------------------------- requests
 
     def _on_submit(self, message: Message, payload: bytes) -> None:
         job = message["job"]
@@ -155,17 +220,43 @@ class Agent(Listener):
         self._channel.send({"op": "pong", "id": message["id"]})
 
 
-def main() -> None:
-    """Serve the client on standard input and output."""
-    source, sink = os.dup(0), os.dup(1)
+def main(options: Mapping[str, Any]) -> None:
+    """Serve the client on standard input and output.
+
+    Args:
+        options: ``session``, ``orphan_timeout`` (s) and ``on_orphan``; see `docs/agent-protocol.md`.
+    """
+    session = options.get("session", "")
+    orphan_timeout = options.get("orphan_timeout", 0.0)
+    meeting = None
+    if session:
+        guard = functools.partial(
+            _prepare, session=session, orphan_timeout=orphan_timeout, on_orphan=options.get("on_orphan")
+        )
+        meeting, link = meet(session, guard)
+        os.environb[watchdog.SESSION] = session.encode()
+    else:
+        link = Link(os.dup(0), os.dup(1))
     # Stray output (of a library, of a traceback) must not get between the messages.
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    asyncio.run(_run(source, sink))
+    asyncio.run(_run(link, session, meeting, orphan_timeout))
     os._exit(0)  # threads that read a file system which hangs must not keep us
 
 
-async def _run(source: int, sink: int) -> None:
-    await Agent(source, sink).run()
+def _prepare(meeting: Meeting, *, session: str, orphan_timeout: float, on_orphan: list[str] | None) -> None:
+    """Before a new agent of the session begins: if there has been another one, what it started has lost its reader."""
+    for _ in range(10):
+        left = with_environment(watchdog.SESSION + b"=" + session.encode())
+        if not left:
+            break
+        send_signal(left, signal.SIGKILL)
+        time.sleep(0.02)
+    if orphan_timeout > 0:
+        watchdog.start(meeting, session, orphan_timeout, on_orphan)
+
+
+async def _run(link: Link, session: str, meeting: Meeting | None, orphan_timeout: float) -> None:
+    await Agent(session, meeting, orphan_timeout).run(link)

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
     Message: TypeAlias = Mapping[str, Any]
 
-VERSION = 1
+VERSION = 2
 """Of the protocol. Client and agent are of one release, as the client sends the agent; a reconnect may find another."""
+
+SILENCE = 4
+"""Heartbeats that may be missing until a stream counts as broken."""
 
 OUTPUT_KEPT = 64 * 1024
 """Bytes of a job's output, and of a command's stderr, that are kept."""

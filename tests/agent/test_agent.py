@@ -160,7 +160,7 @@ async def test_the_last_words_are_in_the_error() -> None:
 
 
 async def test_an_agent_that_hangs_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamflow_fluxop.agent.client.HELLO_TIMEOUT", 0.2)
+    monkeypatch.setattr("streamflow_fluxop.agent.connection.HELLO_TIMEOUT", 0.2)
     script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
     stream = await ProcessStream.start([sys.executable, "-c", script], name="x")
     start = time.monotonic()
@@ -177,4 +177,4 @@ async def test_a_job_request_needs_a_started_client() -> None:
     with pytest.raises(RuntimeError, match="has not been started"):
         await client.run_job(JobRequest(("true",)))
     await client.close()
-    assert await asyncio.wait_for(client.wait_closed(), 1) is None
+    assert await asyncio.wait_for(client.wait_closed(), 1) == "it was closed"

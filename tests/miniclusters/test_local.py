@@ -43,7 +43,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where temporary folders are made; a socket's path is short, so it is not below `tmp_path`."""
     folder = Path(tempfile.mkdtemp(prefix="f", dir="/tmp"))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr("streamflow_fluxop.agent.client.HELLO_TIMEOUT", 30)
+    monkeypatch.setattr("streamflow_fluxop.agent.connection.HELLO_TIMEOUT", 30)
     yield folder
     shutil.rmtree(folder)
 
