@@ -265,12 +265,11 @@ class Connection:
             done, _ = await asyncio.wait({reading, watching}, return_when=asyncio.FIRST_COMPLETED)
             return (watching if watching in done else reading).result()
         finally:
-            for task in (reading, watching):
-                task.cancel()
-            await asyncio.wait({reading, watching})
             self._last_words = stream.last_words
             self._stream = None
-            closing = asyncio.ensure_future(stream.close())
+            for task in (reading, watching):
+                task.cancel()
+            closing = asyncio.ensure_future(_close(stream, {reading, watching}))
             self._closing_streams.add(closing)
             closing.add_done_callback(self._closing_streams.discard)
 
@@ -372,6 +371,11 @@ class Connection:
         self.ended.set()
         self._handler.lost(self.lost_error)
         self._greeting.set()
+
+
+async def _close(stream: ByteStream, users: set[asyncio.Future[str]]) -> None:
+    await asyncio.wait(users)
+    await stream.close()
 
 
 _WORDS: dict[State, str] = {
