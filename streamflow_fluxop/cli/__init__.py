@@ -9,6 +9,9 @@ from typer.core import TyperGroup
 
 from streamflow_fluxop.cli.compare import compare
 from streamflow_fluxop.cli.plan import plan
+from streamflow_fluxop.cli.report import report
+from streamflow_fluxop.cli.run import run
+from streamflow_fluxop.cli.status import runs, status
 from streamflow_fluxop.cli.verify import verify
 from streamflow_fluxop.errors import UserError
 
@@ -56,3 +59,10 @@ def main(
 app.command()(plan)
 app.command()(compare)
 app.command()(verify)
+app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
+    options_metavar="[OPTIONS OF STREAMFLOW RUN]",
+)(run)
+app.command()(status)
+app.command()(runs)
+app.command()(report)

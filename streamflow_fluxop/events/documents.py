@@ -43,6 +43,7 @@ class FleetStarted(_OfFleet):
     """A fleet is ready to take jobs."""
 
     event: Literal["fleet-started"] = "fleet-started"
+    cluster: str = Field("", description="Where its MiniClusters run: `local`, `kubernetes`.")
     flavours: dict[str, Flavour]
     limits: Limits = Limits()
     plan: Plan | None = Field(None, description="What was planned; its times count from this event.")

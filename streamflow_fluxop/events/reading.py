@@ -10,11 +10,13 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.events.controller import is_alive
 from streamflow_fluxop.events.documents import Event, RunStarted
 from streamflow_fluxop.events.log import runs_folder
 
 _LINES = TypeAdapter(list[Annotated[Event, Field(discriminator="event")]])
 _CHUNK = 2**22
+_TAIL = 4096
 
 
 class Follower:
@@ -84,6 +86,24 @@ def read_events(path: Path) -> Iterator[Event]:
 def logs(folder: Path | None = None) -> list[Path]:
     """The logs of this user's runs (or those in another folder), the newest first."""
     return sorted((folder or runs_folder()).glob("*.jsonl"), key=lambda path: path.name, reverse=True)
+
+
+def running_logs() -> list[Path]:
+    """The logs of this user's runs whose controllers are alive on this machine, the newest first."""
+    return [path for path in logs() if _runs(path)]
+
+
+def _runs(path: Path) -> bool:
+    """Whether the controller is alive and the last line is no end: only both ends of the file are read."""
+    with path.open("rb") as file:
+        first = file.readline()
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        last = file.read().splitlines()[-1:]
+    try:
+        started = RunStarted.model_validate_json(first)
+    except ValidationError:
+        return False
+    return bool(is_alive(started)) and not (last and b'"event":"run-ended"' in last[0])
 
 
 def find_log(run: str) -> Path:

@@ -16,6 +16,9 @@ from typing import Any
 from streamflow_fluxop.events import documents as d
 from streamflow_fluxop.model import Flavour, Limits, Plan
 
+NO_STEP = "(no step)"
+"""Stands for the step of jobs that say none."""
+
 
 class Stage(Enum):
     """The stages of a MiniCluster's life."""
@@ -48,6 +51,7 @@ class MiniClusterLife:
     Attributes:
         sizes: from each time on so many nodes are held; the last entry counts until `gone`.
         message: the latest word on how far it is.
+        released: when it was given up, or lost.
         lost: why it did not come up, or ended.
         reasons: why it came, changed and went, each with its time.
     """
@@ -79,7 +83,7 @@ class MiniClusterLife:
         """At which stage it is."""
         if self.gone is not None:
             return Stage.GONE
-        if self.released is not None or self.lost is not None:
+        if self.released is not None:
             return Stage.GOING
         return Stage.COMING if self.ready is None else Stage.UP
 
@@ -157,6 +161,7 @@ class FleetView:
 
     deployment: str
     at: float = 0.0
+    cluster: str = ""
     flavours: dict[str, Flavour] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     plan: Plan | None = None
@@ -265,7 +270,8 @@ class RunView:
 
     def _fleet_started(self, event: d.FleetStarted) -> None:
         fleet = self._fleet(event)
-        fleet.at, fleet.plan, fleet.flavours, fleet.limits = event.at, event.plan, event.flavours, event.limits
+        fleet.at, fleet.cluster = event.at, event.cluster
+        fleet.plan, fleet.flavours, fleet.limits = event.plan, event.flavours, event.limits
 
     def _fleet_ended(self, event: d.FleetEnded) -> None:
         self._fleet(event).ended = event
@@ -334,13 +340,17 @@ class RunView:
 
     def _tearing_down(self, event: d.MiniClusterTearingDown) -> None:
         if life := self._life(event):
-            life.released, life.message = event.at, ""
+            life.message = ""
+            if life.released is None:
+                life.released = event.at
             if event.reason:
                 life.reasons.append((event.at, event.reason))
 
     def _lost(self, event: d.MiniClusterLost) -> None:
         if life := self._life(event):
             life.lost, life.message = event.reason, ""
+            if life.released is None:
+                life.released = event.at
             life.reasons.append((event.at, event.reason))
 
     def _gone(self, event: d.MiniClusterGone) -> None:
@@ -351,7 +361,7 @@ class RunView:
 
     def _job_asked(self, event: d.JobAsked) -> None:
         fleet = self._fleet(event)
-        name = event.step or ""
+        name = event.step or NO_STEP
         job = JobLife(event.job, name, event.nodes, event.cores, event.gpus, event.at)
         step = fleet.steps.get(name)
         if step is None:

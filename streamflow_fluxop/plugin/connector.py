@@ -82,7 +82,7 @@ class MiniClusterConnector(Connector):
         config = self._fleet.config
         logger.info("PLAN of the fleet %s:\n%s", self.deployment_name, self._fleet.describe())
         self._record = current_run().recording.fleet(self.deployment_name)
-        self._record(FleetStarted(flavours=config.flavours, limits=config.limits))
+        self._record(FleetStarted(cluster=config.cluster, flavours=config.flavours, limits=config.limits))
         self._runner = FleetRunner(
             self._fleet.groups.values(),
             config,

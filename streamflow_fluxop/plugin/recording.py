@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop import events
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from streamflow_fluxop.plugin.run import FleetRun
 
 logger = logging.getLogger(__name__)
+
+
+_log: EventLog | None = None
+
+
+def current_log() -> Path | None:
+    """The event log of the run that this process controls; None: there is none yet."""
+    return _log.path if _log else None
 
 
 class Recording:
@@ -49,6 +58,8 @@ class Recording:
             self._failed = True
             logger.warning("no event log is kept of this run: %s: %s", error.filename, error.strerror)
             return
+        global _log
+        _log = self._log
         logger.info("RUN %s: its events are in %s", self._log.run, self._log.path)
         if self._run is not None:
             self._run.add_done_callback(self._end)

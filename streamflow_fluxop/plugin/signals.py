@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from types import TracebackType
+from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,14 @@ def _end_by_signal(kind: type[BaseException], error: BaseException, trace: Trace
     if not issubclass(kind, KeyboardInterrupt):
         _previous_hook(kind, error, trace)
         return
+    end_by_signal()
+
+
+def end_by_signal() -> NoReturn:
+    """End this process as an interrupt, or a SIGTERM, ends one that does not care."""
     logging.shutdown()
     sys.stdout.flush()
     number = signal.SIGTERM if _terminated else signal.SIGINT
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+    raise SystemExit(128 + number)  # it was blocked

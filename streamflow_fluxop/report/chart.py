@@ -48,6 +48,7 @@ class Bar:
         cost: what it costs in all.
         work: by start.
         running: how many jobs of each kind run: from each time on, by kind.
+        planned: it is shown beside others that are real.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Bar:
     cost: float
     work: tuple[Work, ...]
     running: tuple[tuple[float, dict[int, int]], ...]
+    planned: bool = False
 
     @property
     def nodes(self) -> str:
@@ -242,9 +244,13 @@ def _running(pieces: list[Piece], names: StepNames) -> Iterator[tuple[float, dic
         yield at, {kind: jobs for kind, jobs in now.items() if jobs}
 
 
-def use_of_limits(bars: tuple[Bar, ...], flavours: Mapping[str, Flavour], limits: Limits) -> Use:
-    """The use of the limit that is used most, or of nodes where nothing is limited."""
+def use_of_limits(
+    bars: tuple[Bar, ...], flavours: Mapping[str, Flavour], limits: Limits, resource: str | None = None
+) -> Use:
+    """The use of the limit that is used most, or of nodes where nothing is limited; or that of a given `resource`."""
     uses = [_use_of(r, bars, flavours, limits) for r in _RESOURCES]
+    if resource is not None:
+        return next(u for u in uses if u.resource == resource)
     limited = [u for u in uses if u.limit]
     return max(limited, key=lambda u: u.peak / (u.limit or 1)) if limited else uses[0]
 

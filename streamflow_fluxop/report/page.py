@@ -1,4 +1,4 @@
-"""The plan as one HTML page that needs nothing else: no network, no other file."""
+"""Pages that need nothing else, no network and no other file: that of a plan, and what others are made of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from string import Template
 from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan
 from streamflow_fluxop.report import figure
-from streamflow_fluxop.report.chart import chart
+from streamflow_fluxop.report.chart import Chart, chart
 from streamflow_fluxop.report.names import short_names
 from streamflow_fluxop.report.tables import NoPlan, amounts, job_time, quality, some
 from streamflow_fluxop.report.units import duration, number
@@ -21,7 +21,7 @@ ROWS = 2000
 
 
 def page(plan: Plan, title: str, rows: Sequence[Alternative | NoPlan] = ()) -> str:
-    """The page as a document.
+    """The page of a plan.
 
     Args:
         plan: the plan.
@@ -31,30 +31,51 @@ def page(plan: Plan, title: str, rows: Sequence[Alternative | NoPlan] = ()) -> s
     Raises:
         UserError: matplotlib is not installed.
     """
-    charts = [chart(plan)]
-    picture = figure.svg(charts, "")
+    reasons = "".join(
+        f"<dt>{escape(m.name)}</dt>" + "".join(f"<dd>{escape(r)}</dd>" for r in m.reasons)
+        for m in plan.miniclusters[:ROWS]
+    )
+    return document(
+        title,
+        (
+            ("MiniClusters", number(len(plan.miniclusters))),
+            ("until the last job is over", duration(plan.makespan)),
+            ("cost", number(plan.cost)),
+            ("node-seconds", number(plan.node_seconds)),
+            ("how good", quality(plan)),
+        ),
+        [chart(plan)],
+        (
+            ("Beside other strategies", _strategies(plan, rows)),
+            ("MiniClusters", _miniclusters(plan)),
+            ("Steps", _steps(plan)),
+            ("Where the numbers come from", bullets(plan.assumptions)),
+            ("Why", f"<dl>{reasons}</dl>"),
+        ),
+    )
+
+
+def document(
+    title: str, figures: Iterable[tuple[str, str]], charts: Sequence[Chart], sections: Iterable[tuple[str, str]]
+) -> str:
+    """A page with large figures, charts and sections, as text.
+
+    Args:
+        title: of the page.
+        figures: names and values.
+        charts: under each other.
+        sections: headings, and what is below each, as HTML.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    picture = figure.svg(charts, "") if charts else "<svg></svg>"
     return Template(files(__package__).joinpath("page.html").read_text("utf-8")).substitute(
         title=escape(title),
-        figures="".join(
-            f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>"
-            for name, value in (
-                ("MiniClusters", number(len(plan.miniclusters))),
-                ("until the last job is over", duration(plan.makespan)),
-                ("cost", number(plan.cost)),
-                ("node-seconds", number(plan.node_seconds)),
-                ("how good", quality(plan)),
-            )
-        ),
+        figures="".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in figures),
         chart=picture[picture.index("<svg") :],
         tips=dumps(figure.tips(charts)).replace("</", "<\\/"),
-        strategies=_strategies(plan, rows),
-        miniclusters=_miniclusters(plan),
-        steps=_steps(plan),
-        assumptions="".join(f"<li>{escape(a)}</li>" for a in plan.assumptions),
-        reasons="".join(
-            f"<dt>{escape(m.name)}</dt>" + "".join(f"<dd>{escape(r)}</dd>" for r in m.reasons)
-            for m in plan.miniclusters[:ROWS]
-        ),
+        sections="\n".join(f"<h2>{escape(heading)}</h2>\n{body}" for heading, body in sections),
     )
 
 
@@ -66,14 +87,14 @@ def _strategies(plan: Plan, rows: Sequence[Alternative | NoPlan]) -> str:
         for row in rows
     ]
     cells.append(("no plan is below", "", "", number(plan.bounds.cost), duration(plan.bounds.makespan)))
-    return _table(("strategy", ">MiniClusters", ">node-seconds", ">cost", ">makespan"), cells)
+    return table(("strategy", ">MiniClusters", ">node-seconds", ">cost", ">makespan"), cells)
 
 
 def _miniclusters(plan: Plan) -> str:
     names = short_names(s.name for s in plan.problem.workflow.steps)
     images = any(m.image for m in plan.miniclusters)
     times = (">asked", ">ready", ">given up", ">gone")
-    return _table(
+    return table(
         ("name", "flavour", ">nodes", *["image"] * images, *times, ">node-seconds", ">cost", "steps"),
         (
             (
@@ -93,7 +114,7 @@ def _miniclusters(plan: Plan) -> str:
 
 def _steps(plan: Plan) -> str:
     steps = {s.name: s for s in plan.problem.workflow.steps}
-    return _table(
+    return table(
         ("step", ">jobs", "needs of a job", "time of a job", ">start", ">end", "in"),
         (
             (
@@ -110,11 +131,18 @@ def _steps(plan: Plan) -> str:
     )
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as HTML; heads that begin with ``>`` are those of numbers."""
     kinds = [' class="n"' if h.startswith(">") else "" for h in heads]
 
     def row(tag: str, cells: Sequence[str]) -> str:
         return "<tr>" + "".join(f"<{tag}{k}>{escape(c)}</{tag}>" for k, c in zip(kinds, cells, strict=True)) + "</tr>"
 
     body = "".join(row("td", cells) for cells in rows)
-    return f"<table><thead>{row('th', [h.lstrip('>') for h in heads])}</thead><tbody>{body}</tbody></table>"
+    head = row("th", [h.lstrip(">") for h in heads])
+    return f'<div class="table"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """Sentences as a list."""
+    return "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in sentences) + "</ul>"

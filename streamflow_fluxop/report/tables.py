@@ -64,18 +64,18 @@ def strategies(plan: Plan, rows: Sequence[Alternative | NoPlan], *, score: bool 
         rows: what each strategy came to.
         score: whether to show the balanced objective.
     """
-    table = _table("strategy", ">MiniClusters", ">node-seconds", ">cost", ">makespan", *([">score"] if score else []))
+    made = table("strategy", ">MiniClusters", ">node-seconds", ">cost", ">makespan", *([">score"] if score else []))
     for row in rows:
         if isinstance(row, NoPlan):
-            table.add_row(row.strategy, "no plan")
+            made.add_row(row.strategy, "no plan")
         else:
             cells = [row.strategy, *amounts(row), f"{_score(plan, row):.3f}"]
-            table.add_row(*cells[: len(table.columns)])
+            made.add_row(*cells[: len(made.columns)])
     bounds = ["no plan is below", "", "", number(plan.bounds.cost), duration(plan.bounds.makespan)]
-    table.add_section()
-    table.add_row(*[*bounds, f"{plan.bounds.score:.3f}"][: len(table.columns)], style="dim")
+    made.add_section()
+    made.add_row(*[*bounds, f"{plan.bounds.score:.3f}"][: len(made.columns)], style="dim")
     missing = [Text(f"{row.strategy}: {row.why}", style="dim") for row in rows if isinstance(row, NoPlan)]
-    return Group(table, *([Text(), *missing] if missing else []))
+    return Group(made, *([Text(), *missing] if missing else []))
 
 
 def amounts(row: Alternative) -> list[str]:
@@ -102,11 +102,11 @@ def miniclusters(plan: Plan, rows: int | None = None) -> Table:
     """
     images = any(m.image for m in plan.miniclusters)
     names = short_names(s.name for s in plan.problem.workflow.steps)
-    table = _table("MiniCluster", "nodes", *(["image"] if images else []), "asked", "ready", "gone", ">cost", "steps")
+    made = table("MiniCluster", "nodes", *(["image"] if images else []), "asked", "ready", "gone", ">cost", "steps")
     for m in plan.miniclusters[:rows]:
         sizes = [m.size, *(r.size for r in m.resizes)]
         nodes = " then ".join(map(str, sizes[:4])) + (" …" if len(sizes) > 4 else "")
-        table.add_row(
+        made.add_row(
             m.name,
             f"{nodes} {m.flavour}",
             *([m.image or ""] if images else []),
@@ -116,7 +116,7 @@ def miniclusters(plan: Plan, rows: int | None = None) -> Table:
             number(m.cost),
             some([names[s] for s in m.steps], 6),
         )
-    return table
+    return made
 
 
 def steps(plan: Plan, rows: int | None = None) -> Table:
@@ -128,10 +128,10 @@ def steps(plan: Plan, rows: int | None = None) -> Table:
     """
     by_name = {s.name: s for s in plan.problem.workflow.steps}
     names = short_names(by_name)
-    table = _table("step", ">jobs", "needs of a job", "time of a job", "runs", "in")
+    made = table("step", ">jobs", "needs of a job", "time of a job", "runs", "in")
     for estimate in plan.steps[:rows]:
         step = by_name[estimate.step]
-        table.add_row(
+        made.add_row(
             names[step.name],
             f"{step.width}{' (assumed)' if step.width_source == 'assumed' else ''}",
             "" if step.controller else describe(step.needs),
@@ -139,7 +139,7 @@ def steps(plan: Plan, rows: int | None = None) -> Table:
             f"{duration(estimate.start)} - {duration(estimate.end)}",
             "elsewhere" if step.controller else some(estimate.miniclusters, 4),
         )
-    return table
+    return made
 
 
 def job_time(step: Step) -> str:
@@ -165,9 +165,10 @@ def sentences(pairs: Iterable[tuple[str, str]]) -> RenderableType:
     return Padding(grid, (0, 0, 0, 2), expand=False)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+def table(*columns: str) -> Table:
+    """A table; columns whose names begin with ``>`` are those of numbers."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
     for name in columns:
         numeric = name.startswith(">")
-        table.add_column(name.lstrip(">"), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
-    return table
+        made.add_column(name.lstrip(">"), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    return made

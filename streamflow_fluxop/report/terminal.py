@@ -51,7 +51,7 @@ ASCII = Glyphs(
 )
 
 
-def gantt(chart: Chart, width: int, *, colours: bool, glyphs: Glyphs | None = None) -> Text:
+def gantt(chart: Chart, width: int, *, colours: bool, glyphs: Glyphs | None = None, rows: int = ROWS) -> Text:
     """The chart as lines of `width` columns at most.
 
     Args:
@@ -59,8 +59,9 @@ def gantt(chart: Chart, width: int, *, colours: bool, glyphs: Glyphs | None = No
         width: columns, at least 40.
         colours: whether colours tell the steps apart; else brackets do.
         glyphs: the characters; None: those of Unicode.
+        rows: of all MiniClusters at most; what is left out is said.
     """
-    drawing = _Drawing(chart, max(40, width), colours, glyphs or Glyphs())
+    drawing = _Drawing(chart, max(40, width), colours, glyphs or Glyphs(), rows)
     return Text("\n", no_wrap=True, overflow="ignore").join(drawing.lines())
 
 
@@ -70,6 +71,7 @@ class _Drawing:
     width: int
     colours: bool
     glyphs: Glyphs
+    most: int
     keys: dict[str, str] = field(default_factory=dict)
     """Letters that stand for labels that are too long for their place."""
 
@@ -87,7 +89,7 @@ class _Drawing:
         bars = self.chart.bars
         for i, bar in enumerate(bars):
             rows = list(self._bar(bar))
-            if shown and shown + len(rows) > ROWS:
+            if shown and shown + len(rows) > self.most:
                 yield Text(f"… {len(bars) - i} more MiniClusters", style="dim")
                 break
             shown += len(rows)
@@ -156,18 +158,21 @@ class _Drawing:
             end = min(self.columns, max(start + 1, self._column(work.end)))
             if start >= end:
                 continue
-            pieces += [*self._runs(cells, at, start), self._piece(work, end - start)]
+            pieces += [
+                *self._runs(cells, at, start),
+                self._piece(work, end - start, bracket=not self.colours or bar.planned),
+            ]
             at = end
         return [*pieces, *self._runs(cells, at, self.columns)]
 
-    def _piece(self, work: Work, width: int) -> tuple[str, str]:
+    def _piece(self, work: Work, width: int, *, bracket: bool) -> tuple[str, str]:
         label = work.label.replace(" x", f" {self.glyphs.times}")
-        style = _COLOURS[work.kind % len(_COLOURS)]
-        room = width if self.colours else width - 2
+        style = "dim" if bracket else _COLOURS[work.kind % len(_COLOURS)]
+        room = width - 2 if bracket else width
         name = work.label.rsplit(" x", 1)[0] if work.jobs > 1 else label
         shorter = (label, name, self.chart.names.kinds[work.kind])
         text = next((t for t in shorter if len(t) <= room), None) or self._key(label, room)
-        if self.colours:
+        if not bracket:
             return text.center(width), style
         if width < 2:
             return text or self.glyphs.line, style

@@ -1,0 +1,188 @@
+"""A run while it is under way, for the terminal: readable at 80 columns and in 16 colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streamflow_fluxop.events.outlook import Outlook
+from streamflow_fluxop.events.view import Counts, FleetView, MiniClusterLife, RunView, Stage
+from streamflow_fluxop.report.actual import actual, planned, step_names
+from streamflow_fluxop.report.chart import Bar, Chart, use_of_limits
+from streamflow_fluxop.report.summary import Outcome
+from streamflow_fluxop.report.tables import table
+from streamflow_fluxop.report.terminal import Glyphs, gantt
+from streamflow_fluxop.report.units import duration, number
+
+TALL = 40
+"""Lines of a panel where no terminal says how many there may be."""
+
+LEAST_CHART = 8
+"""Lines that a chart needs; where there are fewer there is none."""
+
+_STYLES = {Stage.COMING: "yellow", Stage.UP: "green", Stage.GOING: "magenta", Stage.GONE: "dim"}
+_OUTCOMES = {"running": "bold", "succeeded": "green", "failed": "red", "interrupted": "yellow", "died": "red"}
+_LIMITS = {"gpus": "GPUs", "memory": "MiB", "cost_per_hour": "cost an hour", "miniclusters": "MiniClusters"}
+
+
+def panel(
+    view: RunView,
+    now: float,
+    outcome: Outcome,
+    width: int,
+    height: int = TALL,
+    *,
+    colours: bool,
+    glyphs: Glyphs,
+) -> RenderableType:
+    """A run as it is now.
+
+    Args:
+        view: the run.
+        now: seconds since its start.
+        outcome: how it is.
+        width: columns.
+        height: lines; MiniClusters that are gone, and then the chart, are left out where there are too few.
+        colours: whether colours tell the steps apart.
+        glyphs: the characters of the chart.
+    """
+    parts: list[RenderableType] = [_head(view, now, outcome)]
+    room = height - 1
+    for fleet in view.fleets.values():
+        lines = list(_fleet_lines(fleet, now, named=len(view.fleets) > 1))
+        rows = _rows(fleet, max(1, room // len(view.fleets) - len(lines) - LEAST_CHART - 4))
+        parts += [*lines, Text(), _miniclusters(fleet, rows, len(fleet.lives) - len(rows), width)]
+        room -= len(lines) + len(rows) + 4
+    share = room // max(1, len(view.fleets)) - 1
+    for fleet in view.fleets.values():
+        if share >= LEAST_CHART and (fleet.lives or fleet.plan):
+            drawn = chart(view, fleet, now, outcome)
+            parts += [Text(), gantt(drawn, width, colours=colours, glyphs=glyphs, rows=max(1, share - LEAST_CHART + 1))]
+    return Group(*parts)
+
+
+def _head(view: RunView, now: float, outcome: Outcome) -> Text:
+    started = view.started
+    assert started is not None
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"run {started.run}  ", style="bold")
+    text.append(outcome, style=_OUTCOMES[outcome])
+    text.append(f"  {duration(round(now, 1))}")
+    if started.simulated:
+        text.append("  simulated", style="dim")
+    if started.file:
+        text.append(f"  {started.file}", style="dim")
+    return text
+
+
+def _fleet_lines(fleet: FleetView, now: float, *, named: bool) -> Iterator[Text]:
+    if named:
+        yield Text(fleet.deployment, style="bold")
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append("jobs  ", style="dim")
+    _count(line, fleet.counts)
+    line.append("   cost so far  ", style="dim")
+    line.append(number(fleet.cost(now)))
+    if fleet.plan is not None:
+        line.append(f" of {number(fleet.plan.cost)} planned", style="dim")
+        left = Outlook(fleet.plan).seconds_left(fleet, now) if fleet.ended is None else 0.0
+        if left:
+            line.append("   left  ", style="dim")
+            line.append(f"about {duration(round(left))}")
+    yield line
+    use = fleet.use()
+    limits = [
+        f"{number(use[name])} of {number(limit)} {_LIMITS.get(name, name)}"
+        for name, limit in fleet.limits.model_dump(exclude_none=True).items()
+    ]
+    if limits:
+        yield Text("held  ", style="dim", no_wrap=True, overflow="ellipsis").append(", ".join(limits), style="not dim")
+
+
+def _count(line: Text, counts: Counts) -> None:
+    for word, jobs, style in (
+        ("queued", counts.queued, ""),
+        ("running", counts.running, "bold"),
+        ("done", counts.done, "green"),
+        ("failed", counts.failed, "red"),
+    ):
+        if jobs or word != "failed":
+            line.append(f"{number(jobs)} {word}  ", style=style if jobs else "dim")
+    line.right_crop(2)
+
+
+def _rows(fleet: FleetView, most: int) -> list[MiniClusterLife]:
+    """The MiniClusters to show: those held first, then the latest of those that are gone; in order of time."""
+    order = sorted(fleet.lives, key=lambda m: (m.gone is not None, -(m.gone or m.asked)))
+    return sorted(order[:most], key=lambda m: m.asked)
+
+
+def _miniclusters(fleet: FleetView, rows: list[MiniClusterLife], left_out: int, width: int) -> Table:
+    heads = ("MiniCluster", "state", ">nodes", ">busy", ">queued", ">running", ">done")
+    cells = [_cells(fleet, life) for life in rows]
+    taken = sum(max(len(row[i]) for row in [heads, *cells]) + 3 for i in range(len(heads)))
+    made = table(*heads, *([""] if width - taken >= 12 else []))
+    for life, row in zip(rows, cells, strict=True):
+        name, state, *numbers = row
+        word = Text(_word(life), style="dim")
+        word.truncate(max(0, width - taken), overflow="ellipsis")
+        words = [name, Text(state, style=_STYLES[life.stage]), *numbers, word]
+        made.add_row(*words[: len(made.columns)], style="dim" if life.gone is not None else None)
+    if left_out:
+        made.caption = f"and {left_out} more that are gone"
+        made.caption_justify = "left"
+    return made
+
+
+def _cells(fleet: FleetView, life: MiniClusterLife) -> list[str]:
+    flavour = fleet.flavours.get(life.flavour)
+    size = f"{life.size} to {life.wanted}" if life.wanted != life.size else str(life.size)
+    return [
+        life.name,
+        life.stage.value,
+        size if life.gone is None else "",
+        str(life.nodes_busy(flavour)) if flavour and life.stage is Stage.UP else "",
+        number(life.jobs.queued),
+        number(life.jobs.running),
+        number(life.jobs.done) + (f" +{number(life.jobs.failed)} failed" if life.jobs.failed else ""),
+    ]
+
+
+def _word(life: MiniClusterLife) -> str:
+    """What there is to say of it: how far it is, else why it is as it is."""
+    return life.message or life.lost or (life.reasons[-1][1] if life.reasons else "")
+
+
+def chart(view: RunView, fleet: FleetView, now: float, outcome: Outcome) -> Chart:
+    """What has happened, each MiniCluster above what was planned for it; what has not begun stands as planned.
+
+    Args:
+        view: the run.
+        fleet: of it.
+        now: seconds since the run's start.
+        outcome: how the run is.
+    """
+    names = step_names(view)
+    happened = actual(fleet, now, names)
+    if fleet.plan is None:
+        return happened
+    laid_out = planned(fleet.plan, fleet, names)
+    lives = dict(zip((id(m) for m in fleet.lives), happened.bars, strict=True))
+    bars: list[Bar] = []
+    shown: set[int] = set()
+    for bar in laid_out.bars:
+        own = [m for m in fleet.lives if m.name == bar.name]
+        bars += [lives[id(m)] for m in own]
+        shown |= {id(m) for m in own}
+        bars.append(replace(bar, planned=True, name="  planned" if own else bar.name))
+    bars += [lives[id(m)] for m in fleet.lives if id(m) not in shown]
+    # what is over and gone makes place for what comes
+    if outcome == "running":
+        bars.sort(key=lambda b: b.gone < now)
+    use = use_of_limits(happened.bars, fleet.flavours, fleet.limits, laid_out.use.resource)
+    left = Outlook(fleet.plan).seconds_left(fleet, now) if outcome == "running" else 0.0
+    return replace(happened, bars=tuple(bars), use=use, end=max(laid_out.end, happened.end, now + left))
