@@ -130,7 +130,7 @@ def _miniclusters(fleet: FleetView, rows: list[MiniClusterLife], left_out: int, 
         name, state, *numbers = row
         word = Text(_word(life), style="dim")
         word.truncate(max(0, width - taken), overflow="ellipsis")
-        words = [name, Text(state, style=_STYLES[life.stage]), *numbers, word]
+        words: list[RenderableType] = [name, Text(state, style=_STYLES[life.stage]), *numbers, word]
         made.add_row(*words[: len(made.columns)], style="dim" if life.gone is not None else None)
     if left_out:
         made.caption = f"and {left_out} more that are gone"
