@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
+from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.model import Document, Flavour, Limits
 
 SCHEMA_ID = "urn:streamflow-fluxop:schema:connector:minicluster:1"
@@ -29,7 +31,9 @@ class Storage(Document):
     """Where the work directory lies that all MiniClusters share."""
 
     path: Annotated[str, StringConstraints(pattern=r"^/")] | None = Field(
-        None, description="Directory that every MiniCluster sees at this path; absent: the deployment's workdir."
+        None,
+        description="Directory that every MiniCluster sees at this path; absent: the deployment's workdir, "
+        "or where the pods mount the shared volume.",
     )
     controller: bool | None = Field(
         None,
@@ -60,6 +64,9 @@ class FleetConfig(Document):
     groups: dict[Name, GroupConfig] = Field({}, description="Groups that you define yourself, by name.")
     storage: Storage = Field(default_factory=Storage, description="The work directory that all MiniClusters share.")
     image: str | None = Field(None, description="Container image of steps that have no DockerRequirement.")
+    kubernetes: KubernetesConfig = Field(
+        default_factory=KubernetesConfig, description="Where cluster is kubernetes: how to reach it, and what pods get."
+    )
     plan: PlanOptions = Field(default_factory=PlanOptions, description="What the plan assumes.")
     scheduler: Literal["auto", "flux", "embedded"] = Field(
         "auto",
@@ -95,10 +102,29 @@ class FleetConfig(Document):
                 raise ValueError(f"group {name!r} has {group.size} nodes, but the limits allow {most} {group.flavour}")
         return self
 
+    @model_validator(mode="after")
+    def _work_lies_on_the_shared_volume(self) -> FleetConfig:
+        path, shared = self.storage.path, self.kubernetes.shared_path
+        if self.cluster == "kubernetes" and path is not None:
+            if shared is None:
+                raise ValueError(f"storage.path is {path}, but no volume of kubernetes.volumes is `shared: true`")
+            if not _lies_in(path, shared):
+                raise ValueError(f"storage.path {path} does not lie on the shared volume, which pods see at {shared}")
+        return self
+
+    @property
+    def shared_path(self) -> str | None:
+        """The directory that all MiniClusters see; None: they share nothing, or (locally) all that the machine has."""
+        return self.storage.path or (self.kubernetes.shared_path if self.cluster == "kubernetes" else None)
+
     @property
     def controller_sees_storage(self) -> bool:
         """Whether StreamFlow's own process can read and write the shared work directory."""
         return self.cluster == "local" if self.storage.controller is None else self.storage.controller
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == os.path.normpath(folder)
 
 
 def _plain(schema: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.cwl import BoundWorkflow, StreamFlowFile
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.explain import explain
+from streamflow_fluxop.kubernetes_config import read_template
 from streamflow_fluxop.model import Dependency, Step
 
 POLICY = "minicluster"
@@ -64,14 +65,27 @@ class Fleets:
         except ValidationError as error:
             yield from explain(error, FleetConfig, where, "config")
             return
+        try:
+            config = self._with_template(config)
+        except UserError as error:
+            yield UserError(error.what, where=where("config", "kubernetes", "template"), fix=error.fix)
+            return
         self.configs[name] = config
         yield from self._misused(entry, config, where)
+
+    def _with_template(self, config: FleetConfig) -> FleetConfig:
+        """The configuration with its template's file read, if it names one: its path counts from our file's folder."""
+        template = config.kubernetes.template
+        if not isinstance(template, str):
+            return config
+        read = read_template(Path(os.path.dirname(self._file.path or ""), os.path.expanduser(template)))
+        return config.model_copy(update={"kubernetes": config.kubernetes.model_copy(update={"template": read})})
 
     def _misused(self, entry: Mapping[str, Any], config: FleetConfig, where: Any) -> Iterator[UserError]:
         """Keys that StreamFlow knows and that mean nothing, or something else, for a fleet."""
         if entry.get("wraps") is not None:
             yield UserError("a fleet wraps no other deployment", where=where("wraps"), fix="Leave the key out.")
-        if entry.get("external"):
+        if entry.get("external") and config.cluster == "local":
             yield UserError(
                 "local MiniClusters are never external: they live as long as the run",
                 where=where("external"),
@@ -85,7 +99,7 @@ class Fleets:
                 where=where("scheduling_policy"),
                 fix=f"Leave the key out, or name a policy of type {POLICY}.",
             )
-        path, workdir = config.storage.path, entry.get("workdir")
+        path, workdir = config.shared_path, entry.get("workdir")
         if path and workdir and os.path.commonpath([path, workdir]) != os.path.normpath(path):
             yield UserError(
                 f"the workdir {workdir} does not lie in the fleet's shared storage {path}",

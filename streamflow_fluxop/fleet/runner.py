@@ -168,7 +168,10 @@ class FleetRunner:
             await minicluster.down()
             raise
         except Exception as error:
-            why = f"it was not up after {self._timeout:g} s" if isinstance(error, asyncio.TimeoutError) else str(error)
+            why = str(error)
+            if isinstance(error, asyncio.TimeoutError):
+                last = f"; it waited: {minicluster.waiting_for}" if minicluster.waiting_for else ""
+                why = f"it was not up after {self._timeout:g} s{last}"
             logger.error("FAILED bring-up of MiniCluster %s: %s", name, why)
             self._record(events.MiniClusterLost(minicluster=name, reason=why))
             self._miniclusters[name] = minicluster

@@ -20,6 +20,7 @@ class MiniClusterError(FluxopError):
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"MiniCluster {name}: {why}")
         self.name = name
+        self.why = why
 
 
 class MiniCluster(ABC):
@@ -50,6 +51,11 @@ class MiniCluster(ABC):
         Raises:
             MiniClusterError: it is not up.
         """
+
+    @property
+    def waiting_for(self) -> str:
+        """What it waits for while it comes up, in words for the user; empty where nobody can tell."""
+        return ""
 
     @abstractmethod
     async def up(self) -> None:

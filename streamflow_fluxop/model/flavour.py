@@ -23,6 +23,11 @@ class Flavour(Document):
         {}, description="Kubernetes: labels that the nodes must have."
     )
     tolerations: list[dict[str, Any]] = Field([], description="Kubernetes: taints that the pods tolerate.")
+    resources: dict[Annotated[str, StringConstraints(pattern=".+")], str] = Field(
+        {},
+        description="Kubernetes: what a pod asks for beside cores, memory and GPUs (hugepages-2Mi, rdma/hca), "
+        "or instead (cpu: 3500m).",
+    )
 
 
 class Limits(Document):

@@ -31,7 +31,7 @@ from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_wri
 if TYPE_CHECKING:
     from streamflow_fluxop.events import Recorder
     from streamflow_fluxop.fleet.runner import FleetRunner
-    from streamflow_fluxop.miniclusters.base import MiniCluster
+    from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster
     from streamflow_fluxop.plugin.run import FleetRun
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,6 @@ class MiniClusterConnector(Connector):
         from streamflow_fluxop.events import FleetStarted
         from streamflow_fluxop.fleet.forecast import Forecast
         from streamflow_fluxop.fleet.runner import FleetRunner
-        from streamflow_fluxop.miniclusters.local import LocalCluster
         from streamflow_fluxop.plugin.run import current_run
 
         signals.terminate_like_interrupt()
@@ -86,15 +85,26 @@ class MiniClusterConnector(Connector):
         self._runner = FleetRunner(
             self._fleet.groups.values(),
             config,
-            LocalCluster(config.scheduler),
+            self._cluster(),
             Forecast(self._fleet.steps, self._fleet.groups.values(), config.flavours, self._fleet.open_ended),
             self._record,
         )
-        if images := sorted({g.image for g in self._fleet.groups.values() if g.image}):
+        images = sorted({g.image for g in self._fleet.groups.values() if g.image})
+        if images and config.cluster == "local":
             logger.warning(
                 "local MiniClusters run no containers: commands of %s run as they are on this machine",
                 ", ".join(images),
             )
+
+    def _cluster(self) -> Cluster:
+        config = self._fleet.config
+        if config.cluster == "kubernetes":
+            from streamflow_fluxop.miniclusters.kubernetes.cluster import KubernetesCluster
+
+            return KubernetesCluster(config, self.deployment_name, self._fleet.workflow, record=self._record)
+        from streamflow_fluxop.miniclusters.local import LocalCluster
+
+        return LocalCluster(config.scheduler)
 
     async def undeploy(self, external: bool) -> None:
         """Take all MiniClusters down; their jobs end with them. Never raises."""

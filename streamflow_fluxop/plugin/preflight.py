@@ -53,13 +53,7 @@ class Preflight:
 
     def _not_here(self, name: str, config: FleetConfig) -> Iterator[UserError]:
         """What can be planned, but not run on this machine."""
-        if config.cluster == "kubernetes":
-            yield UserError(
-                "MiniClusters on Kubernetes are not there yet in this version",
-                where=self._file.where("deployments", name, "config", "cluster"),
-                fix="Use cluster: local, which runs them on this machine.",
-            )
-        if config.scheduler == "flux" and shutil.which("flux") is None:
+        if config.cluster == "local" and config.scheduler == "flux" and shutil.which("flux") is None:
             yield UserError(
                 "there is no `flux` on the PATH",
                 where=self._file.where("deployments", name, "config", "scheduler"),
@@ -96,6 +90,8 @@ class Preflight:
                 self._plan(run, [b for b in bound if b.steps_of(name)])
             except UserErrors as error:
                 errors += error.errors
+            else:
+                errors += self._in_pods(run)
         if errors:
             raise UserErrors(list({str(e): e for e in errors}.values()))
         self._fill_in()
@@ -126,8 +122,33 @@ class Preflight:
                 }
             )
             run.open_ended |= {prefix + s.name for s in bound.cwl.steps.values() if s.loops or s.may_be_skipped}
+        run.workflow = "-".join(b.cwl.name for b in workflows)
         run.steps = steps
         run.groups = {g.name: g for g in groups or _one_a_flavour(run.config)}
+
+    def _in_pods(self, run: FleetRun) -> Iterator[UserError]:
+        """What the groups need in Kubernetes: an image each, and a volume that they share."""
+        config = run.config
+        if config.cluster != "kubernetes":
+            return
+        template = config.kubernetes.template
+        main = (template.get("containers") or [{}])[0] if isinstance(template, dict) else {}
+        for group in run.groups.values():
+            if group.image is None and "image" not in main:
+                steps = f" of {', '.join(group.steps)}" if group.steps else ""
+                yield UserError(
+                    f"the pods of MiniCluster {group.name} have no image: the steps{steps} have no DockerRequirement",
+                    where=self._file.where("deployments", run.deployment, "config"),
+                    fix="Say which image they run in: `image: …` here is that of all steps without one.",
+                )
+        if config.shared_path is None and (len(run.groups) > 1 or any(g.size > 1 for g in run.groups.values())):
+            there = ", ".join(f"{g.name} ({g.size} pod{'s' * (g.size > 1)})" for g in run.groups.values())
+            yield UserError(
+                f"MiniClusters {there} have no volume to share, so a step would not find the files of another",
+                where=self._file.where("deployments", run.deployment, "config"),
+                fix="Give them one: `kubernetes: {volumes: {work: {claim: …, path: /work, shared: true}}}`. "
+                "Without one a fleet can only be a single MiniCluster of one pod.",
+            )
 
     # what a fleet brings along
 
@@ -138,8 +159,8 @@ class Preflight:
         for name, fleet in self._fleets.configs.items():
             deployment = self._config["deployments"][name]
             deployment.setdefault("scheduling_policy", POLICY)
-            if fleet.storage.path:
-                deployment.setdefault("workdir", os.path.join(fleet.storage.path, "streamflow"))
+            if fleet.shared_path:
+                deployment.setdefault("workdir", os.path.join(fleet.shared_path, "streamflow"))
         for name in self._file.workflows:
             docker = self._config["workflows"][name]["config"].setdefault("docker", [])
             if all(entry["step"] != "/" for entry in docker):

@@ -63,6 +63,7 @@ class FleetRun:
     Attributes:
         steps: all steps of the workflows that use the fleet, in the planner's words; those that run elsewhere too.
         open_ended: names of those that may be skipped, or run more than once.
+        workflow: names of the workflows that use the fleet, for labels.
         workflows: for each workflow of the StreamFlow file, in its order, that uses the fleet: its steps by path.
             None for a step that runs beside StreamFlow.
         controller: stands for the machine that runs StreamFlow, where ExpressionTools are evaluated; no group can
@@ -76,6 +77,7 @@ class FleetRun:
     groups: dict[str, Group] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     open_ended: frozenset[str] = frozenset()
+    workflow: str = ""
     workflows: list[dict[str, StepRun | None]] = field(default_factory=list)
     placements: dict[str, Placement] = field(default_factory=dict)
     _seen: list[int] = field(default_factory=list)

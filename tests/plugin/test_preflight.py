@@ -80,7 +80,6 @@ def check(tmp_path, monkeypatch):
     [
         ("cluster: local", "", "streamflow.yml:12: deployments.fleet.config: the key 'cluster' is missing"),
         ("cluster: local", "cluster: slurm", 'streamflow.yml:13: deployments.fleet.config.cluster: "slurm": input'),
-        ("cluster: local", "cluster: kubernetes", "MiniClusters on Kubernetes are not there yet"),
         ("cluster: local", "cluster: local\n      scheduler: flux", "there is no `flux` on the PATH"),
         ("cores: 4", "cores: four", 'flavours.cpu.cores: "four" is not a whole number'),
         ("cores: 4", "cpus: 4", "streamflow.yml:15: deployments.fleet.config.flavours.cpu.cpus: unknown key 'cpus'"),
@@ -168,6 +167,33 @@ def test_a_mistake_in_the_inputs_is_refused(check, tmp_path, kind, inputs, messa
     with pytest.raises(UserError) as error:
         check(*files, cwl=WORKFLOW.replace("inputs: []", f"inputs: {{n: {kind}}}", 1))
     assert message in str(error.value)
+
+
+def test_pods_need_an_image(check):
+    kubernetes = ("cluster: local", "cluster: kubernetes")
+    check(kubernetes)
+    cwl = WORKFLOW.replace("DockerRequirement: {dockerPull: debian}", "")
+    with pytest.raises(UserError, match="pods of MiniCluster cpu have no image: the steps of /one have no Docker"):
+        check(kubernetes, cwl=cwl)
+    check(kubernetes, ("cores: 4, memory: 8192}", "cores: 4, memory: 8192}\n      image: debian"), cwl=cwl)
+
+
+def test_pods_without_a_volume_to_share_can_only_be_one(check):
+    group = "cluster: kubernetes\n      groups: {pair: {flavour: cpu, size: 2}}"
+    service = ("{deployment: fleet}", "{deployment: fleet, service: pair}")
+    with pytest.raises(UserError, match=r"MiniClusters pair \(2 pods\) have no volume to share"):
+        check(("cluster: local", group), service)
+    volume = "\n      kubernetes: {volumes: {work: {claim: work, path: /work, shared: true}}}"
+    assert check(("cluster: local", group + volume), service)["deployments"]["fleet"]["workdir"] == "/work/streamflow"
+
+
+def test_a_template_is_read_from_the_folder_of_the_streamflow_file(check, tmp_path):
+    template = ("cluster: local", "cluster: kubernetes\n      kubernetes: {template: pods.yml}")
+    with pytest.raises(UserError, match=r"streamflow.yml:14: .*template pods.yml can't be read: No such file"):
+        check(template)
+    (tmp_path / "pods.yml").write_text("kind: MiniCluster\nspec: {flux: {logLevel: 7}}")
+    check(template)
+    assert current_run().fleets["fleet"].config.kubernetes.template == {"flux": {"logLevel": 7}}
 
 
 def test_all_mistakes_are_told_at_once(check):

@@ -1,0 +1,1 @@
+"""MiniClusters in Kubernetes, through the Flux Operator."""

@@ -1,0 +1,334 @@
+"""The Kubernetes API as the fleet uses it: tries again what may be tried again, and says what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+from kubernetes_asyncio.client import ApiClient, ApiException, Configuration, CoreV1Api, CustomObjectsApi
+from kubernetes_asyncio.config import (
+    ConfigException,
+    list_kube_config_contexts,
+    load_incluster_config,
+    load_kube_config,
+)
+
+from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.miniclusters.kubernetes.resource import API_GROUP, PLURAL, VERSION
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MINICLUSTERS = f"{PLURAL}.{API_GROUP}"
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+PATIENCE = 60.0
+"""Seconds for which a request is tried again: an API server that restarts is away for about 20."""
+
+_REQUEST_TIMEOUT = 30.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
+_TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
+
+CONNECTION_ERRORS = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
+
+
+class KubernetesError(FluxopError):
+    """Kubernetes did not do what it was asked to.
+
+    Args:
+        text: what, and why, in words that help.
+        status: HTTP status of the answer; 0: there was none.
+    """
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Api:
+    """One namespace of one Kubernetes cluster.
+
+    Args:
+        config: how to get there.
+    """
+
+    def __init__(self, config: KubernetesConfig) -> None:
+        self._config = config
+        self._configuration = Configuration()
+        self._client: ApiClient | None = None
+        self.namespace = config.namespace or "default"
+        self._file = os.path.expanduser(config.kubeconfig) if config.kubeconfig else None
+
+    async def open(self) -> None:
+        """Read the kubeconfig and get ready; the cluster itself is not asked yet.
+
+        Raises:
+            KubernetesError: there is no usable kubeconfig.
+        """
+        if self._client is None:
+            await self._load()
+            self._client = ApiClient(self._configuration)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    @property
+    def configuration(self) -> Configuration:
+        """Address and credentials."""
+        return self._configuration
+
+    def plain(self, item: Any) -> dict[str, Any]:
+        """A typed object as the JSON object that it was."""
+        plain: dict[str, Any] = self._opened().sanitize_for_serialization(item)
+        return plain
+
+    @property
+    def core(self) -> CoreV1Api:
+        """Kubernetes' own API, to be used through `call`."""
+        return CoreV1Api(self._opened())
+
+    @property
+    def custom(self) -> CustomObjectsApi:
+        """The API of custom resources, to be used through `call`."""
+        return CustomObjectsApi(self._opened())
+
+    def _opened(self) -> ApiClient:
+        if self._client is None:
+            raise RuntimeError("the API has not been opened")
+        return self._client
+
+    async def _load(self) -> None:
+        config = self._config
+        try:
+            if config.in_cluster or (not config.kubeconfig and _only_in_cluster()):
+                load_incluster_config(client_configuration=self._configuration)  # type: ignore[no-untyped-call]
+                namespace = await asyncio.to_thread(_own_namespace)
+            else:
+                file = self._file
+                await load_kube_config(file, config.context, self._configuration, persist_config=False)
+                contexts, current = await asyncio.to_thread(list_kube_config_contexts, file)
+                chosen = next((c for c in contexts if c["name"] == config.context), current) or {}
+                namespace = chosen.get("context", {}).get("namespace")
+        except (ConfigException, OSError, ValueError) as error:
+            where = config.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+            raise KubernetesError(f"no way into Kubernetes by {where}: {error}") from error
+        self.namespace = config.namespace or namespace or "default"
+
+    # ---------------------------------------------------------------------------------------------------- MiniClusters
+
+    async def create(self, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Create a MiniCluster; there is one afterwards, also where the answer to an earlier try got lost.
+
+        Args:
+            body: the whole object.
+            dry_run: have it validated only.
+
+        Raises:
+            KubernetesError: it can't be created, or somebody else has one of this name.
+        """
+        options: dict[str, Any] = {"field_validation": "Strict"}
+        if dry_run:
+            options["dry_run"] = "All"
+        name = body["metadata"]["name"]
+        try:
+            return await self._minicluster("create", self.custom.create_namespaced_custom_object, body, **options)
+        except KubernetesError as error:
+            if error.status != 409 or dry_run:
+                raise
+        there = await self.get(name)
+        if there is None or there["metadata"].get("deletionTimestamp"):
+            raise KubernetesError(f"a MiniCluster {name} is still being deleted", 409)
+        labels = there["metadata"].get("labels", {})
+        if any(labels.get(k) != v for k, v in body["metadata"]["labels"].items()):
+            raise KubernetesError(f"somebody else has a MiniCluster {name} in namespace {self.namespace}", 409)
+        return there
+
+    async def get(self, name: str) -> dict[str, Any] | None:
+        """A MiniCluster; None where there is none.
+
+        Raises:
+            KubernetesError: it can't be told.
+        """
+        return await self._unless_gone(self._minicluster("get", self.custom.get_namespaced_custom_object, name))
+
+    async def delete(self, name: str) -> bool:
+        """Delete a MiniCluster and, in the background, all that it owns.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            KubernetesError: it can't be deleted.
+        """
+        function = self.custom.delete_namespaced_custom_object
+        deleting = self._minicluster("delete", function, name, propagation_policy="Background")
+        return await self._unless_gone(deleting) is not None
+
+    async def resize(self, name: str, size: int) -> None:
+        """Ask for another size of a MiniCluster.
+
+        Raises:
+            KubernetesError: it can't be asked for.
+        """
+        function = self.custom.patch_namespaced_custom_object
+        await self._minicluster(
+            "patch", function, name, {"spec": {"size": size}}, _content_type="application/merge-patch+json"
+        )
+
+    async def _minicluster(self, verb: str, function: Callable[..., Awaitable[T]], *args: Any, **options: Any) -> T:
+        return await self.call(
+            verb, MINICLUSTERS, function, API_GROUP, VERSION, self.namespace, PLURAL, *args, **options
+        )
+
+    # ------------------------------------------------------------------------------------------------------------ pods
+
+    async def log_of(self, pod: str, container: str, *, lines: int = 10) -> str:
+        """The last lines of a container, of the run before the present one where that has ended; best effort."""
+        for previous in (True, False):
+            try:
+                return await self.call(
+                    "get", "pods/log", self.core.read_namespaced_pod_log, pod, self.namespace,
+                    container=container, tail_lines=lines, previous=previous, patience=5.0,
+                )  # fmt: skip
+            except KubernetesError as error:
+                logger.debug("no log of %s/%s: %s", pod, container, error)
+        return ""
+
+    async def end_pod(self, pod: str, *, grace: int = 2) -> None:
+        """Have a pod that goes anyway go sooner; nothing happens where we may not.
+
+        Args:
+            pod: its name.
+            grace: seconds until its processes are killed.
+        """
+        try:
+            await self._unless_gone(
+                self.call(
+                    "delete", "pods", self.core.delete_namespaced_pod, pod, self.namespace, grace_period_seconds=grace
+                )
+            )
+        except KubernetesError as error:
+            logger.debug("%s", error)
+
+    # -------------------------------------------------------------------------------------------------------- requests
+
+    async def call(
+        self,
+        verb: str,
+        resource: str,
+        function: Callable[..., Awaitable[T]],
+        *args: Any,
+        patience: float = PATIENCE,
+        **options: Any,
+    ) -> T:
+        """One request, tried again while that may help.
+
+        Args:
+            verb: of the right that it needs, for messages.
+            resource: the right's resource, for messages.
+            function: the API's, with its arguments.
+            args: see `function`.
+            patience: seconds for which it is tried again.
+            options: see `function`.
+
+        Raises:
+            KubernetesError: it failed.
+        """
+        end = asyncio.get_running_loop().time() + patience
+        wait = _FIRST_WAIT
+        renewed = False
+        while True:
+            try:
+                return await function(*args, _request_timeout=_REQUEST_TIMEOUT, **options)
+            except ApiException as error:
+                if error.status == 401 and not renewed:  # a token that has expired
+                    renewed = True
+                    await self._load()
+                    continue
+                failure = self.in_words(verb, resource, error)
+                if error.status not in _TRY_AGAIN:
+                    raise failure from None
+                asked = _retry_after(error.headers)
+            except CONNECTION_ERRORS as error:
+                failure = self.in_words(verb, resource, error)
+                asked = None
+            pause = max(wait * random.uniform(0.5, 1.0), asked or 0.0)
+            if asyncio.get_running_loop().time() + pause > end:
+                raise failure from None
+            logger.debug("%s; trying again in %.1f s", failure, pause)
+            await asyncio.sleep(pause)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    @staticmethod
+    async def _unless_gone(request: Awaitable[T]) -> T | None:
+        try:
+            return await request
+        except KubernetesError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def in_words(self, verb: str, resource: str, error: BaseException) -> KubernetesError:
+        """What went wrong with a request, for a user."""
+        if not isinstance(error, ApiException):
+            said = str(error) or type(error).__name__
+            return KubernetesError(f"cannot reach Kubernetes at {self._configuration.host}: {said}")
+        message = _message(error)
+        match error.status:
+            case 401:
+                text = f"Kubernetes at {self._configuration.host} does not accept our credentials: {message}"
+            case 403 if "exceeded quota" in message or "denied" in message:
+                text = f"Kubernetes refuses to {verb} {resource}: {message}"
+            case 403:
+                text = (
+                    f"no right to {verb} {resource} in namespace {self.namespace}: {message}. "
+                    "manifests/rbac.yaml has the rights that a fleet needs."
+                )
+            case 404 if resource == MINICLUSTERS and "not found" in message and '"' not in message:
+                text = (
+                    f"Kubernetes knows no {MINICLUSTERS} of version {VERSION}: "
+                    "the Flux Operator is not installed, or is another version"
+                )
+            case _:
+                text = f"Kubernetes cannot {verb} {resource}: {message}"
+        return KubernetesError(text, error.status)
+
+
+def _only_in_cluster() -> bool:
+    """Whether we run in a pod, and no kubeconfig is in sight."""
+    files = os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
+    return "KUBERNETES_SERVICE_HOST" in os.environ and not any(os.path.exists(f) for f in files.split(os.pathsep))
+
+
+def _own_namespace() -> str:
+    with open(f"{SERVICE_ACCOUNT}/namespace", encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def _retry_after(headers: Mapping[str, str] | None) -> float | None:
+    """Seconds that the server asks us to wait (RFC 9110, 10.2.3; Kubernetes sends seconds, not dates)."""
+    try:
+        return float((headers or {}).get("Retry-After", ""))
+    except ValueError:
+        return None
+
+
+def _message(error: ApiException) -> str:
+    """What the server says: a `Status` object's message, or whatever came."""
+    try:
+        message = json.loads(error.body or "")["message"]
+    except (ValueError, TypeError, KeyError):
+        body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else error.body
+        message = body or error.reason or f"status {error.status}"
+    return str(message).strip()

@@ -1,0 +1,279 @@
+"""One MiniCluster in Kubernetes, from the object's creation until its pods are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from streamflow_fluxop import events
+from streamflow_fluxop.agent.boot import BOOT
+from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
+from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
+from streamflow_fluxop.miniclusters.kubernetes import readiness, resource
+from streamflow_fluxop.miniclusters.kubernetes.api import KubernetesError
+from streamflow_fluxop.miniclusters.kubernetes.exec import ExecStream
+from streamflow_fluxop.model import Flavour
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.miniclusters.kubernetes.cluster import KubernetesCluster
+
+logger = logging.getLogger(__name__)
+
+SHUTDOWN_TIMEOUT = 15.0
+"""Seconds that Flux gets to shut down before its MiniCluster is deleted anyway."""
+
+GONE_TIMEOUT = 120.0
+"""Seconds that a deleted MiniCluster's pods get to go: a grace period is 30 s, and nodes may be slow."""
+
+_LOOK_AGAIN = 10.0  # seconds after which we look even though nothing has changed
+_ATTACH_AGAIN = 1.0
+_RANKS_AGAIN = 0.5
+
+ATTACH = """\
+mount=$1 socket=$1/config/run/flux/local
+if [ -e "$mount/view/bin/flux" ] || command -v flux >/dev/null; then
+  until [ -S "$socket" ]; do sleep 0.2; done
+  [ ! -e "$mount/flux-view.sh" ] || . "$mount/flux-view.sh"
+  export FLUX_URI="local://$socket"
+  exec flux python -u -c "$2"
+fi
+exec python3 -u -c "$2"
+"""
+"""Starts the agent in the lead broker's pod: where there is Flux, in the operator's view or in the image itself, under
+Flux's own Python when the broker has its socket; else under what Python there is, with the embedded scheduler."""
+
+
+class KubernetesMiniCluster(MiniCluster):
+    """See `MiniCluster`: an object of the Flux Operator, and the agent in its lead broker's pod.
+
+    Args:
+        cluster: where it runs.
+        body: the object, see `resource.minicluster`.
+        name: see `MiniCluster`.
+        flavour: see `MiniCluster`.
+        size: see `MiniCluster`.
+        image: see `MiniCluster`.
+        max_size: see `MiniCluster`.
+    """
+
+    def __init__(
+        self,
+        cluster: KubernetesCluster,
+        body: dict[str, Any],
+        name: str,
+        flavour: Flavour,
+        size: int,
+        *,
+        image: str | None = None,
+        max_size: int | None = None,
+    ) -> None:
+        super().__init__(name, flavour, size, image=image, max_size=max_size)
+        self._cluster = cluster
+        self._body = body
+        self.object: str = body["metadata"]["name"]
+        self._asked_for = False
+        self._lead = ""
+        self._waiting_for = ""
+        self._client: AgentClient | None = None
+        self._lock = asyncio.Lock()
+        self._coming_up: asyncio.Task[None] | None = None
+
+    @property
+    def client(self) -> AgentClient:
+        """See `MiniCluster.client`."""
+        if self._client is None:
+            raise MiniClusterError(self.name, "is not up")
+        return self._client
+
+    @property
+    def waiting_for(self) -> str:
+        """See `MiniCluster.waiting_for`."""
+        return self._waiting_for
+
+    async def up(self) -> None:
+        """See `MiniCluster.up`."""
+        async with self._lock:
+            if self._client is not None:
+                return
+            self._coming_up = asyncio.create_task(self._up())
+            try:
+                # a task of its own, so that `down` can end it and we can tell its end from our own cancellation
+                await asyncio.shield(self._coming_up)
+            except asyncio.CancelledError:
+                if self._coming_up.cancelled():
+                    raise MiniClusterError(self.name, "was taken down while it came up") from None
+                self._coming_up.cancel()
+                await asyncio.wait([self._coming_up])
+                await self._clean()
+                raise
+            except FluxopError as error:
+                await self._clean()
+                raise MiniClusterError(self.name, getattr(error, "why", str(error))) from error
+            finally:
+                self._coming_up = None
+
+    async def down(self) -> None:
+        """See `MiniCluster.down`."""
+        if self._coming_up is not None:
+            self._coming_up.cancel()
+        async with self._lock:
+            await self._clean()
+
+    async def ended(self) -> str:
+        """See `MiniCluster.ended`."""
+        client = self.client
+        closed = asyncio.create_task(client.wait_closed())
+        gone = asyncio.create_task(self._lead_gone())
+        try:
+            done, _ = await asyncio.wait([closed, gone], return_when=asyncio.FIRST_COMPLETED)
+            if gone not in done:  # a moment for the watch to tell why
+                await asyncio.wait([gone], timeout=2)
+            return gone.result() if gone.done() else "the connection to its agent ended"
+        finally:
+            for task in (closed, gone):
+                task.cancel()
+            await asyncio.wait([closed, gone])
+
+    # --------------------------------------------------------------------------------------------------------- coming
+
+    async def _up(self) -> None:
+        self._wait_for("an answer of the Kubernetes API")
+        await self._cluster.open()
+        await self._create()
+        while True:
+            lead = await self._runs()
+            try:
+                await self._attach(lead)
+            except (KubernetesError, ConnectionLost, AgentError) as error:
+                await self._let_go()
+                self._wait_for(f"its agent: {error}")
+                await asyncio.sleep(_ATTACH_AGAIN)
+            else:
+                return
+
+    async def _create(self) -> None:
+        self._asked_for = True
+        await self._cluster.api.create(self._body)
+        logger.info(
+            "MiniCluster %s is %s in namespace %s, of run %s",
+            self.name, self.object, self._cluster.api.namespace, self._cluster.run,
+        )  # fmt: skip
+
+    async def _runs(self) -> readiness.Attachable:
+        """Wait until its pods run."""
+        while True:
+            match self._judge():
+                case readiness.Attachable() as lead:
+                    return lead
+                case readiness.Never(reason, log):
+                    if log is not None and (lines := (await self._cluster.api.log_of(*log)).strip()):
+                        reason += f"; its last words were:\n{lines}"
+                    raise MiniClusterError(self.name, reason)
+                case readiness.Waiting(reason):
+                    self._wait_for(reason)
+            before = self._cluster.watch.pods(self.object)
+            await self._cluster.watch.changed(_LOOK_AGAIN)
+            if not before and await self._cluster.api.get(self.object) is None:
+                raise MiniClusterError(self.name, f"somebody has deleted the object {self.object}")
+
+    def _judge(self) -> readiness.Verdict:
+        pods = self._cluster.watch.pods(self.object)
+        names = [self.object, *(pod["metadata"]["name"] for pod in pods)]
+        return readiness.judge(self.object, self.size, pods, self._cluster.watch.warnings(names))
+
+    def _wait_for(self, reason: str) -> None:
+        if reason != self._waiting_for:
+            self._waiting_for = reason
+            logger.info("MiniCluster %s waits: %s", self.name, reason)
+            self._cluster.record(events.MiniClusterProgress(minicluster=self.name, message=reason))
+
+    async def _attach(self, lead: readiness.Attachable) -> None:
+        self._wait_for("its brokers")
+        flux = self._body["spec"]["flux"]["container"]
+        argv = ["/bin/sh", "-c", ATTACH, "attach", flux.get("mountPath", resource.MOUNT_PATH), BOOT]
+        stream = await ExecStream.start(self._cluster.api, lead.pod, lead.container, argv, name=self.name)
+        self._lead = lead.pod
+        self._client = AgentClient(
+            stream,
+            name=self.name,
+            nodes=[(self.flavour.cores, self.flavour.gpus)] * self.size,
+            # several pods may share a machine's cores, and their brokers do not know of each other
+            flux={"shell": {"cpu-affinity": "off"}},
+        )
+        await self._client.start()
+        await self._brokers(self.size)
+
+    async def _brokers(self, count: int) -> None:
+        """Wait until Flux has so many brokers up."""
+        while self.client.hello.backend == "flux" and (there := await self._ranks_up()) < count:
+            self._wait_for(f"{there} of {count} brokers are up")
+            await asyncio.sleep(_RANKS_AGAIN)
+
+    async def _ranks_up(self) -> int:
+        result = await self.client.run_command("flux resource list -s up -no '{nnodes}'", timeout=30)
+        if result.exit_code:
+            raise AgentError(f"Flux does not tell its resources: {result.errors.decode(errors='replace').strip()}")
+        return int(result.output.split()[0]) if result.output.split() else 0
+
+    async def _lead_gone(self) -> str:
+        """Wait until the lead broker's pod is no more.
+
+        Returns:
+            Why.
+        """
+        while True:
+            pods = {p["metadata"]["name"]: p for p in self._cluster.watch.pods(self.object)}
+            reason = readiness.end_of(self.object, pods.get(self._lead))
+            if reason is not None:
+                return reason
+            await self._cluster.watch.changed(_LOOK_AGAIN)
+
+    # ---------------------------------------------------------------------------------------------------------- going
+
+    async def _clean(self) -> None:
+        """Shut Flux down, so that pods end at once; delete the object; wait until the pods are gone. Never raises."""
+        in_order = await self._shut_down()
+        await self._let_go()
+        if not self._asked_for:
+            return
+        try:
+            await asyncio.wait_for(self._delete(at_once=not in_order), GONE_TIMEOUT)
+        except asyncio.TimeoutError:
+            left = ", ".join(p["metadata"]["name"] for p in self._cluster.watch.pods(self.object))
+            logger.error(
+                "MiniCluster %s: deleted, but %g s later Kubernetes still has %s: look at it with kubectl",
+                self.name, GONE_TIMEOUT, left or f"the object {self.object}",
+            )  # fmt: skip
+        except FluxopError as error:
+            logger.error("MiniCluster %s: %s; `fluxop clean` removes what is left of it", self.name, error)
+        else:
+            self._asked_for = False
+
+    async def _shut_down(self) -> bool:
+        """Shut Flux down, if it is there; whether the pods can be left to end by themselves."""
+        if self._client is None:
+            return False
+        try:
+            if self._client.hello.backend == "flux":
+                # in the background, as it ends what runs it
+                await self._client.run_command("flux shutdown --background", timeout=SHUTDOWN_TIMEOUT)
+                await asyncio.wait_for(self._client.wait_closed(), SHUTDOWN_TIMEOUT)
+                return True
+        except (FluxopError, RuntimeError, asyncio.TimeoutError) as error:
+            logger.debug("MiniCluster %s: Flux did not shut down: %r", self.name, error)
+        return False
+
+    async def _let_go(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _delete(self, *, at_once: bool) -> None:
+        await self._cluster.api.delete(self.object)
+        if at_once:  # else their shell, which ignores SIGTERM, would wait for the end of the grace period, 30 s
+            for pod in self._cluster.watch.pods(self.object):
+                await self._cluster.api.end_pod(pod["metadata"]["name"])
+        while self._cluster.watch.pods(self.object) or await self._cluster.api.get(self.object) is not None:
+            await self._cluster.watch.changed(_LOOK_AGAIN if self._cluster.watch.pods(self.object) else _RANKS_AGAIN)
