@@ -43,7 +43,7 @@ def image() -> str:
 @pytest.fixture(scope="session")
 def prefix() -> Iterator[str]:
     """What the names of this session's namespaces begin with; an operator looks after them."""
-    prefix = f"fluxop-test-{uuid.uuid4().hex[:6]}-"
+    prefix = f"fluxop-{'real' if REAL_OPERATOR else 'test'}-{uuid.uuid4().hex[:6]}-"
     if REAL_OPERATOR:
         yield prefix
         return

@@ -5,7 +5,9 @@ from __future__ import annotations
 from conftest import REAL_OPERATOR
 from namespaces import Namespace, eventually
 
-STOP = "flux shutdown" if REAL_OPERATOR else "kill -USR1 1"
+SOCKET = "/mnt/flux/config/run/flux/local"
+SHUTDOWN = f"until [ -S {SOCKET} ]; do sleep 0.1; done; FLUX_URI=local://{SOCKET} flux shutdown --background"
+STOP = SHUTDOWN if REAL_OPERATOR else "kill -USR1 1"
 
 
 async def running(namespace: Namespace, name: str, size: int) -> None:
