@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from streamflow_fluxop.cli.clean import clean
 from streamflow_fluxop.cli.compare import compare
 from streamflow_fluxop.cli.plan import plan
 from streamflow_fluxop.cli.report import report
@@ -66,3 +67,4 @@ app.command(
 app.command()(status)
 app.command()(runs)
 app.command()(report)
+app.command()(clean)

@@ -15,6 +15,8 @@ from kubernetes_asyncio.client import ApiClient, ApiException
 from kubernetes_asyncio.config import new_client_from_config
 from kubernetes_asyncio.stream import WsApiClient
 
+from streamflow_fluxop.miniclusters.kubernetes import resource
+
 RBAC = Path(__file__).parents[2] / "manifests" / "rbac.yaml"
 GROUP, VERSION, PLURAL = "flux-framework.org", "v1alpha2", "miniclusters"
 
@@ -130,13 +132,15 @@ class Namespace:
             self.name, {"metadata": {"name": name, "labels": {"fluxop-test": "claim"}}, "spec": spec}
         )
 
-    async def minicluster(self, name: str, **spec: Any) -> None:
-        """Create a MiniCluster as somebody else's."""
+    async def minicluster(self, name: str, *, run: str = "", **spec: Any) -> None:
+        """Create a MiniCluster as somebody else's, or as one that a run of ours has left behind."""
+        ours = {**resource.MANAGED_BY, resource.RUN: run, resource.MINICLUSTER: name} if run else {}
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": "MiniCluster",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "labels": ours},
             "spec": {
+                "pod": {"labels": ours},
                 "interactive": True,
                 "containers": [{"image": self.image, "runFlux": True}],
                 "flux": {"container": {"image": self.image, "disable": True}},
@@ -212,6 +216,18 @@ class Namespace:
     async def _is_empty(self) -> None:
         left = await self.what_is_left()
         assert not left, f"left in {self.name}: {left}"
+
+    async def wipe(self) -> None:
+        """Delete what the test itself has made, and wait until it is gone."""
+        for item in await self.miniclusters():
+            await _if_there(self.delete_minicluster(item["metadata"]["name"]))
+
+        async def gone() -> None:
+            for pod in await self.pods():
+                await _if_there(self.kill_pod(pod.metadata.name))
+            await self._is_empty()
+
+        await eventually(gone)
 
     async def delete(self) -> None:
         """With everything in it, at once."""

@@ -6,7 +6,7 @@ from conftest import REAL_OPERATOR
 from namespaces import Namespace, eventually
 
 SOCKET = "/mnt/flux/config/run/flux/local"
-SHUTDOWN = f"until [ -S {SOCKET} ]; do sleep 0.1; done; FLUX_URI=local://{SOCKET} flux shutdown --background"
+SHUTDOWN = f"until FLUX_URI=local://{SOCKET} flux shutdown --background; do sleep 0.3; done"
 STOP = SHUTDOWN if REAL_OPERATOR else "kill -USR1 1"
 
 
