@@ -1,7 +1,7 @@
-"""Measure the planner: `python -m bench.planner [--quick | --scale | --proofs]`, with wfcommons in the environment.
+"""Measure the planner: `python -m bench.planner [suite | article | proofs | adversary | scale]`.
 
-Prints a table and writes it to bench/planner/results.md. Every plan goes through the verifier. The clock of the
-search is the CPU's, so that a busy machine measures the same.
+Needs `uv pip install --group bench`: wfcommons, toil. Prints tables and writes them to bench/planner/results-NAME.md.
+Every plan goes through the verifier. The clock of the search is the CPU's, so that a busy machine measures the same.
 """
 
 from __future__ import annotations
@@ -9,50 +9,68 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shlex
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
+from itertools import product
 from math import exp, log
 from pathlib import Path
-from typing import Any
 
-from bench.planner.instances import RECIPES, REGIMES, Shape, layered_shape, problem, wfcommons_shape
+from bench.planner.adversary import climb
+from bench.planner.baselines import baselines
+from bench.planner.instances import LIMITS, RECIPES, REGIMES, Shape, layered_shape, problem, wfcommons_shape
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Plan, Problem
-from streamflow_fluxop.planner import budget, solve, verify
-from streamflow_fluxop.planner.extremes import by_level, per_step, per_task, single
+from streamflow_fluxop.planner import budget, cpsat, solve, verify
+from streamflow_fluxop.planner.bounds import lower_bounds
 from streamflow_fluxop.planner.instance import compile_problem
+from streamflow_fluxop.planner.objective import Judge
+from streamflow_fluxop.planner.portfolio import automatic
+from streamflow_fluxop.planner.schedule import Schedule
+from streamflow_fluxop.readers import read
 
 SMALLEST = {"Cycles": 100, "Genome": 100, "Montage": 100, "Soykb": 100, "Seismology": 110, "Bwa": 110}
+ARTICLE = Path(__file__).parents[2] / "docs/examples/article.yml"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 100, 1000])
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="sizes 50 and 100 only")
-    parser.add_argument("--scale", action="store_true", help="10 000 and 100 000 tasks instead")
-    parser.add_argument("--proofs", action="store_true", help="against proved optima, up to 45 tasks, instead")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "what", choices=["suite", "article", "proofs", "adversary", "scale"], nargs="?", default="suite"
+    )
+    parser.add_argument("--seconds", type=float, default=5.0, help="time limit of a plan")
+    parser.add_argument("--sizes", type=int, nargs="+", help="tasks of a workflow")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds")
+    parser.add_argument("--every", action="store_true", help="each bring-up with each limit, not in turn")
+    parser.add_argument("--recipes", nargs="+", default=[*RECIPES, "Layered"])
+    parser.add_argument("--cp-sat", type=float, default=0, metavar="SECONDS", help="improve what is found with CP-SAT")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     budget.monotonic = time.process_time
-    if options.scale:
-        lines = scale(options.seconds)
-    elif options.proofs:
-        lines = proofs(options.seconds)
-    else:
-        lines = suite(options.sizes[:2] if options.quick else options.sizes, options.seeds, options.seconds)
-    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    match options.what:
+        case "suite":
+            lines = suite(options)
+        case "article":
+            lines = article(options.seconds)
+        case "proofs":
+            lines = proofs(options.seconds)
+        case "adversary":
+            lines = adversary(options.seeds, options.seconds)
+        case _:
+            lines = scale(options.sizes or [10_000, 100_000], options.recipes, options.seconds)
+    head = [f"`{shlex.join(['python', '-m', 'bench.planner', *sys.argv[1:]])}`", ""]
+    out = options.out or Path(__file__).with_name(f"results-{options.what}.md")
+    out.write_text("\n".join(head + lines) + "\n", encoding="utf-8")
 
 
-def shapes(size: int, seed: int) -> list[Shape]:
-    """Each recipe once, and a layered graph."""
-    made = [
-        wfcommons_shape(r, max(size, SMALLEST.get(r, 0)), seed)
-        for r in RECIPES
-        if size >= SMALLEST.get(r, 0) or size > 50
-    ]
-    return [*made, layered_shape(size, seed)]
+def shape_of(recipe: str, size: int, seed: int) -> Shape | None:
+    """A workflow of a recipe; None where the recipe makes none so small."""
+    if recipe == "Layered":
+        return layered_shape(size, seed)
+    if size <= 50 and recipe in SMALLEST:
+        return None
+    return wfcommons_shape(recipe, max(size, SMALLEST.get(recipe, 0)), seed)
 
 
 def planned(case: Problem, seconds: float, strategy: str = "auto", seed: int = 0) -> tuple[Plan, float]:
@@ -66,54 +84,57 @@ def planned(case: Problem, seconds: float, strategy: str = "auto", seed: int = 0
     return plan, took
 
 
-def by_category(case: Problem) -> Problem:
-    """The same with a group a category (and level of it): what a MiniCluster a scattered step is."""
-    steps = [
-        s.model_copy(update={"group": s.name.rsplit("_", 1)[0] + str(hash(s.needs)) + str(s.image)})
-        for s in case.workflow.steps
-    ]
-    return case.model_copy(update={"workflow": case.workflow.model_copy(update={"steps": steps})})
+def article(seconds: float) -> list[str]:
+    """The example of the article."""
+    plan, took = planned(read(workflow=ARTICLE)[0].problem, seconds)
+    line = (
+        f"{len(plan.miniclusters)} MiniClusters, cost {plan.cost:,.0f}, makespan {plan.makespan:,.0f} s, "
+        f"{'optimal' if plan.optimal else 'not proved'}, in {took:.2f} CPU s"
+    )
+    print(line)
+    return [line]
 
 
-BASELINES: dict[str, Callable[[Problem], Any]] = {
-    "a task": lambda p: per_task(compile_problem(p)),
-    "a step": lambda p: per_step(compile_problem(by_category(p))),
-    "one an image": lambda p: single(compile_problem(p)),
-    "PR 2174": lambda p: by_level(compile_problem(p)),
-    "PR 2174, just in time": lambda p: by_level(compile_problem(p), barrier=False, ahead=True),
-}
-
-
-def suite(sizes: list[int], seeds: int, seconds: float) -> list[str]:
-    """Recipes and layered graphs, regimes and limits in turn."""
+def suite(options: argparse.Namespace) -> list[str]:
+    """Recipes and layered graphs, regimes and limits."""
     lines = [
         "| instance | bring-up | limit | score | bound | over it | cost | makespan | MiniClusters | CPU s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     scores: list[tuple[float, float]] = []
-    ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in BASELINES}
+    ratios: dict[str, list[tuple[float, float]]] = {}
+    lost: list[str] = []
+    settings = list(product(REGIMES, LIMITS))
     n = 0
-    for size in sizes:
-        for seed in range(1, seeds + 1):
-            for shape in shapes(size, seed):
-                regime, limits = list(REGIMES)[n % 3], ("loose", "tight")[n // 3 % 2]
-                n += 1
-                case = problem(shape, seed, regime, limits)
-                plan, took = planned(case, seconds)
-                scores.append((plan.score, plan.score / plan.bounds.score))
-                for name, baseline in BASELINES.items():
-                    try:
-                        other = baseline(case)
-                    except UserError:
-                        continue
-                    ratios[name].append((other.cost / plan.cost, other.makespan / 1000 / plan.makespan))
-                lines.append(
-                    f"| {shape.name} | {regime} | {limits} | {plan.score:.3f} | {plan.bounds.score:.3f} | "
-                    f"{plan.score / plan.bounds.score - 1:.1%} | {plan.cost / plan.bounds.cost:.2f} | "
-                    f"{plan.makespan / plan.bounds.makespan:.2f} | {len(plan.miniclusters)} | {took:.1f} |"
-                )
-                print(lines[-1], flush=True)
-    lines += [
+    for size, seed, recipe in product(options.sizes or [50, 100, 1000], range(1, options.seeds + 1), options.recipes):
+        shape = shape_of(recipe, size, seed)
+        if shape is None:
+            continue
+        turn = [(list(REGIMES)[n % 3], ("loose", "tight")[n // 3 % 2])]
+        n += 1
+        for regime, limits in settings if options.every else turn:
+            case = problem(shape, seed, regime, limits)
+            plan, took = planned(case, options.seconds)
+            scores.append((plan.score, plan.score / plan.bounds.score))
+            others = dict(baselines(case))
+            if options.cp_sat:
+                others[f"CP-SAT {options.cp_sat:g} s"] = lambda c=case: with_cpsat(c, options.seconds, options.cp_sat)
+            for name, baseline in others.items():
+                try:
+                    other = baseline()
+                except UserError:
+                    continue
+                ratios.setdefault(name, []).append((other.cost / plan.cost, other.makespan / 1000 / plan.makespan))
+                score = (other.cost / plan.bounds.cost + other.makespan / 1000 / plan.bounds.makespan) / 2
+                if score < plan.score * (1 - 1e-9):
+                    lost.append(f"{shape.name}, {regime}, {limits}: {name} {score:.3f}, ours {plan.score:.3f}")
+            lines.append(
+                f"| {shape.name} | {regime} | {limits} | {plan.score:.3f} | {plan.bounds.score:.3f} | "
+                f"{plan.score / plan.bounds.score - 1:.1%} | {plan.cost / plan.bounds.cost:.2f} | "
+                f"{plan.makespan / plan.bounds.makespan:.2f} | {len(plan.miniclusters)} | {took:.1f} |"
+            )
+            print(lines[-1], flush=True)
+    summary = [
         "",
         f"Geometric means of {len(scores)}: score {geometric(s for s, _ in scores):.3f}, "
         f"over its bound {geometric(g for _, g in scores) - 1:.1%}.",
@@ -123,15 +144,27 @@ def suite(sizes: list[int], seeds: int, seconds: float) -> list[str]:
         *(
             f"| {name} | {geometric(c for c, _ in r):.2f} | {geometric(m for _, m in r):.2f} | {len(r)} |"
             for name, r in ratios.items()
-            if r
         ),
+        "",
+        f"Worse than one of these: {'; '.join(lost) or 'never'}.",
     ]
-    print("\n".join(lines[-8:]))
-    return lines
+    print("\n".join(summary))
+    return lines + summary
+
+
+def with_cpsat(case: Problem, seconds: float, more: float) -> Schedule:
+    """What CP-SAT makes of the plan in so many seconds more, where the problem is small enough to be written down."""
+    instance = compile_problem(case)
+    if not cpsat.applies(instance, 200):
+        raise UserError("too large for CP-SAT")
+    judge = Judge(instance, lower_bounds(instance))
+    found = automatic(instance, judge, seed=0, seconds=seconds)
+    answer = cpsat.improve(instance, judge, found.best, seed=0, seconds=3 * more, effort=more)
+    return answer.schedule or found.best
 
 
 def proofs(seconds: float) -> list[str]:
-    """How near the search alone comes to what CP-SAT proves."""
+    """How near a plan comes to what CP-SAT proves."""
     lines = ["| instance | auto | proved | over it | CPU s |", "|---|---|---|---|---|"]
     cases = [problem(layered_shape(n, n), n, "autoscaling", "tight") for n in (10, 15, 20, 25, 30, 35, 40, 45)]
     cases += [problem(wfcommons_shape("Epigenomics", 45, s), s, "autoscaling", "tight") for s in (1, 2)]
@@ -146,30 +179,36 @@ def proofs(seconds: float) -> list[str]:
     return lines
 
 
-def scale(seconds: float) -> list[str]:
-    """Time and memory at 10 000 and 100 000 tasks, from the JSON document to the plan document."""
-    lines = ["| instance | read | planned | GB | score | bound |", "|---|---|---|---|---|---|"]
-    for size in (10_000, 100_000):
-        for shape in (
-            layered_shape(size, 1),
-            wfcommons_shape("Montage", size, 1),
-            wfcommons_shape("Epigenomics", size, 1),
-        ):
-            text = json.dumps(problem(shape, 1).model_dump(mode="json"))
-            start = time.process_time()
-            case = Problem.model_validate_json(text)
-            read = time.process_time() - start
-            plan, took = planned(case, seconds)
-            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-            lines.append(
-                f"| {shape.name} | {read:.1f} s | {took:.1f} s | {used:.2f} | {plan.score:.3f} | "
-                f"{plan.bounds.score:.3f} |"
-            )
-            print(lines[-1], flush=True)
+def adversary(seeds: int, seconds: float) -> list[str]:
+    """The worst that a search for workflows on which we lose finds."""
+    lines = ["| seed | ours / the best other | which | tasks |", "|---|---|---|---|"]
+    for seed in range(1, seeds + 1):
+        ratio, who, case = climb(seed, 60, min(seconds, 0.3))
+        lines.append(f"| {seed} | {ratio:.3f} | {who} | {len(case.workflow.steps)} |")
+        print(lines[-1], flush=True)
     return lines
 
 
-def geometric(values: Any) -> float:
+def scale(sizes: list[int], recipes: list[str], seconds: float) -> list[str]:
+    """Time and memory of large workflows, from the JSON document to the plan document."""
+    lines = ["| instance | read | planned | GB | score | bound |", "|---|---|---|---|---|---|"]
+    for size, recipe in product(sizes, recipes):
+        shape = shape_of(recipe, size, 1)
+        assert shape is not None
+        text = json.dumps(problem(shape, 1).model_dump(mode="json"))
+        start = time.process_time()
+        case = Problem.model_validate_json(text)
+        read = time.process_time() - start
+        plan, took = planned(case, seconds)
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        lines.append(
+            f"| {shape.name} | {read:.1f} s | {took:.1f} s | {used:.2f} | {plan.score:.3f} | {plan.bounds.score:.3f} |"
+        )
+        print(lines[-1], flush=True)
+    return lines
+
+
+def geometric(values: Iterable[float]) -> float:
     """Geometric mean."""
     logs = [log(v) for v in values]
     return exp(sum(logs) / len(logs))
