@@ -10,6 +10,11 @@ from planner_worlds import problems
 
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planner import STRATEGIES, solve, verify
+from streamflow_fluxop.planner.bounds import lower_bounds
+from streamflow_fluxop.planner.instance import compile_problem
+from streamflow_fluxop.planner.left_shift import left_shifted
+from streamflow_fluxop.planner.objective import Judge
+from streamflow_fluxop.planner.portfolio import automatic
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
@@ -29,3 +34,20 @@ def test_a_plan_breaks_no_rule(strategy, problem):
         return
     event("plan")
     assert verify(plan) == []
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(problem=problems())
+def test_no_job_waits_for_nothing(problem):
+    """Whoever starts jobs as soon as their data and nodes are there does what the plan says."""
+    try:
+        instance = compile_problem(problem)
+        judge = Judge(instance, lower_bounds(instance))
+        found = automatic(instance, judge, seed=0, seconds=0.02).best
+    except UserError:
+        return
+    shifted = left_shifted(instance, found)
+    assert shifted.cost <= found.cost * (1 + 1e-12)
+    assert shifted.makespan <= found.makespan
+    again = left_shifted(instance, shifted)
+    assert [b.start for b in again.blocks] == [b.start for b in shifted.blocks]

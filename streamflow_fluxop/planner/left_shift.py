@@ -1,0 +1,74 @@
+"""Starts every job as soon as its data and its nodes are there.
+
+A schedule that was made backwards in time, or that CP-SAT found, may let jobs wait for nothing. Whoever carries a plan
+out would start them at once, so the plan says so too. Jobs keep their nodes and their order; a node is neither up
+sooner nor longer than before, so cost and makespan get no worse and no limit is passed.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import TYPE_CHECKING
+
+from streamflow_fluxop.planner.schedule import Block, Life, Schedule, make_schedule
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.planner.instance import Instance
+
+Placed = tuple[int, int, int, int, int]
+"""End, start, cores, GPUs and memory of jobs on a node."""
+
+
+def left_shifted(instance: Instance, schedule: Schedule) -> Schedule:
+    """The schedule with every block of jobs moved as early as its data, nodes and the blocks before it allow."""
+    place = {s: i for i, s in enumerate(instance.order)}
+    ends = [[0] * step.width for step in instance.steps]
+    all_over = [0] * len(instance.steps)
+    on: list[list[Placed]] = [[] for _ in schedule.lives]
+    blocks = []
+    for block in sorted(schedule.blocks, key=lambda b: (b.start, place[b.step], b.first)):
+        step = instance.steps[block.step]
+        ready = 0
+        for t, each in step.before:
+            ready = max(ready, *(ends[t][block.first : block.first + block.jobs] if each else (all_over[t],)))
+        start = _earliest(instance, schedule, block, ready, on)
+        end = start + step.ticks
+        blocks.append(block._replace(start=start))
+        ends[block.step][block.first : block.first + block.jobs] = [end] * block.jobs
+        all_over[block.step] = max(all_over[block.step], end)
+        for life, n in block.runs:
+            fit = instance.kinds[step.kind].on(schedule.lives[life].flavour)
+            insort(on[life], (end, start, n * fit.cores, n * fit.gpus, n * fit.memory))
+    lives = [
+        Life(x.pool, x.flavour, x.first, jobs[-1][0] if jobs and x.stack < 0 else x.last, x.stack, x.rank)
+        for x, jobs in zip(schedule.lives, on, strict=True)
+    ]
+    blocks.sort(key=lambda b: b.start)
+    made = make_schedule(instance, lives, blocks, schedule.strategy)
+    made.notes = schedule.notes
+    return made
+
+
+def _earliest(instance: Instance, schedule: Schedule, block: Block, ready: int, on: list[list[Placed]]) -> int:
+    """When a block can start, given the blocks before it: where it was, at the latest."""
+    lives, step = schedule.lives, instance.steps[block.step]
+    start = max([ready, *(lives[life].first for life, _ in block.runs)])
+    if start >= block.start:
+        return block.start
+    times = sorted({p[0] for life, _ in block.runs for p in on[life] if start < p[0] < block.start})
+    for at in (start, *times):
+        if all(_fits(instance, lives[life], step.kind, n, at, at + step.ticks, on[life]) for life, n in block.runs):
+            return at
+    return block.start
+
+
+def _fits(instance: Instance, life: Life, kind: int, n: int, start: int, end: int, placed: list[Placed]) -> bool:
+    """Whether jobs fit beside all that is on the node at any time between start and end."""
+    flavour, fit = instance.flavours[life.flavour], instance.kinds[kind].on(life.flavour)
+    cores, gpus, memory = flavour.cores - n * fit.cores, flavour.gpus - n * fit.gpus, flavour.memory - n * fit.memory
+    for other_end, other_start, c, g, m in reversed(placed):
+        if other_end <= start:
+            break
+        if other_start < end:
+            cores, gpus, memory = cores - c, gpus - g, memory - m
+    return cores >= 0 and gpus >= 0 and memory >= 0
