@@ -78,6 +78,11 @@ def judge(name: str, size: int, pods: Iterable[Object], warnings: Iterable[Objec
         warnings: events of type Warning of the object, its job and its pods, in any order.
     """
     by_index = brokers(name, pods)
+    lead = by_index.get(0)
+    if lead is not None and _ended(lead) and not lead["metadata"].get("deletionTimestamp"):
+        # the operator deletes what has `cleanup` then: this pod, and so this moment, is all that tells why
+        log = (lead["metadata"]["name"], main_container(name, lead))
+        return Never(f"its lead broker ended while it came up{_pod_reason(lead)}", log)
     latest = sorted(warnings, key=_when)
     verdicts = [(pod, _judge_pod(pod, latest)) for index, pod in sorted(by_index.items()) if index < size]
     never = next((v for _, v in verdicts if isinstance(v, Never)), None)
@@ -99,8 +104,8 @@ def judge(name: str, size: int, pods: Iterable[Object], warnings: Iterable[Objec
         return Waiting(f"{running} of {size} pods run; {pod['metadata']['name']}: {verdict.reason}")
     if missing:
         return Waiting(f"{running} of {size} pods run; {missing} not made yet")
-    lead = by_index[0]
-    return Attachable(lead["metadata"]["name"], main_container(name, lead))
+    pod = by_index[0]
+    return Attachable(pod["metadata"]["name"], main_container(name, pod))
 
 
 def brokers(name: str, pods: Iterable[Object]) -> dict[int, Object]:
