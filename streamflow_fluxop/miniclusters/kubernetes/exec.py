@@ -78,6 +78,8 @@ class ExecStream:
         self._sent.set()
         self._ended = asyncio.Event()
         self._being_read = False
+        self.quiet = False
+        """Whether what the program says on standard error is for debugging only."""
         self._sending = asyncio.create_task(self._send(), name=f"exec of {name}")
 
     @classmethod
@@ -214,7 +216,7 @@ class ExecStream:
         for line in lines:
             text = line.decode("utf-8", "replace").rstrip("\r")
             self._lines.append(text)
-            logger.info("%s: %s", self._name, text)
+            logger.log(logging.DEBUG if self.quiet else logging.INFO, "%s: %s", self._name, text)
 
     def _exited(self, data: bytes) -> None:
         """The program's end: a `Status` object, of which only a failure is worth a line."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from streamflow_fluxop import events
 from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
+from streamflow_fluxop.agent.errors import Gone
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.kubernetes import readiness, resource
@@ -77,6 +78,7 @@ class KubernetesMiniCluster(MiniCluster):
         self._lead = ""
         self._waiting_for = ""
         self._client: AgentClient | None = None
+        self._stream: ExecStream | None = None
         self._lock = asyncio.Lock()
         self._coming_up: asyncio.Task[None] | None = None
 
@@ -130,7 +132,10 @@ class KubernetesMiniCluster(MiniCluster):
             done, _ = await asyncio.wait([closed, gone], return_when=asyncio.FIRST_COMPLETED)
             if gone not in done:  # a moment for the watch to tell why
                 await asyncio.wait([gone], timeout=2)
-            return gone.result() if gone.done() else "the connection to its agent ended"
+            if gone.done():
+                client.give_up(gone.result())
+                return gone.result()
+            return closed.result()
         finally:
             for task in (closed, gone):
                 task.cancel()
@@ -146,7 +151,7 @@ class KubernetesMiniCluster(MiniCluster):
             lead = await self._runs()
             try:
                 await self._attach(lead)
-            except (KubernetesError, ConnectionLost, AgentError) as error:
+            except (KubernetesError, ConnectionLost, AgentError, Gone) as error:
                 await self._let_go()
                 self._wait_for(f"its agent: {error}")
                 await asyncio.sleep(_ATTACH_AGAIN)
@@ -193,14 +198,22 @@ class KubernetesMiniCluster(MiniCluster):
         self._wait_for("its brokers")
         flux = self._body["spec"]["flux"]["container"]
         argv = ["/bin/sh", "-c", ATTACH, "attach", flux.get("mountPath", resource.MOUNT_PATH), BOOT]
-        stream = await ExecStream.start(self._cluster.api, lead.pod, lead.container, argv, name=self.name)
+
+        async def connect() -> ExecStream:
+            if (reason := self._lead_end()) is not None:
+                raise Gone(reason)
+            self._stream = await ExecStream.start(self._cluster.api, lead.pod, lead.container, argv, name=self.name)
+            return self._stream
+
         self._lead = lead.pod
         self._client = AgentClient(
-            stream,
+            connect,
             name=self.name,
             nodes=[(self.flavour.cores, self.flavour.gpus)] * self.size,
             # several pods may share a machine's cores, and their brokers do not know of each other
             flux={"shell": {"cpu-affinity": "off"}},
+            linger=None,  # the watchdog, or the end of the pod, ends it
+            orphan_timeout=self._cluster.config.orphan_timeout,
         )
         await self._client.start()
         await self._brokers(self.size)
@@ -223,12 +236,13 @@ class KubernetesMiniCluster(MiniCluster):
         Returns:
             Why.
         """
-        while True:
-            pods = {p["metadata"]["name"]: p for p in self._cluster.watch.pods(self.object)}
-            reason = readiness.end_of(self.object, pods.get(self._lead))
-            if reason is not None:
-                return reason
+        while (reason := self._lead_end()) is None:
             await self._cluster.watch.changed(_LOOK_AGAIN)
+        return reason
+
+    def _lead_end(self) -> str | None:
+        pods = {p["metadata"]["name"]: p for p in self._cluster.watch.pods(self.object)}
+        return readiness.end_of(self.object, pods.get(self._lead))
 
     # ---------------------------------------------------------------------------------------------------------- going
 
@@ -257,9 +271,12 @@ class KubernetesMiniCluster(MiniCluster):
             return False
         try:
             if self._client.hello.backend == "flux":
+                if self._stream is not None:
+                    self._stream.quiet = True  # the agent's complaints that Flux is going
                 # in the background, as it ends what runs it
                 await self._client.run_command("flux shutdown --background", timeout=SHUTDOWN_TIMEOUT)
-                await asyncio.wait_for(self._client.wait_closed(), SHUTDOWN_TIMEOUT)
+                await self._let_go()  # it is not to connect again
+                await asyncio.wait_for(self._lead_gone(), SHUTDOWN_TIMEOUT)
                 return True
         except (FluxopError, RuntimeError, asyncio.TimeoutError) as error:
             logger.debug("MiniCluster %s: Flux did not shut down: %r", self.name, error)

@@ -1,0 +1,93 @@
+"""The MiniCluster object of a flavour, a size and the configuration."""
+
+import re
+
+import pytest
+
+from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.miniclusters.kubernetes.resource import life_name, minicluster
+from streamflow_fluxop.model import Flavour
+
+CPU = Flavour(cores=4, memory=8192)
+
+
+def spec(flavour=CPU, size=2, image="app:1", max_size=None, **config):
+    config = KubernetesConfig.model_validate(config, strict=True)
+    return minicluster("cpu-1", flavour, size, image=image, max_size=max_size, config=config)["spec"]
+
+
+def main(**more):
+    return spec(**more)["containers"][0]
+
+
+def test_it_is_interactive_cleans_up_and_can_grow_to_its_maximum():
+    made = spec(max_size=5)
+    assert (made["size"], made["maxSize"], made["interactive"], made["cleanup"]) == (2, 5, True, True)
+    assert "maxSize" not in spec(max_size=2)
+
+
+def test_a_pod_asks_for_what_the_flavour_has_and_gets_no_more():
+    gpus = Flavour(cores=4, memory=8192, gpus=2, resources={"hugepages-2Mi": "1Gi", "cpu": "3500m"})
+    asked = main(flavour=gpus, gpu_resource="amd.com/gpu")["resources"]
+    wanted = {"cpu": "3500m", "memory": "8192Mi", "amd.com/gpu": "2", "hugepages-2Mi": "1Gi"}
+    assert asked == {"requests": wanted, "limits": wanted}
+
+
+def test_flux_gives_out_what_the_flavour_has_not_what_the_machine_has():
+    gpu = Flavour(cores=4, memory=8192, gpus=2)
+    assert "--cores=0-3 >" in main()["commands"]["pre"]
+    assert "noverify" not in main()["commands"]["pre"]
+    assert "--cores=0-3 --gpus=0-1 >" in main(flavour=gpu)["commands"]["pre"]
+    assert "noverify = true" in main(flavour=gpu)["commands"]["pre"]
+
+
+def test_each_minicluster_has_a_service_of_its_own():
+    assert spec()["network"] == {"headlessName": "cpu-1"}
+
+
+@pytest.mark.parametrize(
+    ("said", "there"),
+    [
+        ({"claim": "work", "path": "/work"}, {"work": {"claimName": "work", "path": "/work"}}),
+        ({"host_path": "/d", "path": "/d"}, {"work": {"hostPath": "/d", "path": "/d"}}),
+        (
+            {"secret": "s", "path": "/s", "read_only": True},
+            {"work": {"secretName": "s", "path": "/s", "readOnly": True}},
+        ),
+        ({"empty_dir": {"medium": "memory"}}, {"work": {"emptyDir": True, "emptyDirMedium": "memory"}}),
+        (
+            # the operator mounts it by the name of the config map
+            {"config_map": "c", "items": {"k": "f"}, "path": "/c"},
+            {"c": {"configMapName": "c", "items": {"k": "f"}, "path": "/c"}},
+        ),
+    ],
+)
+def test_volumes_are_said_in_the_operators_words(said, there):
+    assert main(volumes={"work": said})["volumes"] == there
+
+
+def test_a_template_lies_under_what_the_fleet_says():
+    template = {
+        "size": 9,
+        "logging": {"quiet": True},
+        "flux": {"logLevel": 7, "container": {"pullAlways": True}},
+        "pod": {"nodeSelector": {"a": "b"}},
+        "containers": [{"image": "other", "commands": {"pre": "echo mine"}}, {"name": "beside", "image": "x"}],
+    }
+    made = spec(flavour=CPU.model_copy(update={"node_selector": {"c": "d"}}), template=template)
+    assert made["size"] == 2
+    assert made["logging"] == {"quiet": True}
+    assert made["flux"]["logLevel"] == 7
+    assert made["flux"]["container"]["pullAlways"]
+    assert made["pod"]["nodeSelector"] == {"a": "b", "c": "d"}
+    first, beside = made["containers"]
+    assert (first["image"], first["runFlux"], beside["name"]) == ("app:1", True, "beside")
+    assert first["commands"]["pre"].endswith("\necho mine")
+
+
+def test_names_are_short_the_same_each_time_and_one_for_each_life():
+    groups = ["cpu", "g" * 40, "g" * 39 + "h"]
+    names = [life_name(group, "1a2b3c", life) for group in groups for life in (1, 2, 11)]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name) for name in names)
+    assert life_name("cpu", "1a2b3c", 1) == "cpu-1a2b3c"
