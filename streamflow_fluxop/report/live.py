@@ -85,14 +85,14 @@ def _fleet_lines(fleet: FleetView, now: float, *, named: bool) -> Iterator[Text]
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append("jobs  ", style="dim")
     _count(line, fleet.counts)
-    line.append("   cost so far  ", style="dim")
-    line.append(number(fleet.cost(now)))
+    yield line
+    line = Text("cost  ", style="dim", no_wrap=True, overflow="ellipsis")
+    line.append(number(fleet.cost(now)), style="not dim")
     if fleet.plan is not None:
         line.append(f" of {number(fleet.plan.cost)} planned", style="dim")
         left = Outlook(fleet.plan).seconds_left(fleet, now) if fleet.ended is None else 0.0
         if left:
-            line.append("   left  ", style="dim")
-            line.append(f"about {duration(round(left))}")
+            line.append(f"   about {duration(round(left))} left", style="not dim")
     yield line
     use = fleet.use()
     limits = [

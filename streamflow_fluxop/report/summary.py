@@ -161,6 +161,8 @@ def summary(view: RunView, now: float, alive: bool | None = None) -> RunReport:
 
 def left_behind(view: RunView) -> Iterator[str]:
     """What a controller that died has left, as far as its log says, a sentence each."""
+    if view.started is not None and view.started.simulated:
+        return
     for fleet in view.fleets.values():
         held = ", ".join(f"{m.name} ({m.stage.value})" for m in fleet.held)
         if held:
