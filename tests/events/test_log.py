@@ -75,10 +75,10 @@ def test_every_kind_of_event_is_tried_here():
 def test_the_schema_takes_every_line(log):
     for happening in HAPPENINGS:
         log.record(happening)
+    validator = jsonschema.Draft202012Validator(schema("events"))
     for line in lines(log):
-        jsonschema.validate(json.loads(line), schema("events"))
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"at": 0, "event": "minicluster-gone"}, schema("events"))
+        validator.validate(json.loads(line))
+    assert not validator.is_valid({"at": 0, "event": "minicluster-gone"})
 
 
 def test_a_log_never_writes_over_another(log):
