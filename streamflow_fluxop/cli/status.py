@@ -111,6 +111,8 @@ def _list(out: Output) -> None:
 
     newest_log()  # says so where there is none
     made = table("run", "started", "", ">after", ">jobs", ">cost", "file")
+    for column in made.columns[:-1]:
+        column.no_wrap = True
     unreadable = []
     for path in logs():
         try:
