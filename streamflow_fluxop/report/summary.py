@@ -168,7 +168,7 @@ def left_behind(view: RunView) -> Iterator[str]:
         if held:
             ends = "They end by themselves, as local MiniClusters do without their controller."
             if fleet.cluster != "local":
-                ends = "Their watchdogs end them after a while: `kubectl get miniclusters` shows what is left."
+                ends = "Their watchdogs end them after a while; `fluxop clean` shows and removes what is left."
             yield f"It left MiniClusters of {fleet.deployment}: {held}. {ends}"
         jobs = fleet.counts.queued + fleet.counts.running
         if jobs:
