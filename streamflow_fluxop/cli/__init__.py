@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from streamflow_fluxop.cli.clean import clean
 from streamflow_fluxop.cli.compare import compare
+from streamflow_fluxop.cli.doctor import doctor
 from streamflow_fluxop.cli.flavours import flavours
 from streamflow_fluxop.cli.plan import plan
 from streamflow_fluxop.cli.report import report
@@ -70,3 +71,4 @@ app.command()(runs)
 app.command()(report)
 app.command()(clean)
 app.command()(flavours)
+app.command()(doctor)

@@ -17,7 +17,7 @@ async def fluxop(*arguments: str, kubeconfig: Path) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *FLUXOP,
         *arguments,
-        env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+        env={**{k: v for k, v in os.environ.items() if k != "COLUMNS"}, "KUBECONFIG": str(kubeconfig)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -94,6 +94,11 @@ class Api:
         return plain
 
     @property
+    def client(self) -> ApiClient:
+        """What other APIs of Kubernetes are made with, to be used through `call`."""
+        return self._opened()
+
+    @property
     def core(self) -> CoreV1Api:
         """Kubernetes' own API, to be used through `call`."""
         return CoreV1Api(self._opened())
