@@ -409,12 +409,12 @@ class _Reactor:
 
     def _fetched(self, future: Any, number: int) -> None:
         try:
-            log = future.get()["guest.output"]
+            events = future.get()["guest.output"]
         except OSError as error:
             if number in self._ends and "exception" not in self._ends[number]:
                 log(f"no output of job {number}: {error}")
         else:
-            output = _output(log)
+            output = _output(events)
             self._ends[number].update(output=output.kept, dropped=-1 if output.dropped else 0)
         self._ended(number)
         self._fetching -= 1
@@ -428,10 +428,10 @@ class _Reactor:
         self._tell(job, "end", self._ends.pop(number))
 
 
-def _output(log: str) -> Tail:
+def _output(events: str) -> Tail:
     """The output in an eventlog of RFC 24, and what Flux's shell has to say about it."""
     output = Tail()
-    for line in log.splitlines():
+    for line in events.splitlines():
         entry = json.loads(line)
         context = entry["context"]
         if entry["name"] == "data" and "data" in context:
