@@ -25,7 +25,7 @@ LANES = 6
 """Rows of a MiniCluster at most; one that does more side by side shows how many jobs of each kind run instead."""
 
 LEGEND = 8
-"""Columns of the legend."""
+"""Columns of the legend at most; fewer where names are long."""
 
 BARS = 120
 """MiniClusters at most; what is left out is said."""
@@ -123,6 +123,12 @@ def _save(charts: Sequence[Chart], title: str, out: Any, kind: str) -> None:
         drawing.figure.savefig(out, format=kind, dpi=150, metadata=metadata, facecolor="white")
 
 
+def _columns(names: Sequence[str], inches: float) -> int:
+    """Columns of a legend that fit beside each other, each as wide as the longest name."""
+    longest = max([10, *map(len, names)])
+    return max(1, min(LEGEND, int(inches / (0.45 + 0.075 * longest))))
+
+
 class _Drawing:
     """Panels under each other, a chart each: caption, use of the limit, MiniClusters; then the legend of all."""
 
@@ -131,7 +137,9 @@ class _Drawing:
         self.title = title
         self.end = max(c.end for c in charts)
         self.names = charts[0].names
-        legend_rows = ceil((3 + min(len(self.names.kinds), len(_COLOURS))) / LEGEND)
+        shown = self.names.kinds[: len(_COLOURS)]
+        self.columns = _columns(shown, 0.97 * WIDTH)
+        legend_rows = ceil((3 + len(shown)) / self.columns)
         self.head = 0.47 if title else 0.05
         self.caption = 0.28 if title or len(charts) > 1 else 0.0
         self.axis, self.use_height = 0.42, 0.85
@@ -325,7 +333,7 @@ class _Drawing:
         handles += [Patch(facecolor=_COLOURS[i], label=name) for i, name in enumerate(kinds)]
         self.figure.legend(
             handles=handles, loc="lower left", bbox_to_anchor=(self.left - 0.012, 0.02 / self.height),
-            ncols=LEGEND, frameon=False, fontsize=8, labelcolor=_FAINT, handlelength=1.6, columnspacing=1.4,
+            ncols=self.columns, frameon=False, fontsize=8, labelcolor=_FAINT, handlelength=1.6, columnspacing=1.4,
         )  # fmt: skip
 
 
