@@ -124,16 +124,14 @@ def _anneal(run: Search, tried: list[tuple[Value, int, State]], rng: Random, *, 
         return
     hot = 0.02 if steps > 2000 else 0.005
     walks = _different(tried, CHAINS)
-    rounds = (len(walks) - 1).bit_length() + 1
-    left, heat = steps, hot
-    for n in range(rounds, 0, -1):
-        each = left // (n * len(walks))
-        walks = [
-            (*run.anneal(s, value, rng, each, hot=heat, cold=heat / 10), i) for i, (value, s, _) in enumerate(walks)
-        ]
-        walks = sorted(walks, key=lambda w: (w[0], w[2]))[: max(1, len(walks) // 2)]
-        left -= left // n
-        heat /= 3
+    left = steps
+    for n in range((len(walks) - 1).bit_length(), 0, -1):
+        each = left // ((n + 2) * len(walks))
+        ends = [(*run.anneal(state, value, rng, each, hot=hot, cold=hot / 10), i) for value, state, i in walks]
+        left -= each * len(walks)
+        walks = sorted(ends, key=lambda w: (w[0], w[2]))[: (len(walks) + 1) // 2]
+    value, state, _ = walks[0]
+    run.anneal(state, value, rng, left, hot=hot / 3, cold=hot / 60)
 
 
 def _different(tried: list[tuple[Value, int, State]], most: int) -> list[tuple[Value, State, int]]:
