@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, String
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.model import Document, Flavour, Limits
+from streamflow_fluxop.ssh_config import SSHConfig
 
 SCHEMA_ID = "urn:streamflow-fluxop:schema:connector:minicluster:1"
 
@@ -56,8 +57,9 @@ class FleetConfig(Document):
         pydantic.ValidationError: on a missing or unknown key, or a value of a wrong type.
     """
 
-    cluster: Literal["local", "kubernetes"] = Field(
-        description="Where MiniClusters run: `local`, on this machine, or `kubernetes`, through the Flux Operator."
+    cluster: Literal["local", "kubernetes", "ssh"] = Field(
+        description="Where MiniClusters run: `local`, on this machine, `kubernetes`, through the Flux Operator, "
+        "or `ssh`, on another host."
     )
     flavours: dict[Name, Flavour] = Field(min_length=1, description="The kinds of nodes, by name.")
     limits: Limits = Field(default_factory=Limits, description="What the fleet may hold at any moment.")
@@ -67,6 +69,12 @@ class FleetConfig(Document):
     kubernetes: KubernetesConfig = Field(
         default_factory=KubernetesConfig, description="Where cluster is kubernetes: how to reach it, and what pods get."
     )
+    ssh: SSHConfig | None = Field(None, description="Where cluster is ssh: how to reach the host.")
+    flux_uri: str | None = Field(
+        None,
+        description="With `external: true`, where cluster is local or ssh: the Flux instance to attach to, "
+        "as that machine names it.",
+    )
     plan: PlanOptions = Field(default_factory=PlanOptions, description="What the plan assumes.")
     scheduler: Literal["auto", "flux", "embedded"] = Field(
         "auto",
@@ -75,6 +83,12 @@ class FleetConfig(Document):
     )
     bring_up_timeout: NonNegativeFloat = Field(600.0, description="Seconds after which a bring-up has failed.")
     transferBufferSize: PositiveInt = Field(65536, description="Bytes in each piece of a data transfer.")
+
+    @model_validator(mode="after")
+    def _has_a_host(self) -> FleetConfig:
+        if (self.cluster == "ssh") != (self.ssh is not None):
+            raise ValueError("cluster: ssh and the section ssh, with its host, belong together")
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> FleetConfig:

@@ -85,11 +85,18 @@ class Fleets:
         """Keys that StreamFlow knows and that mean nothing, or something else, for a fleet."""
         if entry.get("wraps") is not None:
             yield UserError("a fleet wraps no other deployment", where=where("wraps"), fix="Leave the key out.")
-        if entry.get("external") and config.cluster == "local":
+        if config.cluster != "kubernetes" and bool(entry.get("external")) != (config.flux_uri is not None):
             yield UserError(
-                "local MiniClusters are never external: they live as long as the run",
+                "an external fleet needs the Flux instance to attach to, and only an external one has it",
+                where=where("external") if entry.get("external") else where("config", "flux_uri"),
+                fix="Write both `external: true` and config.flux_uri, or neither: then MiniClusters live as long as "
+                "the run.",
+            )
+        if entry.get("external") and config.cluster == "kubernetes":
+            yield UserError(
+                "attaching to MiniClusters that others made is not there yet on Kubernetes",
                 where=where("external"),
-                fix="Leave the key out.",
+                fix="Leave the key out; with cluster: local or ssh, config.flux_uri names a Flux instance.",
             )
         policies = self._file.config.get("scheduling", {}).get("policies", {})
         policy = entry.get("scheduling_policy")

@@ -32,7 +32,12 @@ class MiniCluster(ABC):
         size: how many nodes; `resize` changes it.
         image: of its containers; None: the machine's own, or the deployment's default.
         max_size: nodes that it may grow to; None: it keeps its size.
+
+    Attributes:
+        external: others made it: it costs nothing to bring up, and `down` leaves it as it was, but for our jobs.
     """
+
+    external: bool = False
 
     def __init__(
         self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
@@ -94,8 +99,7 @@ class MiniCluster(ABC):
         Returns:
             Why, in words that help.
         """
-        await self.client.wait_closed()
-        return "the connection to its agent ended"
+        return f"the connection to its agent ended: {await self.client.wait_closed()}"
 
     def __str__(self) -> str:
         return self.name

@@ -145,11 +145,7 @@ class LocalMiniCluster(MiniCluster):
         run = self._folder / "run"
         run.mkdir(mode=0o700)
         config = self._folder / "config.toml"
-        gpus = f'gpus = "{_ids(self.flavour.gpus)}"\n' if self.flavour.gpus else ""
-        config.write_text(
-            f'[resource]\nnoverify = true\n[[resource.config]]\nhosts = "{self.name}-[{_ids(self.size)}]"\n'
-            f'cores = "{_ids(self.flavour.cores)}"\n{gpus}'
-        )
+        config.write_text(flavour_config(self.name, self.flavour, self.size))
         start = [flux, "start", f"--test-size={self.size}", f"--test-rundir={run}", f"--config-path={config}"]
         # the shell removes the folder if we can't: when this process is killed without mercy
         remove_after = ["/bin/sh", "-c", '"$@"; code=$?; rm -rf "$0"; exit $code', str(self._folder)]
@@ -177,6 +173,15 @@ class LocalMiniCluster(MiniCluster):
             send_signal(left, signal.SIGKILL)
             await asyncio.sleep(0.01)  # no event tells the end of processes that are not our children
             left = with_environment(mark)
+
+
+def flavour_config(name: str, flavour: Flavour, size: int) -> str:
+    """Flux's configuration for nodes as the flavour says, whatever the machine has (flux-config-resource(5))."""
+    gpus = f'gpus = "{_ids(flavour.gpus)}"\n' if flavour.gpus else ""
+    return (
+        f'[resource]\nnoverify = true\n[[resource.config]]\nhosts = "{name}-[{_ids(size)}]"\n'
+        f'cores = "{_ids(flavour.cores)}"\n{gpus}'
+    )
 
 
 def _ids(count: int) -> str:

@@ -102,6 +102,14 @@ class MiniClusterConnector(Connector):
             from streamflow_fluxop.miniclusters.kubernetes.cluster import KubernetesCluster
 
             return KubernetesCluster(config, self.deployment_name, self._fleet.workflow, record=self._record)
+        if config.ssh is not None:
+            from streamflow_fluxop.miniclusters.ssh import SSHCluster
+
+            return SSHCluster(config.ssh, config.scheduler, config.flux_uri)
+        if config.flux_uri is not None:
+            from streamflow_fluxop.miniclusters.attached import AttachedCluster
+
+            return AttachedCluster(config.flux_uri)
         from streamflow_fluxop.miniclusters.local import LocalCluster
 
         return LocalCluster(config.scheduler)

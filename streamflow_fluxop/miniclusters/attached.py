@@ -1,0 +1,115 @@
+"""MiniClusters that others made: a run attaches to them, and leaves them as they are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from streamflow_fluxop.agent.boot import BOOT
+from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
+from streamflow_fluxop.agent.stream import ProcessStream
+from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
+from streamflow_fluxop.model import Flavour
+
+
+class AttachedCluster(Cluster):
+    """A Flux instance that this machine reaches; each MiniCluster is the whole of it, with an agent of its own.
+
+    Args:
+        flux_uri: of the instance.
+    """
+
+    def __init__(self, flux_uri: str) -> None:
+        self._flux_uri = flux_uri
+
+    def minicluster(
+        self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
+    ) -> AttachedMiniCluster:
+        """See `Cluster.minicluster`."""
+        return AttachedMiniCluster(self._flux_uri, name, flavour, size, image=image, max_size=max_size)
+
+    async def close(self) -> None:
+        """See `Cluster.close`: nothing is shared."""
+
+
+class AttachedMiniCluster(MiniCluster):
+    """See `MiniCluster`; up is to start an agent beside it, down to end that agent and this run's jobs.
+
+    Args:
+        flux_uri: of the instance.
+        name: see `MiniCluster`.
+        flavour: see `MiniCluster`.
+        size: nodes that it must have at least.
+        image: is not used.
+        max_size: is not used.
+    """
+
+    external = True
+
+    def __init__(
+        self,
+        flux_uri: str,
+        name: str,
+        flavour: Flavour,
+        size: int,
+        *,
+        image: str | None = None,
+        max_size: int | None = None,
+    ) -> None:
+        super().__init__(name, flavour, size, image=image, max_size=max_size)
+        self._flux_uri = flux_uri
+        self._client: AgentClient | None = None
+
+    @property
+    def client(self) -> AgentClient:
+        """See `MiniCluster.client`."""
+        if self._client is None:
+            raise MiniClusterError(self.name, "is not up")
+        return self._client
+
+    async def up(self) -> None:
+        """See `MiniCluster.up`."""
+        if self._client is not None:
+            return
+        flux = shutil.which("flux")
+        if flux is None:
+            raise MiniClusterError(self.name, "there is no `flux` on the PATH")
+        client = None
+        try:
+            stream = await ProcessStream.start(
+                [flux, "python", "-u", "-c", BOOT], name=self.name, env={**os.environ, "FLUX_URI": self._flux_uri}
+            )
+            client = AgentClient(stream, name=self.name, backend="flux")
+            await client.start()
+            check_size(self, client)
+        except BaseException as error:
+            if client is not None:
+                await client.close()
+            if isinstance(error, (AgentError, ConnectionLost, OSError)):
+                raise MiniClusterError(self.name, f"{self._flux_uri}: {error}") from error
+            raise
+        self._client = client
+
+    async def down(self) -> None:
+        """See `MiniCluster.down`."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+
+def check_size(minicluster: MiniCluster, client: AgentClient) -> None:
+    """Compare what is there with what the group wants.
+
+    Raises:
+        MiniClusterError: it is smaller.
+    """
+    hello, flavour = client.hello, minicluster.flavour
+    wanted = (minicluster.size, minicluster.size * flavour.cores, minicluster.size * flavour.gpus)
+    there = (hello.nodes, hello.cores, hello.gpus)
+    if any(has < wants for has, wants in zip(there, wanted, strict=True)):
+        raise MiniClusterError(
+            minicluster.name,
+            "the Flux instance has {} nodes, {} cores and {} GPUs; the group needs {}, {} and {}".format(
+                *there, *wanted
+            ),
+        )

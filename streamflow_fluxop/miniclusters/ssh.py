@@ -1,0 +1,367 @@
+"""MiniClusters on a host behind SSH: Flux instances there, or the embedded scheduler where there is no Flux."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+import os
+import shlex
+import uuid
+from collections import deque
+from typing import Any, Literal
+
+import asyncssh
+
+from streamflow_fluxop.agent.boot import BOOT
+from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost, Gone
+from streamflow_fluxop.agent.stream import ByteStream
+from streamflow_fluxop.miniclusters.attached import check_size
+from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
+from streamflow_fluxop.miniclusters.local import flavour_config
+from streamflow_fluxop.model import Flavour
+from streamflow_fluxop.ssh_config import SSHConfig
+
+logger = logging.getLogger(__name__)
+
+_READ = 1 << 18
+_LINES_KEPT = 20
+_SHORT = 30.0  # seconds that a small command of ours may take there
+_START = 120.0  # seconds until Flux must be up; a launcher may have to wait in a queue: then `bring_up_timeout` counts
+_CLOSE = 10.0
+
+START = """\
+umask 077; mkdir "$1" || exit; cd "$1" || exit
+printf %s "$2" >config.toml
+cat >instance <<'END'
+printf '%s %s' "$(hostname)" "$FLUX_URI" >uri.new && mv uri.new uri
+exec sleep 2147483647
+END
+cat >life <<'END'
+folder=$1; shift; "$@"; rm -rf "$folder"
+END
+folder=$1; shift 2
+setsid sh life "$folder" "$@" sh "$folder/instance" </dev/null >log 2>&1 &
+echo $! >pid
+"""
+"""Starts an instance that lives on when the channel ends. $1: its folder, $2: its configuration, then the command."""
+
+WAIT = """\
+cd "$1" || exit
+until [ -e uri ]; do kill -0 "$(cat pid)" 2>/dev/null || { tail -n 20 log; exit 1; }; sleep 0.1; done
+read -r host uri <uri || [ -n "$uri" ] || exit
+case $host in "$(hostname)") echo "$uri";; *) echo "ssh://$host${uri#local://}";; esac
+"""
+"""Says the URI of the instance in the folder $1, as this host reaches it (flux-uri(1))."""
+
+END = """\
+cd "$1" 2>/dev/null || exit 0
+pid=$(cat pid 2>/dev/null) || exit 0
+kill -TERM -"$pid" 2>/dev/null
+for i in 1 2 3 4 5 6 7 8 9 10; do [ -e "$1" ] || exit 0; sleep 0.5; done
+kill -KILL -"$pid" 2>/dev/null; rm -rf "$1"
+"""
+"""Ends what is left of the instance in the folder $1."""
+
+
+class SSHStream:
+    """The stream to a process on the other host."""
+
+    def __init__(self, process: asyncssh.SSHClientProcess[bytes], name: str) -> None:
+        self._process = process
+        self._name = name
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._logging = asyncio.ensure_future(self._log_errors())
+
+    @property
+    def last_words(self) -> str:
+        """See `ByteStream.last_words`."""
+        return "\n".join(self._lines)
+
+    async def read(self) -> bytes:
+        """See `ByteStream.read`."""
+        data: bytes = await self._process.stdout.read(_READ)
+        if not data:
+            await asyncio.wait([self._logging], timeout=1)  # why it ended is said there
+        return data
+
+    def write(self, data: bytes) -> None:
+        """See `ByteStream.write`."""
+        try:
+            self._process.stdin.write(data)
+        except OSError as error:  # whoever reads sees the end of the stream
+            logger.debug("%s: %s", self._name, error)
+
+    async def drain(self) -> None:
+        """See `ByteStream.drain`."""
+        try:
+            await self._process.stdin.drain()
+        except (OSError, asyncssh.Error) as error:
+            logger.debug("%s: %s", self._name, error)
+
+    async def close(self) -> None:
+        """See `ByteStream.close`."""
+        try:
+            self._process.stdin.write_eof()
+        except OSError as error:
+            logger.debug("%s: %s", self._name, error)
+        try:
+            # what it still has to say must not keep it from ending
+            await asyncio.wait_for(self._read_out(), _CLOSE)
+        except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+            logger.debug("%s: %s", self._name, error)
+        finally:
+            self._process.close()
+            self._logging.cancel()
+            await asyncio.wait([self._logging])
+
+    async def _read_out(self) -> None:
+        while await self._process.stdout.read(_READ):
+            continue
+        await self._process.wait_closed()
+
+    async def _log_errors(self) -> None:
+        try:
+            while line := await self._process.stderr.readline():
+                text = line.decode("utf-8", "replace").rstrip("\n")
+                self._lines.append(text)
+                logger.info("%s: %s", self._name, text)
+        except (OSError, asyncssh.Error) as error:
+            logger.debug("%s: %s", self._name, error)
+
+
+class SSHCluster(Cluster):
+    """A host behind SSH; one connection carries all MiniClusters, and is made again when it breaks.
+
+    Args:
+        config: how to reach it.
+        scheduler: what runs the jobs: "auto" takes Flux where the host has it.
+        flux_uri: of an instance that is there, which all MiniClusters attach to; None: each starts its own.
+    """
+
+    def __init__(
+        self,
+        config: SSHConfig,
+        scheduler: Literal["auto", "flux", "embedded"] = "auto",
+        flux_uri: str | None = None,
+    ) -> None:
+        self.config = config
+        self.scheduler = scheduler
+        self.flux_uri = flux_uri
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._jump: asyncssh.SSHClientConnection | None = None
+        self._lock = asyncio.Lock()
+
+    def minicluster(
+        self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
+    ) -> SSHMiniCluster:
+        """See `Cluster.minicluster`."""
+        return SSHMiniCluster(self, name, flavour, size, image=image, max_size=max_size)
+
+    async def close(self) -> None:
+        """See `Cluster.close`."""
+        for connection in (self._connection, self._jump):
+            if connection is not None:
+                connection.close()
+                await asyncio.wait([asyncio.ensure_future(connection.wait_closed())], timeout=_CLOSE)
+        self._connection = self._jump = None
+
+    async def connection(self) -> asyncssh.SSHClientConnection:
+        """Connect, if we are not.
+
+        Raises:
+            OSError: the host cannot be reached.
+            asyncssh.Error: it is not the host that it should be, or does not let us in.
+        """
+        async with self._lock:
+            if self._connection is None or self._connection.is_closed():
+                await self.close()
+                if self.config.jump is not None:
+                    self._jump = await self._connect(
+                        self.config.jump.host, self.config.jump.port, self.config.jump.user
+                    )
+                self._connection = await self._connect(self.config.host, self.config.port, self.config.user)
+            return self._connection
+
+    async def _connect(self, host: str, port: int, user: str | None) -> asyncssh.SSHClientConnection:
+        options: dict[str, Any] = {"username": user or getpass.getuser(), "keepalive_interval": 15}
+        if self.config.keys:
+            options["client_keys"] = [_path(key) for key in self.config.keys]
+        options["known_hosts"] = _path(self.config.known_hosts or "~/.ssh/known_hosts")
+        return await asyncssh.connect(host, port, tunnel=self._jump, connect_timeout=_SHORT, **options)
+
+    async def run(self, script: str, *arguments: str, timeout: float | None = _SHORT) -> tuple[int, str]:
+        """Run a script there and give its exit code and output."""
+        command = shlex.join(["/bin/sh", "-c", script, "sh", *arguments])
+        connection = await self.connection()
+        done = await asyncio.wait_for(connection.run(command, stderr=asyncssh.STDOUT), timeout)
+        return (1 if done.returncode is None else done.returncode), str(done.stdout or "").strip()
+
+
+def _path(text: str) -> str:
+    return os.path.expanduser(text)
+
+
+class SSHMiniCluster(MiniCluster):
+    """See `MiniCluster`; its nodes are as the flavour says, unless a launcher brings real ones.
+
+    Args:
+        cluster: where it runs.
+        name: see `MiniCluster`.
+        flavour: see `MiniCluster`.
+        size: see `MiniCluster`.
+        image: is not used.
+        max_size: see `MiniCluster`.
+    """
+
+    def __init__(
+        self,
+        cluster: SSHCluster,
+        name: str,
+        flavour: Flavour,
+        size: int,
+        *,
+        image: str | None = None,
+        max_size: int | None = None,
+    ) -> None:
+        super().__init__(name, flavour, size, image=image, max_size=max_size)
+        self.external = cluster.flux_uri is not None
+        self._cluster = cluster
+        self._config = cluster.config
+        self._client: AgentClient | None = None
+        self._folder = ""
+        self._lock = asyncio.Lock()
+        self._coming_up: asyncio.Task[None] | None = None
+
+    @property
+    def client(self) -> AgentClient:
+        """See `MiniCluster.client`."""
+        if self._client is None or self._coming_up is not None:
+            raise MiniClusterError(self.name, "is not up")
+        return self._client
+
+    async def up(self) -> None:
+        """See `MiniCluster.up`."""
+        async with self._lock:
+            if self._client is not None:
+                return
+            self._coming_up = asyncio.create_task(self._up())
+            try:
+                await asyncio.shield(self._coming_up)
+            except asyncio.CancelledError:
+                if self._coming_up.cancelled():
+                    await self._clean()
+                    raise MiniClusterError(self.name, "was taken down while it came up") from None
+                self._coming_up.cancel()
+                await asyncio.wait([self._coming_up])
+                await self._clean()
+                raise
+            except (AgentError, ConnectionLost, OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+                await self._clean()
+                raise MiniClusterError(self.name, self._why(error)) from error
+            except MiniClusterError:
+                await self._clean()
+                raise
+            finally:
+                self._coming_up = None
+
+    async def down(self) -> None:
+        """See `MiniCluster.down`."""
+        if self._coming_up is not None:
+            self._coming_up.cancel()
+        async with self._lock:
+            await self._clean()
+
+    async def _up(self) -> None:
+        uri, backend = self._cluster.flux_uri, self._cluster.scheduler
+        if uri is None and backend != "embedded":
+            found, _ = await self._cluster.run('command -v "$1"', self._config.flux)
+            if found == 0:
+                uri = await self._start_instance()
+            elif backend == "flux":
+                raise MiniClusterError(self.name, f"there is no `{self._config.flux}` on {self._config.host}")
+        options: dict[str, Any]
+        if uri is not None:
+            argv = ["env", f"FLUX_URI={uri}", self._config.flux, "python", "-u", "-c", BOOT]
+            shell = {} if self.external or self._config.launcher else {"cpu-affinity": "off"}
+            options = {"backend": "flux", "flux": {"shell": shell}, "on_orphan": [] if self.external else None}
+        else:
+            logger.info(
+                "MiniCluster %s: there is no `%s` on %s, so the embedded scheduler takes Flux's place, and runs every"
+                " job as a process of that host.", self.name, self._config.flux, self._config.host,
+            )  # fmt: skip
+            argv = [self._config.python, "-u", "-c", BOOT]
+            options = {"backend": "embedded", "nodes": [(self.flavour.cores, self.flavour.gpus)] * self.size}
+        command = shlex.join(argv)
+
+        async def connect() -> ByteStream:
+            try:
+                connection = await self._cluster.connection()
+                process = await connection.create_process(command, encoding=None)
+            except (asyncssh.HostKeyNotVerifiable, asyncssh.PermissionDenied) as error:
+                raise Gone(self._why(error)) from error
+            return SSHStream(process, self.name)
+
+        orphan_timeout = self._config.orphan_timeout
+        self._client = AgentClient(
+            connect,
+            name=self.name,
+            linger=orphan_timeout or None,
+            orphan_timeout=0.0 if self.external else orphan_timeout,
+            reconnect_timeout=self._config.reconnect_timeout,
+            **options,
+        )
+        await self._client.start()
+        if self.external:
+            check_size(self, self._client)
+
+    async def _start_instance(self) -> str:
+        """Start a Flux instance that outlives the connection, and give its URI."""
+        name = f"fluxop-{uuid.uuid4().hex[:12]}"
+        # with a launcher other nodes have to see it
+        self._folder = f"{await self._home()}/.{name}" if self._config.launcher else f"/tmp/{name}"
+        start, config = [self._config.flux, "start"], ""
+        if not self._config.launcher:
+            start += [f"--test-size={self.size}", f"--config-path={self._folder}/config.toml"]
+            config = flavour_config(self.name, self.flavour, self.size)
+        launcher = [word.replace("{size}", str(self.size)) for word in self._config.launcher]
+        code, said = await self._cluster.run(START, self._folder, config, *launcher, *start)
+        if code == 0:
+            timeout = None if self._config.launcher else _START
+            code, said = await self._cluster.run(WAIT, self._folder, timeout=timeout)
+        if code or not said:
+            raise MiniClusterError(self.name, f"Flux does not start on {self._config.host}: {said or code}")
+        return said.splitlines()[-1]
+
+    async def _home(self) -> str:
+        _, home = await self._cluster.run("cd && pwd")
+        return home
+
+    async def _clean(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+        if self._folder:
+            folder, self._folder = self._folder, ""
+            try:
+                code, said = await self._cluster.run(END, folder)
+            except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+                code, said = 1, str(error)
+            if code:
+                logger.warning(
+                    "MiniCluster %s may still run on %s until its orphan_timeout: %s",
+                    self.name, self._config.host, said,
+                )  # fmt: skip
+
+    def _why(self, error: BaseException) -> str:
+        config = self._config
+        if isinstance(error, asyncssh.HostKeyNotVerifiable):
+            known = config.known_hosts or "~/.ssh/known_hosts"
+            return f"{config.host} is not the host that {known} knows ({error}): add its key there if you trust it"
+        if isinstance(error, asyncssh.PermissionDenied):
+            return f"{config.host} does not let {config.user or getpass.getuser()} in ({error}): check user and keys"
+        if isinstance(error, asyncio.TimeoutError):
+            return f"{config.host} does not answer"
+        if isinstance(error, (OSError, asyncssh.Error)):
+            return f"{config.host} port {config.port}: {error}"
+        return str(error)
