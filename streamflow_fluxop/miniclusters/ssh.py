@@ -38,7 +38,7 @@ printf '%s %s' "$(hostname)" "$FLUX_URI" >uri.new && mv uri.new uri
 exec sleep 2147483647
 END
 cat >life <<'END'
-folder=$1; shift; "$@"; rm -rf "$folder"
+trap : TERM; folder=$1; shift; "$@"; rm -rf "$folder"
 END
 folder=$1; shift 2
 setsid sh life "$folder" "$@" sh "$folder/instance" </dev/null >log 2>&1 &
