@@ -27,7 +27,7 @@ def test_the_controller_sees_the_storage_of_local_miniclusters_unless_told_other
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"cluster": "slurm"}, "'local' or 'kubernetes'"),
+        ({"cluster": "slurm"}, "'local', 'kubernetes' or 'ssh'"),
         ({"flavours": {}}, "at least 1 item"),
         ({"flavours": {"cpu": {"cores": 4}}}, "Field required"),
         ({"flavours": {"cpu": {**CPU, "cores": "4"}}}, "valid integer"),
