@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 
@@ -10,6 +11,8 @@ from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLo
 from streamflow_fluxop.agent.stream import ProcessStream
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.model import Flavour
+
+logger = logging.getLogger(__name__)
 
 
 class AttachedCluster(Cluster):
@@ -39,7 +42,7 @@ class AttachedMiniCluster(MiniCluster):
         flux_uri: of the instance.
         name: see `MiniCluster`.
         flavour: see `MiniCluster`.
-        size: nodes that it must have at least.
+        size: nodes that are planned; once it is up, those that it has.
         image: is not used.
         max_size: is not used.
     """
@@ -81,7 +84,7 @@ class AttachedMiniCluster(MiniCluster):
             )
             client = AgentClient(stream, name=self.name, backend="flux")
             await client.start()
-            check_size(self, client)
+            take_size(self, client)
         except BaseException as error:
             if client is not None:
                 await client.close()
@@ -97,19 +100,14 @@ class AttachedMiniCluster(MiniCluster):
             await client.close()
 
 
-def check_size(minicluster: MiniCluster, client: AgentClient) -> None:
-    """Compare what is there with what the group wants.
-
-    Raises:
-        MiniClusterError: it is smaller.
-    """
+def take_size(minicluster: MiniCluster, client: AgentClient) -> None:
+    """Make the size what is really there: smaller than planned, jobs wait for each other; what can't be, Flux says."""
     hello, flavour = client.hello, minicluster.flavour
     wanted = (minicluster.size, minicluster.size * flavour.cores, minicluster.size * flavour.gpus)
     there = (hello.nodes, hello.cores, hello.gpus)
     if any(has < wants for has, wants in zip(there, wanted, strict=True)):
-        raise MiniClusterError(
-            minicluster.name,
-            "the Flux instance has {} nodes, {} cores and {} GPUs; the group needs {}, {} and {}".format(
-                *there, *wanted
-            ),
-        )
+        logger.warning(
+            "MiniCluster %s: the Flux instance has %d nodes, %d cores and %d GPUs; planned were %d, %d and %d",
+            minicluster.name, *there, *wanted,
+        )  # fmt: skip
+    minicluster.size = hello.nodes

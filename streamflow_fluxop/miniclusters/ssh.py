@@ -16,7 +16,7 @@ import asyncssh
 from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost, Gone
 from streamflow_fluxop.agent.stream import ByteStream
-from streamflow_fluxop.miniclusters.attached import check_size
+from streamflow_fluxop.miniclusters.attached import take_size
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.local import flavour_config
 from streamflow_fluxop.model import Flavour
@@ -313,7 +313,7 @@ class SSHMiniCluster(MiniCluster):
         )
         await self._client.start()
         if self.external:
-            check_size(self, self._client)
+            take_size(self, self._client)
 
     async def _start_instance(self) -> str:
         """Start a Flux instance that outlives the connection, and give its URI."""

@@ -118,6 +118,18 @@ async def test_runs_share_an_instance_and_end_only_their_own_jobs(
 
 
 @needs_flux
-async def test_an_instance_that_is_too_small_is_a_reason(instance: tuple[str, subprocess.Popen[str]]) -> None:
-    with pytest.raises(MiniClusterError, match="has 1 nodes"):
-        await AttachedCluster(instance[0]).minicluster("mc", FLAVOUR, 5).up()
+async def test_an_instance_has_the_size_that_it_has(
+    instance: tuple[str, subprocess.Popen[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    minicluster = AttachedCluster(instance[0]).minicluster("mc", FLAVOUR, 5)
+    await minicluster.up()
+    assert minicluster.size == minicluster.client.hello.nodes == 1
+    assert "planned were 5, 10 and 5" in caplog.text
+    assert "unsatisfiable" in str((await minicluster.client.run_job(JobRequest(("true",), nodes=2, tasks=2))).reason)
+    await minicluster.down()
+
+
+@needs_flux
+async def test_an_instance_that_is_not_there_is_a_reason() -> None:
+    with pytest.raises(MiniClusterError, match="local:///nowhere: .*no Flux instance"):
+        await AttachedCluster("local:///nowhere").minicluster("mc", FLAVOUR, 1).up()
