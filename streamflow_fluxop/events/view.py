@@ -377,9 +377,9 @@ class RunView:
 
     @staticmethod
     def _place(fleet: FleetView, job: JobLife, name: str) -> None:
-        """Note in which MiniCluster a queued job is, if that is held."""
+        """Note in which MiniCluster a queued job is, unless that takes no job any more."""
         life = fleet.current.get(name)
-        if life is job.minicluster or life is None or life.gone is not None:
+        if life is job.minicluster or life is None or life.released is not None:
             return
         if job.minicluster is not None:
             job.minicluster.jobs.queued -= 1

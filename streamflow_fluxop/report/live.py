@@ -60,9 +60,21 @@ def panel(
     share = room // max(1, len(view.fleets)) - 1
     for fleet in view.fleets.values():
         if share >= LEAST_CHART and (fleet.lives or fleet.plan):
-            drawn = chart(view, fleet, now, outcome)
-            parts += [Text(), gantt(drawn, width, colours=colours, glyphs=glyphs, rows=max(1, share - LEAST_CHART + 1))]
+            drawn = _fitting(chart(view, fleet, now, outcome), width, share, colours, glyphs)
+            parts += [Text(), drawn] if drawn else []
     return Group(*parts)
+
+
+def _fitting(drawn: Chart, width: int, lines: int, colours: bool, glyphs: Glyphs) -> Text | None:
+    """The chart in so many lines, with as many MiniClusters as there is room for; None: there is too little."""
+    rows = lines - LEAST_CHART + 1
+    for _ in range(2):  # how many lines its head and its legend take shows when it is drawn
+        text = gantt(drawn, width, colours=colours, glyphs=glyphs, rows=max(1, rows))
+        excess = text.plain.count("\n") + 1 - lines
+        if excess <= 0:
+            return text
+        rows -= excess
+    return None
 
 
 def _head(view: RunView, now: float, outcome: Outcome) -> Text:

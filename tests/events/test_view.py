@@ -25,7 +25,7 @@ class History:
         self.draw, self.now, self.events = draw, 0.0, []
         self.up, self.jobs, self.number = {}, {}, 0
         self.add(e.FleetStarted(flavours=FLAVOURS))
-        for _ in range(draw(st.integers(0, 40))):
+        for _ in range(draw(st.integers(0, 25))):
             self.now += draw(st.sampled_from([0.0, 1.0, 7.5]))
             draw(st.sampled_from([self.minicluster, self.job, self.job]))()
 
@@ -145,7 +145,7 @@ def test_every_minicluster_is_where_its_events_say_and_no_cores_are_left_over(hi
         assert life.cores_busy == sum(j.cores for j in own if j.started is not None and j.ended is None)
 
 
-@given(histories(), st.integers(0, 40))
+@given(histories(), st.integers(0, 25))
 def test_a_fold_in_two_pieces_is_the_fold_of_the_whole(history, cut):
     view = RunView(history.events[:cut])
     view.take(history.events[cut:])
