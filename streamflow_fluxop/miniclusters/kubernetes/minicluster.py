@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop import events
@@ -31,6 +32,7 @@ GONE_TIMEOUT = 120.0
 _LOOK_AGAIN = 10.0  # seconds after which we look even though nothing has changed
 _ATTACH_AGAIN = 1.0
 _RANKS_AGAIN = 0.5
+_COMMAND_TIMEOUT = 30.0
 
 ATTACH = """\
 mount=$1 socket=$1/config/run/flux/local
@@ -80,7 +82,7 @@ class KubernetesMiniCluster(MiniCluster):
         self._client: AgentClient | None = None
         self._stream: ExecStream | None = None
         self._lock = asyncio.Lock()
-        self._coming_up: asyncio.Task[None] | None = None
+        self._work: asyncio.Task[None] | None = None
 
     @property
     def client(self) -> AgentClient:
@@ -99,27 +101,26 @@ class KubernetesMiniCluster(MiniCluster):
         async with self._lock:
             if self._client is not None:
                 return
-            self._coming_up = asyncio.create_task(self._up())
             try:
-                # a task of its own, so that `down` can end it and we can tell its end from our own cancellation
-                await asyncio.shield(self._coming_up)
-            except asyncio.CancelledError:
-                if self._coming_up.cancelled():
-                    raise MiniClusterError(self.name, "was taken down while it came up") from None
-                self._coming_up.cancel()
-                await asyncio.wait([self._coming_up])
+                await self._alone(self._up())
+            except BaseException:
                 await self._clean()
                 raise
-            except FluxopError as error:
-                await self._clean()
-                raise MiniClusterError(self.name, getattr(error, "why", str(error))) from error
-            finally:
-                self._coming_up = None
+
+    async def resize(self, size: int) -> None:
+        """See `MiniCluster.resize`; only a Flux instance can."""
+        async with self._lock:
+            if not 1 <= size <= self.max_size:
+                raise MiniClusterError(self.name, f"can have 1 to {self.max_size} nodes, not {size}")
+            if self.client.hello.backend != "flux":
+                raise MiniClusterError(self.name, "has the embedded scheduler, which cannot change its nodes")
+            if size != self.size:
+                await self._alone(self._grow(size) if size > self.size else self._shrink(size))
 
     async def down(self) -> None:
         """See `MiniCluster.down`."""
-        if self._coming_up is not None:
-            self._coming_up.cancel()
+        if self._work is not None:
+            self._work.cancel()
         async with self._lock:
             await self._clean()
 
@@ -141,6 +142,28 @@ class KubernetesMiniCluster(MiniCluster):
                 task.cancel()
             await asyncio.wait([closed, gone])
 
+    async def _alone(self, work: Coroutine[None, None, None]) -> None:
+        """Do something that takes its time as a task of its own, so that `down` can end it.
+
+        Raises:
+            MiniClusterError: it failed, or `down` has ended it.
+        """
+        self._work = asyncio.create_task(work)
+        try:
+            await asyncio.shield(self._work)
+        except asyncio.CancelledError:
+            if self._work.cancelled():
+                raise MiniClusterError(self.name, "was taken down meanwhile") from None
+            self._work.cancel()
+            await asyncio.wait([self._work])
+            raise
+        except MiniClusterError:
+            raise
+        except FluxopError as error:
+            raise MiniClusterError(self.name, str(error)) from error
+        finally:
+            self._work = None
+
     # --------------------------------------------------------------------------------------------------------- coming
 
     async def _up(self) -> None:
@@ -148,7 +171,7 @@ class KubernetesMiniCluster(MiniCluster):
         await self._cluster.open()
         await self._create()
         while True:
-            lead = await self._runs()
+            lead = await self._runs(self.size)
             try:
                 await self._attach(lead)
             except (KubernetesError, ConnectionLost, AgentError, Gone) as error:
@@ -166,10 +189,10 @@ class KubernetesMiniCluster(MiniCluster):
             self.name, self.object, self._cluster.api.namespace, self._cluster.run,
         )  # fmt: skip
 
-    async def _runs(self) -> readiness.Attachable:
-        """Wait until its pods run."""
+    async def _runs(self, size: int) -> readiness.Attachable:
+        """Wait until so many pods run."""
         while True:
-            match self._judge():
+            match self._judge(size):
                 case readiness.Attachable() as lead:
                     return lead
                 case readiness.Never(reason, log):
@@ -183,10 +206,10 @@ class KubernetesMiniCluster(MiniCluster):
             if not before and await self._cluster.api.get(self.object) is None:
                 raise MiniClusterError(self.name, f"somebody has deleted the object {self.object}")
 
-    def _judge(self) -> readiness.Verdict:
+    def _judge(self, size: int) -> readiness.Verdict:
         pods = self._cluster.watch.pods(self.object)
         names = [self.object, *(pod["metadata"]["name"] for pod in pods)]
-        return readiness.judge(self.object, self.size, pods, self._cluster.watch.warnings(names))
+        return readiness.judge(self.object, size, pods, self._cluster.watch.warnings(names))
 
     def _wait_for(self, reason: str) -> None:
         if reason != self._waiting_for:
@@ -225,10 +248,22 @@ class KubernetesMiniCluster(MiniCluster):
             await asyncio.sleep(_RANKS_AGAIN)
 
     async def _ranks_up(self) -> int:
-        result = await self.client.run_command("flux resource list -s up -no '{nnodes}'", timeout=30)
+        told = await self._flux("resource list -s up -no '{nnodes}'")
+        return int(told.split()[0]) if told.split() else 0
+
+    async def _flux(self, command: str) -> str:
+        """What a command of Flux's says.
+
+        Raises:
+            AgentError: it fails.
+        """
+        try:
+            result = await self.client.run_command(f"flux {command}", timeout=_COMMAND_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise AgentError(f"`flux {command}` takes longer than {_COMMAND_TIMEOUT:g} s") from None
         if result.exit_code:
-            raise AgentError(f"Flux does not tell its resources: {result.errors.decode(errors='replace').strip()}")
-        return int(result.output.split()[0]) if result.output.split() else 0
+            raise AgentError(f"`flux {command}` fails: {result.errors.decode(errors='replace').strip()}")
+        return result.output.decode(errors="replace")
 
     async def _lead_gone(self) -> str:
         """Wait until the lead broker's pod is no more.
@@ -243,6 +278,47 @@ class KubernetesMiniCluster(MiniCluster):
     def _lead_end(self) -> str | None:
         pods = {p["metadata"]["name"]: p for p in self._cluster.watch.pods(self.object)}
         return readiness.end_of(self.object, pods.get(self._lead))
+
+    # --------------------------------------------------------------------------------------------------------- sizes
+
+    async def _grow(self, size: int) -> None:
+        before = self.size
+        await self._cluster.api.resize(self.object, size)
+        try:
+            await self._runs(size)
+            await self._undrain(before, size)
+            await self._brokers(size)
+        except BaseException:
+            await asyncio.shield(self._cluster.api.resize(self.object, before))
+            raise
+        self.size = size
+
+    async def _shrink(self, size: int) -> None:
+        """No new job starts on the ranks that leave; when those there are over, their pods go."""
+        before = self.size
+        ranks = _ranks(size, before)
+        await self._flux(f"resource drain {ranks} 'the MiniCluster shrinks'")
+        try:
+            while await self._flux(f"resource status -s draining -i {ranks} -no '{{ranks}}'"):  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(_RANKS_AGAIN)
+            await self._cluster.api.resize(self.object, size)
+        except BaseException:
+            await asyncio.shield(self._undrain(size, before))
+            raise
+        self.size = size
+        while leaving := [pod for rank, pod in self._brokers_pods().items() if rank >= size]:
+            for pod in leaving:
+                if pod["metadata"].get("deletionTimestamp"):
+                    await self._cluster.api.end_pod(pod["metadata"]["name"])
+            await self._cluster.watch.changed(_LOOK_AGAIN)
+
+    async def _undrain(self, first: int, end: int) -> None:
+        drained = await self._flux(f"resource status -s drain -i {_ranks(first, end)} -no '{{ranks}}'")
+        for ranks in drained.split():
+            await self._flux(f"resource undrain {ranks}")
+
+    def _brokers_pods(self) -> dict[int, dict[str, Any]]:
+        return readiness.brokers(self.object, self._cluster.watch.pods(self.object))
 
     # ---------------------------------------------------------------------------------------------------------- going
 
@@ -294,3 +370,8 @@ class KubernetesMiniCluster(MiniCluster):
                 await self._cluster.api.end_pod(pod["metadata"]["name"])
         while self._cluster.watch.pods(self.object) or await self._cluster.api.get(self.object) is not None:
             await self._cluster.watch.changed(_LOOK_AGAIN if self._cluster.watch.pods(self.object) else _RANKS_AGAIN)
+
+
+def _ranks(first: int, end: int) -> str:
+    """The ranks from `first` to the one before `end`, as Flux writes them."""
+    return str(first) if end == first + 1 else f"{first}-{end - 1}"
