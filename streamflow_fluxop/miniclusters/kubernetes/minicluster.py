@@ -306,11 +306,19 @@ class KubernetesMiniCluster(MiniCluster):
             await asyncio.shield(self._undrain(size, before))
             raise
         self.size = size
+        told = False
         while leaving := [pod for rank, pod in self._brokers_pods().items() if rank >= size]:
-            for pod in leaving:
-                if pod["metadata"].get("deletionTimestamp"):
-                    await self._cluster.api.end_pod(pod["metadata"]["name"])
+            if not told and all("deletionTimestamp" in pod["metadata"] for pod in leaving):
+                told = True
+                await self._end_brokers(ranks)
             await self._cluster.watch.changed(_LOOK_AGAIN)
+
+    async def _end_brokers(self, ranks: str) -> None:
+        """End brokers whose pods are being deleted: their shell ignores SIGTERM, so they would last 30 s more."""
+        try:
+            await self._flux(f"exec -r {ranks} sh -c 'kill $PPID'")
+        except AgentError as error:
+            logger.debug("MiniCluster %s: %s", self.name, error)
 
     async def _undrain(self, first: int, end: int) -> None:
         drained = await self._flux(f"resource status -s drain -i {_ranks(first, end)} -no '{{ranks}}'")
