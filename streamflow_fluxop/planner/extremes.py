@@ -60,6 +60,12 @@ def single(instance: Instance, share: float = 1.0) -> Schedule:
     Raises:
         UserError: no flavour holds all steps of an image, or the limits don't hold all images' MiniClusters at once.
     """
+    sites = single_sites(instance, share)
+    return run_fixed(instance, "single", sites, lambda s, _: instance.kinds[instance.steps[s].kind].pool)
+
+
+def single_sites(instance: Instance, share: float = 1.0) -> list[Site]:
+    """The MiniClusters of `single`, one a pool."""
     flavours = {p: _common(instance, p) for p in range(len(instance.pools))}
     wanted = dict.fromkeys(flavours, 1)
     least = dict.fromkeys(flavours, 1)
@@ -79,8 +85,7 @@ def single(instance: Instance, share: float = 1.0) -> Schedule:
             where="limits",
             fix="raise the limits, or take another strategy",
         )
-    sites = [Site(p, flavours[p], size, _jobs(instance, p), keep=True) for p, size in enumerate(sizes)]
-    return run_fixed(instance, "single", sites, lambda s, _: instance.kinds[instance.steps[s].kind].pool)
+    return [Site(p, flavours[p], size, _jobs(instance, p), keep=True) for p, size in enumerate(sizes)]
 
 
 def by_level(instance: Instance, *, barrier: bool = True, ahead: bool = False) -> Schedule:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planner import cpsat
 from streamflow_fluxop.planner.budget import Budget
-from streamflow_fluxop.planner.extremes import by_level, per_step, per_task, single
+from streamflow_fluxop.planner.extremes import by_level, per_step, per_task, single, single_sites
 from streamflow_fluxop.planner.search import Search, State
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ PROOF_JOBS = 60
 """Jobs up to which CP-SAT looks for a proof."""
 SOME_JOBS = 3_000
 """Jobs from which simple strategies that are provably worse are not run."""
+SOME_POOLS = 8
+"""Pools up to which it is worked out whether one MiniCluster a pool can be any good."""
 MANY_JOBS = 20_000
 """Jobs from which a schedule takes so long that hardly any can be tried."""
 CHAINS = 4
@@ -151,8 +153,10 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
     """
     if name == "by-level":
         return instance.jobs > MANY_JOBS and budget.over()
-    if name == "single" or any(p.group is not None for p in instance.pools):
+    if any(p.group is not None for p in instance.pools):
         return False
+    if name == "single":
+        return judge.value(_least_of_single(instance), judge.bounds.makespan) >= judge.value(best.cost, best.makespan)
     cost = 0.0
     ends = [0] * len(instance.steps)
     for s in instance.order:
@@ -170,3 +174,28 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
             start += flavour.up
         ends[s] = start + step.ticks
     return judge.value(cost, max(ends)) >= judge.value(best.cost, best.makespan)
+
+
+def _least_of_single(instance: Instance) -> float:
+    """What one MiniCluster a pool costs at least: each is up for the longest chain between two of its jobs."""
+    try:
+        sites = single_sites(instance)
+    except UserError:
+        return float("inf")
+    if len(sites) > SOME_POOLS:
+        return 0.0
+    cost = 0.0
+    for site in sites:
+        spans = [-1] * len(instance.steps)
+        longest = 0
+        for s in instance.order:
+            step = instance.steps[s]
+            inside = step.kind >= 0 and instance.kinds[step.kind].pool == site.pool
+            before = max((spans[t] for t, _ in step.before), default=-1)
+            if inside or before >= 0:
+                spans[s] = max(before, 0) + step.ticks
+            if inside:
+                longest = max(longest, spans[s])
+        flavour = instance.flavours[site.flavour]
+        cost += site.size * (flavour.up + longest + flavour.down) * flavour.price
+    return cost
