@@ -131,5 +131,5 @@ async def test_an_instance_has_the_size_that_it_has(
 
 @needs_flux
 async def test_an_instance_that_is_not_there_is_a_reason() -> None:
-    with pytest.raises(MiniClusterError, match="local:///nowhere: .*no Flux instance"):
+    with pytest.raises(MiniClusterError, match=r"local:///nowhere: .*no Flux instance"):
         await AttachedCluster("local:///nowhere").minicluster("mc", FLAVOUR, 1).up()
