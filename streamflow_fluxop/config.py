@@ -26,6 +26,11 @@ class GroupConfig(Document):
         None, description="Nodes of the group's MiniCluster; absent: as many as its steps use."
     )
     image: str | None = Field(None, description="Container image of the group's MiniCluster; absent: its steps' own.")
+    lifetime: Literal["fleet", "job"] = Field(
+        "fleet",
+        description="`fleet`: its steps' jobs share a MiniCluster, which the fleet brings up and takes down; "
+        "`job`: each job gets one of its own, one job after the other.",
+    )
 
 
 class Storage(Document):

@@ -97,6 +97,14 @@ class MiniClusterConnector(Connector):
             )
 
     def _cluster(self) -> Cluster:
+        alone = [name for name, group in self._fleet.config.groups.items() if group.lifetime == "job"]
+        if not alone:
+            return self._shared_cluster()
+        from streamflow_fluxop.miniclusters.alone import AloneCluster
+
+        return AloneCluster(self._shared_cluster(), alone)
+
+    def _shared_cluster(self) -> Cluster:
         config = self._fleet.config
         if config.cluster == "kubernetes":
             from streamflow_fluxop.miniclusters.kubernetes.cluster import KubernetesCluster

@@ -211,3 +211,16 @@ def wait_for(path, process, patience=30.0):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < end, f"{path} did not appear"
         time.sleep(0.02)
+
+
+def test_a_group_whose_lifetime_is_a_job_has_a_minicluster_a_job(world):
+    world.write("wf.cwl", ECHO)
+    world.inputs(names=["a", "b", "c"])
+    world.fleet["groups"] = {"lonely": {"flavour": "cpu", "size": 1, "lifetime": "job"}}
+    world.config["workflows"]["wf"]["bindings"].append(
+        {"step": "/greet", "target": {"deployment": "fleet", "service": "lonely"}}
+    )
+    result = world.run()
+    texts = [Path(f["path"]).read_text() for f in result.outputs["greetings"]]
+    assert texts == ["hello a\n", "hello b\n", "hello c\n"]
+    assert len(result.said("lonely-. is up for its one job")) == 3
