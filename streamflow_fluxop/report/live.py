@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -183,18 +184,21 @@ def chart(view: RunView, fleet: FleetView, now: float, outcome: Outcome) -> Char
     if fleet.plan is None:
         return happened
     laid_out = planned(fleet.plan, fleet, names)
-    lives = dict(zip((id(m) for m in fleet.lives), happened.bars, strict=True))
-    bars: list[Bar] = []
-    shown: set[int] = set()
-    for bar in laid_out.bars:
-        own = [m for m in fleet.lives if m.name == bar.name]
-        bars += [lives[id(m)] for m in own]
-        shown |= {id(m) for m in own}
-        bars.append(replace(bar, planned=True, name="  planned" if own else bar.name))
-    bars += [lives[id(m)] for m in fleet.lives if id(m) not in shown]
-    # what is over and gone makes place for what comes
-    if outcome == "running":
-        bars.sort(key=lambda b: b.gone < now)
+    lives: dict[str, list[Bar]] = defaultdict(list)
+    for life, bar in zip(fleet.lives, happened.bars, strict=True):
+        lives[life.name].append(bar)
+    rows = [
+        [
+            *lives.pop(bar.name, []),
+            replace(bar, planned=True, name="  planned" if bar.name in fleet.current else bar.name),
+        ]
+        for bar in laid_out.bars
+    ]
+    rows += lives.values()
+    if outcome == "running":  # what is over makes place for what comes
+        over = {life.name for life in fleet.current.values() if life.gone is not None}
+        rows.sort(key=lambda bars: bars[0].name in over)
+    bars = tuple(bar for row in rows for bar in row)
     use = use_of_limits(happened.bars, fleet.flavours, fleet.limits, laid_out.use.resource)
     left = Outlook(fleet.plan).seconds_left(fleet, now) if outcome == "running" else 0.0
-    return replace(happened, bars=tuple(bars), use=use, end=max(laid_out.end, happened.end, now + left))
+    return replace(happened, bars=bars, use=use, end=max(laid_out.end, happened.end, now + left))

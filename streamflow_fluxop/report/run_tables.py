@@ -72,11 +72,16 @@ def miniclusters(fleet: FleetReport, rows: int | None = None) -> Rows:
     return heads, found
 
 
+def _moment(seconds: float) -> str:
+    """A time of the run: tenths of a second are enough."""
+    return duration(round(seconds, 1))
+
+
 def _times(t: Times) -> list[str]:
     moments = (t.asked, t.ready, t.released, t.gone)
     return [
         str(t.nodes),
-        *("-" if m is None else duration(m) for m in moments),
+        *("-" if m is None else _moment(m) for m in moments),
         number(t.jobs),
         number(t.node_seconds),
         number(t.cost),
@@ -105,8 +110,8 @@ def steps(fleet: FleetReport, rows: int | None = None) -> Rows:
                 _measured(a.mean, a.least, a.most, a.done) if a else "",
                 difference(p.seconds, a.mean) if p and a and a.mean is not None else "",
                 duration(a.waited) if a and a.waited is not None else "",
-                f"{duration(p.start)} - {duration(p.end)}" if p else "",
-                f"{duration(a.start)} - {duration(a.end)}" if a and a.start is not None and a.end is not None else "",
+                f"{_moment(p.start)} - {_moment(p.end)}" if p else "",
+                f"{_moment(a.start)} - {_moment(a.end)}" if a and a.start is not None and a.end is not None else "",
                 some(a.miniclusters, 4) if a else "",
             )
         )

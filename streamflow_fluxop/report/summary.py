@@ -159,6 +159,12 @@ def summary(view: RunView, now: float, alive: bool | None = None) -> RunReport:
     )
 
 
+_ENDS = {
+    "local": "They end by themselves, as local MiniClusters do without their controller.",
+    "kubernetes": "Their watchdogs end them after a while; `fluxop clean` shows and removes what is left.",
+}
+
+
 def left_behind(view: RunView) -> Iterator[str]:
     """What a controller that died has left, as far as its log says, a sentence each."""
     if view.started is not None and view.started.simulated:
@@ -166,9 +172,7 @@ def left_behind(view: RunView) -> Iterator[str]:
     for fleet in view.fleets.values():
         held = ", ".join(f"{m.name} ({m.stage.value})" for m in fleet.held)
         if held:
-            ends = "They end by themselves, as local MiniClusters do without their controller."
-            if fleet.cluster != "local":
-                ends = "Their watchdogs end them after a while; `fluxop clean` shows and removes what is left."
+            ends = _ENDS.get(fleet.cluster, "Their watchdogs end them after a while.")
             yield f"It left MiniClusters of {fleet.deployment}: {held}. {ends}"
         jobs = fleet.counts.queued + fleet.counts.running
         if jobs:
