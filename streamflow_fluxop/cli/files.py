@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from streamflow_fluxop.errors import UserError
 
 if TYPE_CHECKING:
+    from streamflow_fluxop.kubernetes_config import KubernetesConfig
     from streamflow_fluxop.model import Alternative, Plan
     from streamflow_fluxop.readers import Source
     from streamflow_fluxop.report.tables import NoPlan
@@ -67,10 +68,10 @@ def write(
             raise UserError(f"can't be written: {error.strerror}", where=str(path)) from None
         yield path
     if manifests is not None:
-        yield from _write_manifests(plan, manifests)
+        yield from _write_manifests(plan, source.kubernetes, manifests)
 
 
-def _write_manifests(plan: Plan, folder: Path) -> Iterator[Path]:
+def _write_manifests(plan: Plan, config: KubernetesConfig | None, folder: Path) -> Iterator[Path]:
     """A file a MiniCluster."""
     from ruamel.yaml import YAML
 
@@ -81,7 +82,7 @@ def _write_manifests(plan: Plan, folder: Path) -> Iterator[Path]:
     yaml.width = 1000
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, manifest in manifests(plan):
+        for name, manifest in manifests(plan, config):
             path = folder / f"{name}.yaml"
             with path.open("w", encoding="utf-8") as file:
                 yaml.dump(manifest, file)

@@ -59,6 +59,13 @@ class Preflight:
                 where=self._file.where("deployments", name, "config", "scheduler"),
                 fix="Install flux-core, or write `scheduler: auto`, which takes the embedded scheduler then.",
             )
+        file = config.kubernetes.kubeconfig
+        if config.cluster == "kubernetes" and file is not None and not os.path.isfile(os.path.expanduser(file)):
+            yield UserError(
+                f"there is no kubeconfig {file}",
+                where=self._file.where("deployments", name, "config", "kubernetes", "kubeconfig"),
+                fix="Name the file that kubectl uses, or leave the key out: then it is KUBECONFIG or ~/.kube/config.",
+            )
         for keys, path in self._workdirs(name, config):
             if problem := _unusable(path):
                 yield UserError(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from streamflow_fluxop.errors import UserError, UserErrors
+from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.model import Limits, Objective, Problem, Step
 
 
@@ -20,6 +21,7 @@ class Source:
         file: as the user typed it.
         place: where a step is written, by its name; None where nobody knows.
         notes: what the reader assumed, a sentence each.
+        kubernetes: how the MiniClusters' manifests are made; None: as usual.
     """
 
     title: str
@@ -27,6 +29,7 @@ class Source:
     file: str
     place: Callable[[str], str | None] = lambda step: None
     notes: tuple[str, ...] = ()
+    kubernetes: KubernetesConfig | None = None
 
     def wanting(self, objective: Objective, limits: Limits) -> Source:
         """The same with another objective, and with limits that replace those of the same name.

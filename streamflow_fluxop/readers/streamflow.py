@@ -96,6 +96,7 @@ def _source(
         file=os.fspath(path),
         place=places.get,
         notes=tuple(_sizes(config)),
+        kubernetes=config.kubernetes,
     )
 
 

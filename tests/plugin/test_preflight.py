@@ -188,6 +188,11 @@ def test_pods_without_a_volume_to_share_can_only_be_one(check):
     assert check(("cluster: local", group + volume), service)["deployments"]["fleet"]["workdir"] == "/work/streamflow"
 
 
+def test_a_kubeconfig_that_is_not_there_is_refused(check):
+    with pytest.raises(UserError, match=r"kubernetes.kubeconfig: there is no kubeconfig nowhere"):
+        check(("cluster: local", "cluster: kubernetes\n      kubernetes: {kubeconfig: nowhere}"))
+
+
 def test_a_template_is_read_from_the_folder_of_the_streamflow_file(check, tmp_path):
     template = ("cluster: local", "cluster: kubernetes\n      kubernetes: {template: pods.yml}")
     with pytest.raises(UserError, match=r"streamflow.yml:14: .*template pods.yml can't be read: No such file"):

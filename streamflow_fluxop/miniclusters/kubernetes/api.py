@@ -77,6 +77,14 @@ class Api:
             await self._load()
             self._client = ApiClient(self._configuration)
 
+    async def ask(self) -> None:
+        """Find out whether Kubernetes can be reached, and we may see pods.
+
+        Raises:
+            KubernetesError: it can't, or we may not.
+        """
+        await self.call("list", "pods", self.core.list_namespaced_pod, self.namespace, limit=1)
+
     async def close(self) -> None:
         """Close all connections."""
         if self._client is not None:
@@ -300,7 +308,7 @@ class Api:
                     f"no right to {verb} {resource} in namespace {self.namespace}: {message}. "
                     "manifests/rbac.yaml has the rights that a fleet needs."
                 )
-            case 404 if resource == MINICLUSTERS and "not found" in message and '"' not in message:
+            case 404 if resource == MINICLUSTERS and '"' not in message:  # else it names the object that is not there
                 text = (
                     f"Kubernetes knows no {MINICLUSTERS} of version {VERSION}: "
                     "the Flux Operator is not installed, or is another version"

@@ -54,6 +54,7 @@ class KubernetesCluster(Cluster):
         self.watch = NamespaceWatch(self.api, self.run)
         self._lives: Counter[str] = Counter()
         self._lock = asyncio.Lock()
+        self._open = False
 
     def minicluster(
         self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
@@ -80,8 +81,11 @@ class KubernetesCluster(Cluster):
             KubernetesError: Kubernetes cannot be reached, or not as we need it.
         """
         async with self._lock:
-            await self.api.open()
-            await self.watch.start()
+            if not self._open:
+                await self.api.open()
+                await self.api.ask()
+                await self.watch.start()
+                self._open = True
 
     async def close(self) -> None:
         """See `Cluster.close`."""
