@@ -8,6 +8,7 @@ sooner nor longer than before, so cost and makespan get no worse and no limit is
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.planner.schedule import Block, Life, Schedule, make_schedule
@@ -55,9 +56,12 @@ def _earliest(instance: Instance, schedule: Schedule, block: Block, ready: int, 
     start = max([ready, *(lives[life].first for life, _ in block.runs)])
     if start >= block.start:
         return block.start
-    times = sorted({p[0] for life, _ in block.runs for p in on[life] if start < p[0] < block.start})
+    jobs = Counter[int]()  # several of a block's jobs may share a node
+    for life, n in block.runs:
+        jobs[life] += n
+    times = sorted({p[0] for life in jobs for p in on[life] if start < p[0] < block.start})
     for at in (start, *times):
-        if all(_fits(instance, lives[life], step.kind, n, at, at + step.ticks, on[life]) for life, n in block.runs):
+        if all(_fits(instance, lives[life], step.kind, n, at, at + step.ticks, on[life]) for life, n in jobs.items()):
             return at
     return block.start
 

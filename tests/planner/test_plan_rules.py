@@ -6,15 +6,17 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
-from planner_worlds import problems
+from planner_worlds import CPU, problems, takes, workflow
 
 from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.model import Problem
 from streamflow_fluxop.planner import STRATEGIES, solve, verify
 from streamflow_fluxop.planner.bounds import lower_bounds
 from streamflow_fluxop.planner.instance import compile_problem
 from streamflow_fluxop.planner.left_shift import left_shifted
 from streamflow_fluxop.planner.objective import Judge
 from streamflow_fluxop.planner.portfolio import automatic
+from streamflow_fluxop.planner.schedule import Block, Life, make_schedule
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
@@ -51,3 +53,14 @@ def test_no_job_waits_for_nothing(problem):
     assert shifted.makespan <= found.makespan
     again = left_shifted(instance, shifted)
     assert [b.start for b in again.blocks] == [b.start for b in shifted.blocks]
+
+
+def test_jobs_that_share_their_nodes_move_left_together_or_not_at_all():
+    whole = workflow("a x3", a=takes(1, nodes=2, tasks=4, cores_per_task=1))
+    instance = compile_problem(Problem(workflow=whole, flavours={"cpu": CPU}))
+    second = instance.steps[0].ticks
+    nodes = [(0, 1), (1, 1)]
+    blocks = [Block(0, 2, 1, 0, nodes), Block(0, 0, 2, second, [*nodes, *nodes])]
+    lives = [Life(0, 0, 0, 2 * second, 0, rank) for rank in range(2)]
+    shifted = left_shifted(instance, make_schedule(instance, lives, blocks, "by hand"))
+    assert [b.start for b in shifted.blocks] == [0, second]
