@@ -3,7 +3,8 @@
     python -m bench.jobs_per_second [--sizes 100 1000] [--only NAME ...]
 
 A scatter of `echo` jobs, each with one output file. The rate is that of the larger scatter less the smaller one:
-start-up (StreamFlow's own, and a MiniCluster's bring-up) is in both, and cancels out.
+start-up (StreamFlow's own, and a MiniCluster's bring-up) is in both, and cancels out. The same goes for the CPU time a
+job, of all processes together, which also tells something where other programs keep the machine busy.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -101,12 +103,18 @@ def check(command: list[str], folder: Path) -> None:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout.decode()[-4000:]}")
 
 
-def seconds(run: Callable[[int, Path], None], jobs: int) -> float:
-    """How long a scatter of `jobs` takes."""
+def seconds(run: Callable[[int, Path], None], jobs: int) -> tuple[float, float]:
+    """How long a scatter of `jobs` takes, and its CPU time."""
     with tempfile.TemporaryDirectory(prefix="jps") as folder:
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), cpu_seconds()
         run(jobs, Path(folder))
-        return time.perf_counter() - begin
+        return time.perf_counter() - begin, cpu_seconds() - cpu
+
+
+def cpu_seconds() -> float:
+    """CPU time of all processes that were started here, theirs too, and are over."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -122,19 +130,20 @@ def main() -> None:
         print("no flux on the PATH: the rows that need it are left out")
         rows = {name: run for name, run in rows.items() if "flux" not in name}
     rates: dict[str, float] = {}
-    print(f"{'':22}  jobs      time   jobs      time    jobs/s   / local   / flux alone")
+    print(f"{'':22}  jobs      time   jobs      time    jobs/s   / local   / flux alone   CPU ms/job")
     for name, run in rows.items():
         if options.only and name not in options.only:
             continue
         # StreamFlow's own flux connector does less than a job a second: a tenth of the jobs tells as much
         few_jobs, many_jobs = (small // 10, large // 10) if name == "streamflow flux" else (small, large)
-        few, many = seconds(run, few_jobs), seconds(run, many_jobs)
+        (few, few_cpu), (many, many_cpu) = seconds(run, few_jobs), seconds(run, many_jobs)
         rates[name] = (many_jobs - few_jobs) / (many - few)
+        cpu = 1000 * (many_cpu - few_cpu) / (many_jobs - few_jobs)
         ratios = [
             f"{rates[name] / rates[r]:8.2f}" if r in rates else " " * 8 for r in ("streamflow local", "flux alone")
         ]
         jobs = f"{few_jobs:5} {few:7.1f} s {many_jobs:6} {many:7.1f} s"
-        print(f"{name:22} {jobs} {rates[name]:9.1f}  {ratios[0]}      {ratios[1]}", flush=True)
+        print(f"{name:22} {jobs} {rates[name]:9.1f}  {ratios[0]}      {ratios[1]}     {cpu:8.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from streamflow.deployment.connector import base
 from streamflow_fluxop.agent.protocol import CommandResult, JobRequest
 from streamflow_fluxop.agent.shell import answer
 from streamflow_fluxop.errors import FluxopError
-from streamflow_fluxop.plugin import signals
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 
 if TYPE_CHECKING:
@@ -77,7 +76,6 @@ class MiniClusterConnector(Connector):
         from streamflow_fluxop.fleet.runner import FleetRunner
         from streamflow_fluxop.plugin.run import current_run
 
-        signals.terminate_like_interrupt()
         config = self._fleet.config
         logger.info("PLAN of the fleet %s:\n%s", self.deployment_name, self._fleet.describe())
         self._record = current_run().recording.fleet(self.deployment_name)

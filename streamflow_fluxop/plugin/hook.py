@@ -20,6 +20,7 @@ from streamflow.core.exception import WorkflowDefinitionException, WorkflowExecu
 from streamflow.log_handler import logger as streamflow_logger
 
 from streamflow_fluxop.errors import UserError, UserErrors
+from streamflow_fluxop.plugin import signals
 
 _file: ContextVar[str | None] = ContextVar("streamflow_file", default=None)
 
@@ -66,6 +67,7 @@ def _with_our_check(validate: Any) -> Any:
             raise _explained(error, self, streamflow_config) from None
         if preflight is not None:
             preflight.complete()
+            signals.terminate_like_interrupt()
         return config
 
     return wrapper

@@ -20,10 +20,10 @@ _previous_hook = sys.excepthook
 def terminate_like_interrupt() -> None:
     """From now on SIGTERM cancels the run as Ctrl-C does; the exit code is 143 (128 + SIGTERM), or 130 for Ctrl-C.
 
-    Does nothing where somebody else handles SIGTERM, or outside the main thread.
+    Does nothing where somebody else handles SIGTERM, outside the main thread, or where no event loop runs.
     """
     global _previous_hook
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or not _looping():
         return
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _terminate)
@@ -34,6 +34,14 @@ def terminate_like_interrupt() -> None:
 def terminated() -> bool:
     """Whether a SIGTERM has come."""
     return _terminated
+
+
+def _looping() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _terminate() -> None:
