@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import networkx
 
-from streamflow_fluxop.events.view import FleetView, StepLife
+from streamflow_fluxop.events.lives import FleetView, StepLife
 from streamflow_fluxop.model import Plan
 
 

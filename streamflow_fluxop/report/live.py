@@ -10,8 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from streamflow_fluxop.events.lives import Counts, FleetView, MiniClusterLife, Stage
 from streamflow_fluxop.events.outlook import Outlook
-from streamflow_fluxop.events.view import Counts, FleetView, MiniClusterLife, RunView, Stage
+from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.report.actual import actual, planned, step_names
 from streamflow_fluxop.report.chart import Bar, Chart, use_of_limits
 from streamflow_fluxop.report.summary import Outcome

@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from streamflow_fluxop.events.view import FleetView, JobLife, MiniClusterLife, RunView
+from streamflow_fluxop.events.lives import FleetView, JobLife, MiniClusterLife
+from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.model import Document, Plan
 
 Outcome = Literal["running", "succeeded", "failed", "interrupted", "died"]
