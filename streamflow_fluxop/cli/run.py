@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 REFRESH = 0.25
 """Seconds between two pictures."""
 
+LONGEST = 5.0
+"""Seconds between two pictures at most."""
+
 SHARE = 0.1
 """Share of the time that drawing takes at most: a picture of 100 000 jobs is not drawn four times a second."""
 
@@ -85,11 +88,12 @@ def _give_back(stream: object) -> None:
 
 
 def _paint(view: _View, live: Live, done: threading.Event) -> None:
+    view.picture()  # the first one takes the time of imports, too
     pause = REFRESH
     while not done.wait(pause):
         before = time.thread_time()
         live.update(view.picture(), refresh=True)
-        pause = max(REFRESH, (time.thread_time() - before) / SHARE)
+        pause = min(LONGEST, max(REFRESH, (time.thread_time() - before) / SHARE))
 
 
 class _View:

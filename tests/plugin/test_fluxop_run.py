@@ -89,7 +89,16 @@ def fluxop(*arguments, code=0):
 
 
 def test_in_a_terminal_the_run_is_shown_below_its_log_lines(world):
-    code, text = in_terminal(world, "sleep 1; echo two")
+    shown = world.folder / "shown"
+    waits = f"n=0; while [ ! -e {shown} ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done; echo two"
+
+    def look(text, process):
+        if re.search(r"1 running .*1 done", text):
+            shown.touch()
+            return True
+        return False
+
+    code, text = in_terminal(world, waits, look)
     assert code == 0, text
     assert "BRINGING UP MiniCluster cpu" in text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
@@ -115,7 +124,7 @@ def test_without_a_terminal_it_is_streamflow_run(world):
 
 def test_ctrl_c_takes_everything_down_and_the_log_says_so(world):
     def interrupt(text, process):
-        if "1 running" in text:
+        if re.search(r"1 running .*1 done", text):
             process.send_signal(signal.SIGINT)
             return True
         return False
