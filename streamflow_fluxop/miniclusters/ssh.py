@@ -38,7 +38,9 @@ printf '%s %s' "$(hostname)" "$FLUX_URI" >uri.new && mv uri.new uri
 exec sleep 2147483647
 END
 cat >life <<'END'
-trap : TERM; folder=$1; shift; "$@"; rm -rf "$folder"
+trap : TERM; folder=$1; shift; "$@"
+[ -e "$folder/uri" ] || { : >"$folder/failed"; sleep 60; }
+rm -rf "$folder"
 END
 folder=$1; shift 2
 setsid sh life "$folder" "$@" sh "$folder/instance" </dev/null >log 2>&1 &
@@ -48,7 +50,7 @@ echo $! >pid
 
 WAIT = """\
 cd "$1" || exit
-until [ -e uri ]; do kill -0 "$(cat pid)" 2>/dev/null || { tail -n 20 log; exit 1; }; sleep 0.1; done
+until [ -e uri ]; do [ ! -e failed ] || { tail -n 20 log; exit 1; }; sleep 0.1; done
 read -r host uri <uri || [ -n "$uri" ] || exit
 case $host in "$(hostname)") echo "$uri";; *) echo "ssh://$host${uri#local://}";; esac
 """

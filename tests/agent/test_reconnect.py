@@ -101,6 +101,10 @@ class Host:
     def cut(self) -> None:
         self.streams[-1].cut()
 
+    def move(self, folder: str) -> None:
+        """Let the next process look for the agent elsewhere, as if it ran on another host."""
+        self._env["TMPDIR"] = folder
+
 
 @pytest.fixture(scope="module")
 def flux_uri() -> Iterator[str]:
@@ -164,12 +168,13 @@ def runs(folder: Path) -> dict[str, int]:
 
 
 # program 100 kB, messages after it
+EXAMPLES = 6 if settings.default.max_examples <= 100 else 100
 PROGRAM = len(connection.program(session="0" * 16, orphan_timeout=0.0, on_orphan=None))
 TO_AGENT = st.one_of(st.integers(1, PROGRAM), st.integers(PROGRAM, PROGRAM + 3000))
 CUTS = st.lists(st.tuples(TO_AGENT, st.one_of(st.integers(1, 400), st.integers(1, 5000))), max_size=6)
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(CUTS)
 async def test_wherever_streams_break_each_job_runs_once_and_every_answer_arrives(
     host: Host, backend: Literal["embedded", "flux"], cuts: list[BeforeCut]
@@ -264,6 +269,30 @@ async def test_a_new_agent_finds_the_jobs_of_one_that_died(
         assert "agent has died" in str(results[1])
     assert (await late).exit_code == 9
     assert runs(marks)["9"] == 1
+
+
+async def test_a_new_agent_on_another_host_takes_the_jobs_and_the_old_one_leaves_them(
+    host: Host, backend: str, tmp_path: Path
+) -> None:
+    if backend != "flux":
+        pytest.skip("only Flux tells another agent of its jobs")
+    waits = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    async with AgentClient(host.connect, name="mc", backend="flux", linger=8.0) as client:
+        job = asyncio.create_task(client.run_job(counted(marks, 3, waits)))
+        await until(lambda: runs(marks) == {"3": 1})
+        old = client.hello.pid
+        with tempfile.TemporaryDirectory(dir="/tmp", prefix="o") as other:  # where the old agent is not found
+            host.move(other)
+            host.cut()
+            await until(lambda: client.hello.pid != old)
+            await until(lambda: not Path(f"/proc/{old}").exists())
+            (tmp_path / "go").touch()
+            result = await asyncio.wait_for(job, 20)
+            assert (result.exit_code, result.reason, result.output) == (3, None, "out 3\n")
+            assert runs(marks) == {"3": 1}
+            await client.close()
 
 
 async def test_a_job_that_is_cancelled_while_nobody_is_reached_ends(

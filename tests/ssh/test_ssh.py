@@ -58,6 +58,29 @@ async def test_up_run_break_run_down(sshd: Sshd, scheduler: Any, tmp_path: Path)
 
 
 @needs_sshd
+@needs_flux
+async def test_a_launcher_starts_the_brokers(sshd: Sshd) -> None:
+    cluster = SSHCluster(sshd.config(launcher=["env", "NODES={size}"]), "flux")
+    minicluster = cluster.minicluster("mc", Flavour(cores=1, memory=1), 1)
+    await minicluster.up()
+    assert (await minicluster.client.run_job(JobRequest(("sh", "-c", "echo $NODES")))).exit_code == 0
+    assert minicluster.client.hello.backend == "flux"
+    await minicluster.down()
+    await cluster.close()
+    await until(lambda: not sshd.running())
+
+
+@needs_sshd
+@needs_flux
+async def test_a_launcher_that_fails_is_a_reason(sshd: Sshd) -> None:
+    cluster = SSHCluster(sshd.config(launcher=["sh", "-c", "echo no such partition >&2; exit 3"]), "flux")
+    with pytest.raises(MiniClusterError, match=r"Flux does not start on 127\.0\.0\.1: no such partition"):
+        await cluster.minicluster("mc", FLAVOUR, 1).up()
+    await cluster.close()
+    await until(lambda: not sshd.running())
+
+
+@needs_sshd
 async def test_an_unknown_host_is_refused_with_a_remedy(sshd: Sshd, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     cluster = SSHCluster(sshd.config(known_hosts=str(tmp_path / "empty")))
