@@ -25,6 +25,7 @@ from streamflow.deployment.connector import base
 from streamflow_fluxop.agent.protocol import CommandResult, JobRequest
 from streamflow_fluxop.agent.shell import answer
 from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.plugin import hook
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class MiniClusterConnector(Connector):
 
     async def undeploy(self, external: bool) -> None:
         """Take all MiniClusters down; their jobs end with them. Never raises."""
+        hook.run_is_ending()
         if self._runner is None:
             return
         runner, self._runner = self._runner, None

@@ -23,6 +23,7 @@ from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.plugin import signals
 
 _file: ContextVar[str | None] = ContextVar("streamflow_file", default=None)
+_ending = False
 
 
 def check_before_run() -> None:
@@ -87,10 +88,17 @@ def _explained(error: Exception, validator: SfValidator, config: Any) -> UserErr
     return UserErrors(found) if found else UserError(str(error), where=file.where("version"))
 
 
+def run_is_ending() -> None:
+    """From now on deployments go: a step that StreamFlow still schedules fails for no other reason."""
+    global _ending
+    _ending = True
+
+
 def _without_traceback(record: logging.LogRecord) -> bool:
     """What a user can mend, and a step that failed, is shown as a message; a traceback is for defects and --debug."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, UserError) or (_is_streamflow_s_message(error) and not _debugging()):
+    silent = error is not None and (_ending or _is_streamflow_s_message(error)) and not _debugging()
+    if silent or isinstance(error, UserError):
         record.msg, record.args, record.exc_info = _message(error), (), None
     return True
 
