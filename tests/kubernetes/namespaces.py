@@ -79,6 +79,14 @@ class Namespace:
         token = await core.create_namespaced_service_account_token(name, self.name, request)
         return self.write_kubeconfig(name, token.status.token)
 
+    def through(self, url: str) -> Path:
+        """The service account's kubeconfig with another address of the API server, such as a proxy's."""
+        document = yaml.safe_load(self.kubeconfig.read_text())
+        document["clusters"][0]["cluster"] = {"server": url}
+        path = self._folder / "kubeconfig-through-proxy"
+        path.write_text(yaml.safe_dump(document))
+        return path
+
     def write_kubeconfig(self, user: str, token: str, *, server: str | None = None) -> Path:
         """A kubeconfig whose one context is this namespace, as this user; `server` instead of the API server itself."""
         settings = self.api.configuration

@@ -1,7 +1,8 @@
 """For tests only: the objects that the stand-in operator makes for a MiniCluster, as the Flux Operator (v1alpha2) does.
 
 Names, labels, owners and mounts are the Flux Operator's; the scripts start no Flux. The lead pod's one stays until it
-gets SIGUSR1, which stands for `flux shutdown`; as the real one it ignores SIGTERM, so that a MiniCluster which nobody
+gets SIGUSR1, which stands for `flux shutdown`, or until the agent's watchdog, which would shut Flux down, has come and
+gone; as the real one it ignores SIGTERM, so that a MiniCluster which nobody
 shuts down takes its whole grace period to go.
 """
 
@@ -35,7 +36,9 @@ fi
 """
 
 _INTERACTIVE = """trap 'exit 0' USR1
-  while :; do sleep 5 & wait $!; done"""
+  watched() { ls /tmp/fluxop-*/*/watchdog >/dev/null 2>&1; }
+  until watched; do sleep 1 & wait $!; done
+  while watched; do sleep 1 & wait $!; done"""
 
 
 def invalid(spec: Object) -> str | None:

@@ -109,10 +109,10 @@ class ExecStream:
         except aiohttp.WSServerHandshakeError as error:
             await sockets.close()
             refused = ApiException(status=error.status, reason=error.message)
-            raise api.in_words("create", "pods/exec", refused) from None
+            raise api.in_words("get and create", "pods/exec", refused) from None
         except CONNECTION_ERRORS as error:
             await sockets.close()
-            raise api.in_words("create", "pods/exec", error) from None
+            raise api.in_words("get and create", "pods/exec", error) from None
         except BaseException:
             await sockets.close()
             raise

@@ -225,7 +225,12 @@ class KubernetesMiniCluster(MiniCluster):
         async def connect() -> ExecStream:
             if (reason := self._lead_end()) is not None:
                 raise Gone(reason)
-            self._stream = await ExecStream.start(self._cluster.api, lead.pod, lead.container, argv, name=self.name)
+            try:
+                self._stream = await ExecStream.start(self._cluster.api, lead.pod, lead.container, argv, name=self.name)
+            except KubernetesError as error:
+                if error.status == 403:  # trying again does not help: the reason must be seen
+                    raise Gone(str(error)) from None
+                raise
             return self._stream
 
         self._lead = lead.pod
