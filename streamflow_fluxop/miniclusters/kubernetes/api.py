@@ -53,6 +53,10 @@ class KubernetesError(FluxopError):
         self.status = status
 
 
+class NameTaken(KubernetesError):
+    """An object of the name that we wanted is somebody else's: it is not to be touched."""
+
+
 class Api:
     """One namespace of one Kubernetes cluster.
 
@@ -148,7 +152,8 @@ class Api:
             dry_run: have it validated only.
 
         Raises:
-            KubernetesError: it can't be created, or somebody else has one of this name.
+            NameTaken: somebody else has one of this name.
+            KubernetesError: it can't be created.
         """
         options: dict[str, Any] = {"field_validation": "Strict"}
         if dry_run:
@@ -164,7 +169,7 @@ class Api:
             raise KubernetesError(f"a MiniCluster {name} is still being deleted", 409)
         labels = there["metadata"].get("labels", {})
         if any(labels.get(k) != v for k, v in body["metadata"]["labels"].items()):
-            raise KubernetesError(f"somebody else has a MiniCluster {name} in namespace {self.namespace}", 409)
+            raise NameTaken(f"somebody else has a MiniCluster {name} in namespace {self.namespace}", 409)
         return there
 
     async def get(self, name: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from streamflow_fluxop.agent.errors import Gone
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.kubernetes import readiness, resource
-from streamflow_fluxop.miniclusters.kubernetes.api import KubernetesError
+from streamflow_fluxop.miniclusters.kubernetes.api import KubernetesError, NameTaken
 from streamflow_fluxop.miniclusters.kubernetes.exec import ExecStream
 from streamflow_fluxop.model import Flavour
 
@@ -183,7 +183,11 @@ class KubernetesMiniCluster(MiniCluster):
 
     async def _create(self) -> None:
         self._asked_for = True
-        await self._cluster.api.create(self._body)
+        try:
+            await self._cluster.api.create(self._body)
+        except NameTaken:
+            self._asked_for = False
+            raise
         logger.info(
             "MiniCluster %s is %s in namespace %s, of run %s",
             self.name, self.object, self._cluster.api.namespace, self._cluster.run,
