@@ -13,6 +13,9 @@ from streamflow_fluxop.cli.report import RunName
 if TYPE_CHECKING:
     from streamflow_fluxop.cli.output import Output
 
+NEWEST = 20
+"""Runs that a list shows, unless the user wants all."""
+
 WATCHED_EVERY = 1.0
 """Seconds."""
 
@@ -20,7 +23,7 @@ WATCHED_EVERY = 1.0
 def status(
     run: RunName = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew every second until it is over.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="List all runs, as fluxop runs does.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List all runs, as fluxop runs --full does.")] = False,
 ) -> None:
     """Show a run, under way or over; without RUN those that are under way, else the newest.
 
@@ -30,7 +33,7 @@ def status(
 
     out = Output()
     if every:
-        _list(out)
+        _list(out, None)
         return
     paths = _chosen(run)
     if watch:
@@ -40,11 +43,13 @@ def status(
         raise typer.Exit(1)
 
 
-def runs() -> None:
+def runs(
+    full: Annotated[bool, typer.Option("--full", help=f"List all of them, not the newest {NEWEST}.")] = False,
+) -> None:
     """List your runs, the newest first."""
     from streamflow_fluxop.cli.output import Output
 
-    _list(Output())
+    _list(Output(), None if full else NEWEST)
 
 
 def _chosen(run: str | None) -> list[Path]:
@@ -102,7 +107,7 @@ def _watch(path: Path) -> None:
             return  # the user has seen enough: the last state stays on the screen
 
 
-def _list(out: Output) -> None:
+def _list(out: Output, most: int | None) -> None:
     from streamflow_fluxop.cli.logs import read
     from streamflow_fluxop.errors import UserError
     from streamflow_fluxop.events.reading import logs, newest_log
@@ -114,7 +119,8 @@ def _list(out: Output) -> None:
     for column in made.columns[:-1]:
         column.no_wrap = True
     unreadable = []
-    for path in logs():
+    found = logs()
+    for path in found[:most]:
         try:
             _, report = read(path)
         except UserError as error:
@@ -130,5 +136,7 @@ def _list(out: Output) -> None:
             report.file or "",
         )
     out.show(made)
+    if len(found) > len(found[:most]):
+        out.line(f"and {len(found) - len(found[:most])} older ones; --full lists all", style="dim")
     for text in unreadable:
         out.line(text, style="dim")

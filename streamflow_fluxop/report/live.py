@@ -147,7 +147,7 @@ def _miniclusters(fleet: FleetView, rows: list[MiniClusterLife], left_out: int, 
         words: list[RenderableType] = [name, Text(state, style=_STYLES[life.stage]), *numbers, word]
         made.add_row(*words[: len(made.columns)], style="dim" if life.gone is not None else None)
     if left_out:
-        made.caption = f"and {left_out} more that are gone"
+        made.caption = f"and {left_out} more"
         made.caption_justify = "left"
     return made
 

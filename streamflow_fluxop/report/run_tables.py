@@ -109,7 +109,7 @@ def steps(fleet: FleetReport, rows: int | None = None) -> Rows:
                 f"{duration(p.seconds)} ({p.source})" if p else "",
                 _measured(a.mean, a.least, a.most, a.done) if a else "",
                 difference(p.seconds, a.mean) if p and a and a.mean is not None else "",
-                duration(a.waited) if a and a.waited is not None else "",
+                duration(round(a.waited, 3)) if a and a.waited is not None else "",
                 f"{_moment(p.start)} - {_moment(p.end)}" if p else "",
                 f"{_moment(a.start)} - {_moment(a.end)}" if a and a.start is not None and a.end is not None else "",
                 some(a.miniclusters, 4) if a else "",
@@ -121,7 +121,8 @@ def steps(fleet: FleetReport, rows: int | None = None) -> Rows:
 def _measured(mean: float | None, least: float | None, most: float | None, done: int) -> str:
     if mean is None or least is None or most is None:
         return ""
-    return duration(mean) if done == 1 else f"{duration(mean)} ({duration(least)} to {duration(most)})"
+    middle, low, high = (duration(round(seconds, 3)) for seconds in (mean, least, most))
+    return middle if done == 1 else f"{middle} ({low} to {high})"
 
 
 def troubles(fleet: FleetReport, most: int = 50) -> Iterator[str]:
