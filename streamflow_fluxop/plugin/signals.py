@@ -48,6 +48,8 @@ def _terminate() -> None:
     global _terminated
     _terminated = True
     logger.warning("SIGTERM: taking everything down")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for what a script starts with `&`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.raise_signal(signal.SIGINT)
 
 

@@ -34,7 +34,7 @@ class NamespaceWatch:
 
     def __init__(self, api: Api, run: str) -> None:
         self._api = api
-        self._selector = f"{RUN}={run}"
+        self._of_run = {"label_selector": f"{RUN}={run}"}
         self._pods: dict[str, Object] = {}
         self._warnings: dict[str, Object] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -50,10 +50,9 @@ class NamespaceWatch:
         """
         if not self._tasks:
             core = self._api.core
-            pods = {"label_selector": self._selector}
             warnings = {"field_selector": "type=Warning"}
             self._tasks = [
-                asyncio.create_task(self._follow("pods", core.list_namespaced_pod, self._pods, pods)),
+                asyncio.create_task(self._follow("pods", core.list_namespaced_pod, self._pods, self._of_run)),
                 asyncio.create_task(self._follow("events", core.list_namespaced_event, self._warnings, warnings)),
             ]
         await self._listed.wait()
@@ -78,7 +77,17 @@ class NamespaceWatch:
         return [e for e in self._warnings.values() if e["involvedObject"].get("name") in wanted]
 
     async def changed(self, timeout: float) -> None:
-        """Wait until something has changed, at most `timeout` seconds."""
+        """Wait until something has changed, at most `timeout` seconds.
+
+        Where nothing watches any more, as asyncio cancels all tasks when Ctrl-C ends a run, it looks for itself.
+        """
+        if self._tasks and self._tasks[0].done():
+            await asyncio.sleep(min(timeout, _FIRST_WAIT))
+            try:
+                await self._list("pods", self._api.core.list_namespaced_pod, self._pods, self._of_run)
+            except KubernetesError as error:
+                logger.debug("%s", error)
+            return
         try:
             await asyncio.wait_for(self._changed.wait(), timeout)
         except asyncio.TimeoutError:
