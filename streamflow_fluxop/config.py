@@ -51,8 +51,28 @@ class Storage(Document):
 class PlanOptions(Document):
     """What the plan assumes and wants."""
 
+    strategy: Literal["auto", "optimal", "per-task", "per-step", "single", "by-level", "dynamic"] = Field(
+        "auto",
+        description="How to plan: `auto` is the best of all; `dynamic` plans nothing, and MiniClusters come when jobs "
+        "need them; the others are those of `fluxop plan --strategy`.",
+    )
+    objective: Literal["cost", "makespan", "balanced"] = Field("balanced", description="What is to be small.")
+    weight: float = Field(0.5, ge=0, le=1, description="Share of the cost in a balanced objective.")
+    deadline: PositiveFloat | None = Field(None, description="Seconds in which all jobs have to be over.")
+    budget: NonNegativeFloat | None = Field(None, description="What the run may cost at most, in your currency.")
+    time_limit: PositiveFloat | None = Field(
+        None,
+        description="Seconds to search for a plan at most; absent: a tenth of what the longest chain of steps takes, "
+        "0.5 at least and 5 at most.",
+    )
+    seed: int = Field(0, description="Equal seeds give equal plans.")
     duration: PositiveFloat = Field(60.0, description="Seconds that a job is assumed to run when nothing tells.")
     width: PositiveInt = Field(1, description="Jobs that a scatter is assumed to have when nothing tells.")
+    history: bool | str = Field(
+        True,
+        description="Whether past runs in StreamFlow's database tell durations of steps without a hint; or the path of "
+        "a database, whose durations then win over hints.",
+    )
 
 
 class FleetConfig(Document):

@@ -8,7 +8,7 @@ meets its needs; each MiniCluster as large as its busiest level can use, within 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -16,18 +16,27 @@ import networkx
 
 from streamflow_fluxop.config import FleetConfig, GroupConfig
 from streamflow_fluxop.errors import UserError, UserErrors
-from streamflow_fluxop.model import Flavour, Limits, Needs, Step
+from streamflow_fluxop.model import Flavour, Limits, Needs, Plan, Step
 
 
 @dataclass(frozen=True)
 class Group:
-    """The steps that share one MiniCluster of `size` nodes of one flavour with one image."""
+    """The steps that share one MiniCluster of `size` nodes of one flavour with one image.
+
+    Attributes:
+        max_size: nodes that it may grow to; None: it keeps its size.
+        binding: only steps with equal bindings share it.
+        named: the group that the user named, if it is for one.
+    """
 
     name: str
     flavour: str
     size: int
     image: str | None
     steps: tuple[str, ...] = ()
+    max_size: int | None = None
+    binding: str = ""
+    named: str | None = None
 
 
 def group_steps(steps: Iterable[Step], config: FleetConfig, places: Mapping[str, str] | None = None) -> list[Group]:
@@ -67,6 +76,34 @@ def group_steps(steps: Iterable[Step], config: FleetConfig, places: Mapping[str,
         )
         for key, jobs in members.items()
     ]
+
+
+def planned_groups(plan: Plan, open_ended: Collection[str] = ()) -> list[Group]:
+    """A group a MiniCluster of a plan.
+
+    Args:
+        plan: the plan.
+        open_ended: steps that only the run tells how often they run: their MiniClusters may grow beyond the plan.
+    """
+    vague = {s.name for s in plan.problem.workflow.steps if s.width_source in ("assumed", "hint")} | set(open_ended)
+    groups = []
+    for m in plan.miniclusters:
+        most = m.max_size
+        if vague.intersection(m.steps):
+            most = max(most, plan.problem.limits.nodes_of(plan.problem.flavours[m.flavour]) or 4 * most)
+        groups.append(
+            Group(
+                name=m.name,
+                flavour=m.flavour,
+                size=m.size,
+                image=m.image,
+                steps=tuple(m.steps),
+                max_size=most,
+                binding=m.binding,
+                named=m.group,
+            )
+        )
+    return groups
 
 
 def cheapest_flavour(needs: Needs, config: FleetConfig, among: Iterable[str] = ()) -> str | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.agent.processes import to_bytes, to_text
@@ -95,6 +95,7 @@ def jobspec(
                     "cwd": cwd,
                     "environment": environment,
                     "shell": {"options": options},
+                    **({"constraints": _only_on(request.ranks)} if request.ranks else {}),
                     "job": {"name": _printable(request.name)[:200] or os.path.basename(_printable(request.argv[0]))},
                 },
                 **({"user": {_LABEL: label}} if label else {}),
@@ -126,6 +127,11 @@ def _resources(request: JobRequest, nodes: int | None) -> dict[str, Any]:
     if request.exclusive:
         node["exclusive"] = True
     return node
+
+
+def _only_on(ranks: Sequence[int]) -> dict[str, Any]:
+    """RFC 31: one of these broker ranks."""
+    return {"ranks": [",".join(map(str, sorted(ranks)))]}
 
 
 def _count(request: JobRequest, nodes: int | None) -> dict[str, int]:

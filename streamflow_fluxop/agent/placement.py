@@ -46,9 +46,13 @@ class Nodes:
         Raises:
             Unsatisfiable: it never will be.
         """
+        if any(rank >= len(self._sizes) for rank in request.ranks):
+            raise Unsatisfiable(f"unsatisfiable request: there are {len(self._sizes)} nodes, not {request.ranks}")
         wanted = self._nodes_wanted(request)
         order = sorted(
-            range(len(self._sizes)), key=lambda node: (len(self._cores[node]), len(self._gpus[node])), reverse=True
+            request.ranks or range(len(self._sizes)),
+            key=lambda node: (len(self._cores[node]), len(self._gpus[node])),
+            reverse=True,
         )
         shares = self._slots(request, order) if wanted is None else self._whole(request, order, wanted)
         if shares is None:

@@ -67,6 +67,7 @@ class JobRequest:
         exclusive: no other job on the job's nodes.
         time_limit: seconds from the start until the job is killed; None: no limit.
         name: for people, such as ``/analysis/0.3``.
+        ranks: the only nodes that it may run on; none: any.
 
     Raises:
         ValueError: no such job can be; like Flux, we want at least one task a node.
@@ -85,6 +86,7 @@ class JobRequest:
     exclusive: bool = False
     time_limit: float | None = None
     name: str = ""
+    ranks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.argv:
@@ -114,6 +116,7 @@ class JobRequest:
         """
         values = {name: message[name] for name in cls.__dataclass_fields__ if name in message}
         values["argv"] = tuple(values.get("argv", ()))
+        values["ranks"] = tuple(values.get("ranks", ()))
         return cls(**values)
 
 

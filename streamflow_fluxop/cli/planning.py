@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from streamflow_fluxop.cli.options import Goal
-    from streamflow_fluxop.model import Alternative, Limits, Plan
+    from streamflow_fluxop.model import Alternative, Limits, Objective, Plan
     from streamflow_fluxop.readers import Source
     from streamflow_fluxop.report.tables import NoPlan
 
 EXTREMES = ("per-step", "single")
 """The two that the article begins with: a MiniCluster for each step, and one for all."""
 
+
+DEFAULT_TIME_LIMIT = 5.0
+"""Seconds of search that the options have as default: a StreamFlow file may say otherwise."""
 
 MANY = 5000
 """Jobs from which on a strategy that the planner itself passed over is not tried for comparison: it takes minutes."""
@@ -50,7 +53,6 @@ class Request:
         Raises:
             UserError: see the readers.
         """
-        from streamflow_fluxop.model import Objective
         from streamflow_fluxop.readers import read
 
         sources = read(
@@ -62,8 +64,19 @@ class Request:
             history=self.history,
             no_history=self.no_history,
         )
-        objective = Objective(goal=self.goal.value, weight=self.weight, deadline=self.deadline, budget=self.budget)
-        return [s.wanting(objective, self.limits) for s in sources]
+        return [s.wanting(self._objective(s), self.limits) for s in sources]
+
+    def _objective(self, source: Source) -> Objective:
+        """What the options say, and the file where they have their defaults."""
+        from streamflow_fluxop.model import Objective
+
+        said = source.objective
+        return Objective(
+            goal=said.goal if self.goal.value == "balanced" else self.goal.value,
+            weight=said.weight if self.weight == 0.5 else self.weight,
+            deadline=said.deadline if self.deadline is None else self.deadline,
+            budget=said.budget if self.budget is None else self.budget,
+        )
 
     def solve(self, source: Source, strategy: str) -> Plan:
         """Plan one of them.
@@ -77,8 +90,13 @@ class Request:
             raise UserError(
                 f"there is no strategy {strategy!r}", where="--strategy", fix=f"Take one of {', '.join(STRATEGIES)}."
             )
+        options = source.options
+        if strategy == "auto" and options.strategy != "dynamic":
+            strategy = options.strategy
+        seed = self.seed or options.seed
+        time_limit = source.time_limit if self.time_limit == DEFAULT_TIME_LIMIT else self.time_limit
         try:
-            plan = solve(source.problem, strategy=strategy, seed=self.seed, time_limit=self.time_limit)
+            plan = solve(source.problem, strategy=strategy, seed=seed, time_limit=time_limit)
         except UserError as error:
             raise source.located(error) from None
         return plan.model_copy(update={"assumptions": [*plan.assumptions, *source.notes]})

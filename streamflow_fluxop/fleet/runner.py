@@ -6,31 +6,36 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from streamflow_fluxop import events
 from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.errors import FluxopError
-from streamflow_fluxop.fleet.forecast import Forecast
-from streamflow_fluxop.fleet.state import (
+from streamflow_fluxop.fleet.member import Stage
+from streamflow_fluxop.fleet.messages import (
     BringUp,
     BroughtUp,
     Closing,
     Event,
     FailJob,
-    Fleet,
     Gone,
     Instruction,
     JobAsked,
     JobEnded,
     Lost,
-    Stage,
+    Resize,
+    Resized,
     StartJob,
     TearDown,
     Tick,
     WakeAt,
 )
+from streamflow_fluxop.fleet.order import Order
+from streamflow_fluxop.fleet.state import Fleet
 from streamflow_fluxop.grouping import Group
-from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster
+from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
+from streamflow_fluxop.model import Needs, Plan
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +44,32 @@ class MiniClusterFailed(FluxopError):
     """A job's MiniCluster could not be brought up, or was lost while the job waited or ran."""
 
 
+@dataclass
+class Life:
+    """One life of a MiniCluster, for the comparison with the plan. Times are seconds from `begin`."""
+
+    name: str
+    asked: float
+    gone: float = 0.0
+    node_seconds: float = 0.0
+    cost: float = 0.0
+
+
+class Place(NamedTuple):
+    """Where a job runs: a MiniCluster that is up, and the ranks of its nodes; none: any of them."""
+
+    minicluster: MiniCluster
+    nodes: tuple[int, ...]
+
+
 class FleetRunner:
-    """The MiniClusters of one deployment, from the first job until `close`.
+    """The MiniClusters of one deployment, from `begin` until `close`.
 
     Args:
         groups: what MiniClusters there can be.
         config: flavours, limits and time-outs.
         cluster: where the MiniClusters run.
-        forecast: of what will be used when, see `Fleet`.
+        order: of the plan, see `Fleet`; None: MiniClusters come when they are asked for.
         record: is told of everything that happens to MiniClusters.
     """
 
@@ -55,50 +78,73 @@ class FleetRunner:
         groups: Iterable[Group],
         config: FleetConfig,
         cluster: Cluster,
-        forecast: Forecast | None = None,
+        order: Order | None = None,
         record: events.Recorder = events.discard,
     ) -> None:
         self._record = record
-        self._groups = {g.name: g for g in groups}
-        keep_one = not config.controller_sees_storage
-        self._fleet = Fleet(self._groups.values(), config.flavours, config.limits, forecast, keep_one=keep_one)
+        self._fleet = Fleet(
+            groups,
+            config.flavours,
+            config.limits,
+            order,
+            keep_one=not config.controller_sees_storage,
+            resizes=cluster.resizes,
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._flavours = config.flavours
         self._asked: dict[str, float] = {}
-        self._lives = 0
-        self._node_seconds = self._cost = 0.0
+        self._held: dict[str, tuple[int, float]] = {}
+        self._closed = False
+        self._began = 0.0
+        self.makespan = 0.0
+        self.history: list[Life] = []
+        self.lives = 0
+        self.node_seconds = self.cost = 0.0
         self._timeout = config.bring_up_timeout
         self._cluster = cluster
         self._miniclusters: dict[str, MiniCluster] = {}
-        self._starts: dict[str, asyncio.Future[MiniCluster]] = {}
+        self._starts: dict[str, asyncio.Future[Place]] = {}
         self._bring_ups: dict[str, asyncio.Task[None]] = {}
+        self._resizes: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def begin(self) -> None:
+        """Start the plan's clock: what the first jobs need is asked for now."""
+        self._began = asyncio.get_running_loop().time()
+        self._handle(Tick())
+
     @asynccontextmanager
-    async def job(self, name: str, group: str, step: str | None = None) -> AsyncIterator[MiniCluster]:
-        """Hold a group's MiniCluster for a job: wait until it is up, and keep it up meanwhile.
+    async def job(
+        self, name: str, group: str, step: str | None = None, needs: Needs | None = None
+    ) -> AsyncIterator[Place]:
+        """Wait until a job may start, and hold its nodes meanwhile.
 
         Args:
             name: of the job; unique among those under way.
-            group: name of the job's group.
-            step: that it is a job of, as the forecast knows it.
+            group: name of the group that it goes to, unless the plan knows better.
+            step: that it is a job of, as the plan knows it.
+            needs: None for a small command, which runs beside the jobs of a MiniCluster that is up.
 
         Raises:
             MiniClusterFailed: the MiniCluster did not come up, or the run is over.
         """
-        start: asyncio.Future[MiniCluster] = asyncio.get_running_loop().create_future()
+        start: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
         self._starts[name] = start
-        self._handle(JobAsked(name, group, step))
+        self._handle(JobAsked(name, group, step, needs))
+        failed = True
         try:
             yield await start
+            failed = False
         finally:
             if self._starts.pop(name, None) is not None:  # else the fleet has failed it, and knows
-                self._handle(JobEnded(name))
+                if needs is not None:
+                    self.makespan = asyncio.get_running_loop().time() - self._began
+                self._handle(JobEnded(name, failed))
 
     def nearest(self, group: str) -> str:
         """The group whose MiniCluster answers first, `group` itself if it is up: all of them see the same files."""
         for stage in (Stage.UP, Stage.COMING):
-            there = [name for name in self._groups if self._fleet.stage(name) is stage]
+            there = [name for name, m in self._fleet.members.items() if m.stage is stage]
             if there:
                 return group if group in there else there[0]
         return group
@@ -106,18 +152,19 @@ class FleetRunner:
     async def close(self) -> None:
         """Take every MiniCluster down, all at the same time, and wait until they are gone."""
         self._handle(Closing())
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._cluster.close()
         self._record(
-            events.FleetEnded(miniclusters=self._lives, node_seconds=self._node_seconds, cost=self._cost),
+            events.FleetEnded(miniclusters=self.lives, node_seconds=self.node_seconds, cost=self.cost),
         )
-        if self._lives:
+        if self.lives:
             logger.info(
                 "The fleet had %d MiniCluster%s, %.0f node-seconds in all, for a cost of %.3g",
-                self._lives, "s" * (self._lives > 1), self._node_seconds, self._cost,
+                self.lives, "s" * (self.lives > 1), self.node_seconds, self.cost,
             )  # fmt: skip
 
     def _handle(self, event: Event) -> None:
@@ -126,19 +173,26 @@ class FleetRunner:
 
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
-            case BringUp(group, reason):
+            case BringUp(group, size, reason):
                 self._asked[group] = asyncio.get_running_loop().time()
-                self._bring_ups[group] = self._start(self._bring_up(group, reason))
+                self._hold(group, size)
+                self._bring_ups[group] = self._start(self._bring_up(group, size, reason))
+            case Resize(group, size, reason):
+                if size > self._held[group][0]:
+                    self._hold(group, size)
+                self._resizes[group] = self._start(self._resize(group, size, reason, self._resizes.get(group)))
             case TearDown(group, reason):
                 self._start(self._tear_down(group, reason))
-            case StartJob(job, group):
+            case StartJob(job, group, nodes):
                 if not self._starts[job].done():
-                    self._starts[job].set_result(self._miniclusters[group])
+                    self._starts[job].set_result(Place(self._miniclusters[group], nodes))
             case FailJob(job, reason):
                 self._fail(job, reason)
             case WakeAt(when):
                 if self._timer is not None:
                     self._timer.cancel()
+                if self._closed:
+                    return
                 self._timer = asyncio.get_running_loop().call_at(when, self._handle, Tick())
 
     def _fail(self, job: str, reason: str) -> None:
@@ -152,16 +206,18 @@ class FleetRunner:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _bring_up(self, name: str, reason: str) -> None:
-        group = self._groups[name]
-        nodes = f"{group.size} node{'s' * (group.size > 1)}"
+    async def _bring_up(self, name: str, size: int, reason: str) -> None:
+        group = self._fleet.group(name)
+        nodes = f"{size} node{'s' * (size > 1)}"
         logger.info("BRINGING UP MiniCluster %s (%s of flavour %s): %s", name, nodes, group.flavour, reason)
+        most = group.max_size if self._cluster.resizes else None
         self._record(
             events.MiniClusterAsked(
-                minicluster=name, flavour=group.flavour, size=group.size, image=group.image, reason=reason
+                minicluster=name, flavour=group.flavour, size=size, max_size=most, image=group.image, reason=reason
             )
         )
-        minicluster = self._cluster.minicluster(name, self._flavours[group.flavour], group.size, image=group.image)
+        flavour = self._flavours[group.flavour]
+        minicluster = self._cluster.minicluster(name, flavour, size, image=group.image, max_size=most)
         try:
             await asyncio.wait_for(minicluster.up(), self._timeout)
         except asyncio.CancelledError:
@@ -186,6 +242,29 @@ class FleetRunner:
         self._start(self._watch(name, minicluster))
         self._handle(BroughtUp(name))
 
+    async def _resize(self, name: str, size: int, reason: str, before: asyncio.Task[None] | None) -> None:
+        """Change the size once it is up and earlier changes are over."""
+        await asyncio.wait([task for task in (self._bring_ups[name], before) if task is not None])
+        minicluster = self._miniclusters.get(name)
+        if minicluster is None or self._fleet.stage(name) is not Stage.UP:
+            return
+        logger.info("RESIZING MiniCluster %s to %d node%s: %s", name, size, "s" * (size > 1), reason)
+        self._record(events.MiniClusterResizing(minicluster=name, size=size, reason=reason))
+        why = None
+        try:
+            await asyncio.wait_for(minicluster.resize(size), self._timeout)
+        except asyncio.TimeoutError:
+            why = f"it did not have {size} nodes after {self._timeout:g} s"
+        except MiniClusterError as error:
+            why = str(error)
+        if self._miniclusters.get(name) is not minicluster:
+            return  # it is being torn down
+        if why is not None:
+            logger.warning("MiniCluster %s keeps %d nodes: %s", name, minicluster.size, why)
+        self._record(events.MiniClusterResized(minicluster=name, size=minicluster.size, reason=why))
+        self._hold(name, minicluster.size)
+        self._handle(Resized(name, minicluster.size, why))
+
     async def _watch(self, name: str, minicluster: MiniCluster) -> None:
         """Tell the fleet when a MiniCluster ends although nobody asked it to."""
         reason = await minicluster.ended()
@@ -205,10 +284,55 @@ class FleetRunner:
             await minicluster.down()
         logger.info("MiniCluster %s is gone", name)
         self._record(events.MiniClusterGone(minicluster=name))
-        self._account(self._groups[name], asyncio.get_running_loop().time() - self._asked.pop(name))
+        self.lives += 1
+        self._hold(name, 0)
+        self._resizes.pop(name, None)
         self._handle(Gone(name))
 
-    def _account(self, group: Group, seconds: float) -> None:
-        self._lives += 1
-        self._node_seconds += group.size * seconds
-        self._cost += group.size * seconds * self._flavours[group.flavour].price / 3600
+    def compare(self, plan: Plan | None) -> str:
+        """Planned against actual, a line for each MiniCluster and one for all. Times are seconds from `begin`."""
+        planned = {m.name: m for m in plan.miniclusters} if plan else {}
+        rows = [("MiniCluster", "asked", "gone", "node-seconds", "planned", "cost", "planned")]
+        for name in {**planned, **{life.name: None for life in self.history}}:
+            lives = [life for life in self.history if life.name == name]
+            m = planned.get(name)
+            rows.append(
+                (
+                    name if len(lives) < 2 else f"{name} ({len(lives)} times)",
+                    f"{lives[0].asked:.0f}" if lives else "never",
+                    f"{lives[-1].gone:.0f}" if lives else "",
+                    f"{sum(life.node_seconds for life in lives):.0f}",
+                    f"{m.node_seconds:.0f}" if m else "-",
+                    f"{sum(life.cost for life in lives):.3g}",
+                    f"{m.cost:.3g}" if m else "-",
+                )
+            )
+        total = ("in all", "", f"{self.makespan:.0f}", f"{self.node_seconds:.0f}")
+        wanted = (
+            (f"{plan.node_seconds:.0f}", f"{self.cost:.3g}", f"{plan.cost:.3g}")
+            if plan
+            else ("-", f"{self.cost:.3g}", "-")
+        )
+        rows.append((*total, *wanted))
+        widths = [max(len(row[i]) for row in rows) for i in range(7)]
+        lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        if plan:
+            lines.append(f"  the last job ended after {self.makespan:.0f} s, planned were {plan.makespan:.0f} s")
+        return "\n".join(lines)
+
+    def _hold(self, name: str, nodes: int) -> None:
+        """Account for the nodes that a MiniCluster held, and note how many it holds from now on."""
+        now = asyncio.get_running_loop().time()
+        held, since = self._held.pop(name, (0, now))
+        used = held * (now - since)
+        cost = used * self._flavours[self._fleet.group(name).flavour].price / 3600
+        self.node_seconds += used
+        self.cost += cost
+        if not held:
+            self.history.append(Life(name, now - self._began))
+        life = next(life for life in reversed(self.history) if life.name == name)
+        life.node_seconds += used
+        life.cost += cost
+        life.gone = now - self._began
+        if nodes:
+            self._held[name] = (nodes, now)

@@ -1,147 +1,51 @@
 """What the fleet decides: a state machine without I/O, as dask's `worker_state_machine` does it.
 
-Events go in through `Fleet.handle`, instructions come out; a thin shell carries them out (`runner` on
-asyncio). The rules:
+Events go in through `Fleet.handle`, instructions come out; a thin shell carries them out (`runner` on asyncio,
+`simulator` on simulated time). The rules:
 
-* A MiniCluster is brought up when a job first needs it, in the order in which they are needed.
-* Everything counts against the limits from the moment a MiniCluster is asked for until it is gone.
-* A MiniCluster that turns idle is kept where its next use is nearer than what going down and coming up again costs,
-  and not for longer than that; else it goes. One that will be needed soon is brought up ahead, where there is room.
-* Where the limits leave no room, an idle MiniCluster gives way, the one that has been idle for longest first.
-  Whatever holds capacity is thus working, or coming to work, or going: nothing waits for ever.
+* A job goes where the plan has its step's next job (`order`), and starts when what the plan has before it on its nodes
+  is out of the way. What the plan does not know goes where it starts first (`route`). Nothing waits for what does not
+  come: steps are found to be over (`progress`), and nobody waits for longer than his patience.
+* A MiniCluster is asked for so long before its next use that it is ready for it; the same for each of its nodes.
+* A node that turns idle is kept where its next use is nearer than what going down and coming up again costs, and not
+  for longer than twice that; else it goes, and the MiniCluster with its last one.
+* Everything counts against the limits from the moment it is asked for until it is gone. Where they leave no room, what
+  is idle gives way to what the plan has earlier. Whatever holds capacity is thus working, or coming to work, or going.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Iterable, Mapping
+from heapq import heappop, heappush
 from math import inf
 
-from streamflow_fluxop.fleet.forecast import Forecast, break_even
+from streamflow_fluxop.fleet.member import Job, Member, Stage
+from streamflow_fluxop.fleet.messages import (
+    BringUp,
+    BroughtUp,
+    Closing,
+    Event,
+    FailJob,
+    Gone,
+    Instruction,
+    JobAsked,
+    JobEnded,
+    Lost,
+    Resize,
+    Resized,
+    StartJob,
+    TearDown,
+    Tick,
+    WakeAt,
+)
+from streamflow_fluxop.fleet.order import TINY, Block, Order
+from streamflow_fluxop.fleet.progress import Progress
+from streamflow_fluxop.fleet.retiming import Retiming
+from streamflow_fluxop.fleet.room import Room
+from streamflow_fluxop.fleet.route import Router
+from streamflow_fluxop.fleet.start import startable
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.model import Flavour, Limits
-
-
-@dataclass(frozen=True)
-class JobAsked:
-    """A job wants to run in a group's MiniCluster; without a step it is one that no forecast knows of."""
-
-    job: str
-    group: str
-    step: str | None = None
-
-
-@dataclass(frozen=True)
-class JobEnded:
-    """A job that was started, or that still waits, is over or has been given up."""
-
-    job: str
-
-
-@dataclass(frozen=True)
-class BroughtUp:
-    """A MiniCluster takes jobs."""
-
-    group: str
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A MiniCluster could not be brought up, or has ended by itself, and its jobs with it: it must be cleared away."""
-
-    group: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Gone:
-    """A MiniCluster that was to be torn down is gone."""
-
-    group: str
-
-
-@dataclass(frozen=True)
-class Closing:
-    """The run is over: whatever is up goes, whatever waits is given up."""
-
-
-@dataclass(frozen=True)
-class Tick:
-    """The time that `WakeAt` asked for has come."""
-
-
-Event = JobAsked | JobEnded | BroughtUp | Lost | Gone | Closing | Tick
-
-
-@dataclass(frozen=True)
-class BringUp:
-    """Ask for a group's MiniCluster; answer with BroughtUp or Lost."""
-
-    group: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class TearDown:
-    """Take a group's MiniCluster down; answer with Gone."""
-
-    group: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class StartJob:
-    """The job's MiniCluster is up: submit it."""
-
-    job: str
-    group: str
-
-
-@dataclass(frozen=True)
-class FailJob:
-    """The job cannot run."""
-
-    job: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class WakeAt:
-    """Send a Tick at this time, on the clock of `now`; an earlier WakeAt is void."""
-
-    when: float
-
-
-Instruction = BringUp | TearDown | StartJob | FailJob | WakeAt
-
-
-class Stage(Enum):
-    """The stages of a MiniCluster's life."""
-
-    DOWN = "down"
-    COMING = "coming up"
-    UP = "up"
-    GOING = "going down"
-
-
-@dataclass
-class _MiniCluster:
-    group: Group
-    stage: Stage = Stage.DOWN
-    waiting: dict[str, None] = field(default_factory=dict)  # an ordered set
-    running: set[str] = field(default_factory=set)
-    idle_since: float = 0.0
-    given_up: bool = False  # it was idle for too long: the forecast was wrong, wait for a job
-
-    @property
-    def held(self) -> bool:
-        return self.stage is not Stage.DOWN
-
-    @property
-    def idle(self) -> bool:
-        return self.stage is Stage.UP and not self.running and not self.waiting
 
 
 class Fleet:
@@ -151,8 +55,9 @@ class Fleet:
         groups: each has at most one MiniCluster at a time, and fits into the limits when it is alone.
         flavours: by name.
         limits: never passed, from asking for a MiniCluster until it is gone.
-        forecast: of what will be used when; None: MiniClusters stay until others need their room, or the run ends.
+        order: of the plan; None: nothing is foreseen, jobs go to the group that they name.
         keep_one: never let the last MiniCluster go for being idle: the shared files are reached through it.
+        resizes: whether MiniClusters can change their size; else each comes with all nodes that are foreseen for it.
     """
 
     def __init__(
@@ -160,211 +65,422 @@ class Fleet:
         groups: Iterable[Group],
         flavours: Mapping[str, Flavour],
         limits: Limits,
-        forecast: Forecast | None = None,
+        order: Order | None = None,
         *,
         keep_one: bool = False,
+        resizes: bool = True,
     ) -> None:
+        self._order = order
+        self._members = {
+            g.name: Member(g, flavours[g.flavour], order.of.get(g.name, []) if order else []) for g in groups
+        }
+        self._room = Room(limits, flavours)
+        steps = {name: s.step for name, s in order.steps.items()} if order else {}
+        self._router = Router(self._members, flavours, limits, self._room, steps)
+        self._router.all_at_once = not resizes
         self._keep_one = keep_one
-        self._miniclusters = {g.name: _MiniCluster(g) for g in groups}
-        self._flavours = flavours
-        self._limits = limits
-        self._forecast = forecast
-        self._jobs: dict[str, JobAsked] = {}
-        self._wake: float | None = None
-        self._needed: deque[str] = deque()  # groups that wait for room, first come first served
+        self._resizes = resizes
+        for member in self._members.values():
+            member.fixed = member.fixed or not resizes
+        self._jobs: dict[str, Job] = {}
+        self._loads: dict[tuple[object, ...], object] = {}
+        self._due: set[str] = set()
+        self._dirty: dict[str, None] = {}
+        self._freed = False
         self._closing = False
+        self._timers: list[tuple[float, str]] = []
+        self._wake = inf
+        self._now = 0.0
+        self._out: list[Instruction] = []
+        self._retiming: Retiming | None = None
+        self._progress: Progress | None = None
+
+    # what others may know
 
     def stage(self, group: str) -> Stage:
         """At which stage of its life a group's MiniCluster is."""
-        return self._miniclusters[group].stage
+        return self._members[group].stage
 
-    def held(self) -> list[Group]:
-        """The groups whose MiniClusters count against the limits now."""
-        return [m.group for m in self._miniclusters.values() if m.held]
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """The MiniClusters by name, to look at."""
+        return self._members
+
+    @property
+    def room(self) -> Room:
+        """What is held."""
+        return self._room
+
+    def group(self, name: str) -> Group:
+        """A group; there may be more than there were in the beginning."""
+        return self._members[name].group
+
+    # events
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take note of what happened at `now` (seconds), and say what to do about it, in order."""
-        return [*self._react(event, now), *self._look_ahead(now)]
+        self._now = now
+        self._out = []
+        if self._order and self._retiming is None:
+            self._begin(self._order)
+        self._react(event)
+        if not self._closing:
+            self._expire()
+            self._retime(isinstance(event, Tick))
+            self._settle()
+        return self._out
 
-    def _react(self, event: Event, now: float) -> list[Instruction]:
+    def _begin(self, order: Order) -> None:
+        self._retiming = Retiming(order, self._now)
+        self._progress = Progress(order, self._now, {n: m.even for n, m in self._members.items()})
+
+    def _react(self, event: Event) -> None:
         match event:
             case JobAsked():
-                return self._job_asked(event, self._miniclusters[event.group], now)
-            case JobEnded(job):
-                self._job_ended(self._jobs.pop(job), now)
-                return self._make_room()
-            case BroughtUp(group):
-                return self._brought_up(self._miniclusters[group], now)
-            case Lost(group, reason):
-                return self._lost(self._miniclusters[group], reason, now)
-            case Gone(group):
-                self._miniclusters[group].stage = Stage.DOWN
-                return self._make_room()
+                self._asked(event)
+            case JobEnded(name, failed):
+                self._ended(self._jobs.pop(name), failed)
+            case BroughtUp(name):
+                self._brought_up(self._members[name])
+            case Resized(name, size, reason):
+                self._resized(self._members[name], size, reason)
+            case Lost(name, reason):
+                self._lost(self._members[name], reason)
+            case Gone(name):
+                self._gone(self._members[name])
             case Closing():
-                return self._close()
-            case Tick():
-                self._wake = None
-                return []
+                self._close()
 
-    def _job_asked(self, asked: JobAsked, minicluster: _MiniCluster, now: float) -> list[Instruction]:
+    def _asked(self, asked: JobAsked) -> None:
         if self._closing:
-            return [FailJob(asked.job, "the run is over")]
-        self._jobs[asked.job] = asked
-        minicluster.given_up = False
-        if self._forecast:
-            self._forecast.asked(asked.job, asked.step, now)
-        if minicluster.stage is Stage.UP and asked.group not in self._needed:
-            return [self._start(asked, minicluster, now)]
-        minicluster.waiting[asked.job] = None
-        if minicluster.stage in (Stage.DOWN, Stage.GOING) and asked.group not in self._needed:
-            self._needed.append(asked.group)
-        return self._make_room()
+            self._out.append(FailJob(asked.job, "the run is over"))
+            return
+        job = Job(asked.job, asked.step, asked.needs, asked.group, self._now, key=self._now)
+        self._jobs[job.name] = job
+        if self._progress and asked.step in self._progress.steps:
+            self._clear(self._progress.asked(asked.step, self._now))
+            job.seconds = self._progress.steps[asked.step].seconds
+        order, retiming, step = self._order, self._retiming, job.step
+        known = order is not None and step in order.steps and job.needs is not None
+        if known and order and retiming and step and (taken := order.take(step)):
+            job.block, job.index = taken
+            job.key = retiming.began + job.block.start
+            job.block.came = self._now
+        member = self._router.choose(job, self._now)
+        if member is None:
+            del self._jobs[job.name]
+            if job.block is not None and self._order:
+                self._order.put_back(job.block, job.index)
+            self._out.append(FailJob(asked.job, f"no MiniCluster can run {asked.job}"))
+            return
+        member.clock = self._now
+        member.add(job)
+        member.given_up = False
+        self._touch(member)
 
-    def _job_ended(self, asked: JobAsked, now: float) -> None:
-        if self._forecast:
-            self._forecast.ended(asked.job, asked.step, now)
-        self._forget(asked, now)
+    def _ended(self, job: Job, failed: bool) -> None:
+        member = job.member
+        assert member is not None
+        if job.needs is None:
+            member.errands.pop(job.name, None)
+            if not member.running:
+                self._set_idle(member, 0)
+        elif job.name in member.running:
+            self._leave(job, member)
+            self._over(job, put_back=failed)
+        else:
+            member.drop(job)
+            self._over(job, put_back=True)
+        self._freed = True
+        self._touch(member)
 
-    def _forget(self, asked: JobAsked, now: float) -> None:
-        minicluster = self._miniclusters[asked.group]
-        minicluster.waiting.pop(asked.job, None)
-        minicluster.running.discard(asked.job)
-        if not minicluster.waiting and asked.group in self._needed:
-            self._needed.remove(asked.group)
-        if not minicluster.running:
-            minicluster.idle_since = now
+    def _leave(self, job: Job, member: Member) -> None:
+        del member.running[job.name]
+        assert job.load is not None
+        member.nodes.give(job.load, job.nodes)
+        for rank in job.nodes:
+            if not member.nodes.jobs[rank]:
+                self._set_idle(member, rank)
 
-    def _brought_up(self, minicluster: _MiniCluster, now: float) -> list[Instruction]:
-        if minicluster.stage is not Stage.COMING:
-            return []  # the run ended meanwhile
-        minicluster.stage = Stage.UP
-        minicluster.idle_since = now
-        jobs, minicluster.waiting = list(minicluster.waiting), {}
-        return [*(self._start(self._jobs[job], minicluster, now) for job in jobs), *self._make_room()]
+    def _over(self, job: Job, *, put_back: bool) -> None:
+        """Note that a planned job is over, or that it may come again."""
+        if self._order and job.block is not None:
+            if job.started < inf:
+                job.block.begun -= 1
+            if put_back:
+                self._order.put_back(job.block, job.index)
+            else:
+                self._clear(self._order.done(job.block))
+        if self._progress and job.step in self._progress.steps:
+            self._clear(self._progress.ended(job.step, self._now))
 
-    def _start(self, asked: JobAsked, minicluster: _MiniCluster, now: float) -> StartJob:
-        minicluster.running.add(asked.job)
-        if self._forecast:
-            self._forecast.started(asked.step, now)
-        return StartJob(asked.job, asked.group)
+    def _clear(self, blocks: Iterable[Block]) -> None:
+        for block in blocks:
+            if block.minicluster is not None:
+                member = self._members[block.minicluster]
+                member.clock = self._now
+                member.release(block)
+                self._touch(member)
 
-    def _lost(self, minicluster: _MiniCluster, reason: str, now: float) -> list[Instruction]:
-        if minicluster.stage is Stage.GOING:
-            return []
-        jobs = [*minicluster.running, *minicluster.waiting]
-        for job in jobs:
-            asked = self._jobs.pop(job)
-            if self._forecast:
-                self._forecast.lost(job, asked.step)
-            self._forget(asked, now)
-        return [
-            *(FailJob(job, reason) for job in jobs),
-            self._tear_down(minicluster, "to clear away what is left of it"),
-        ]
+    def _brought_up(self, member: Member) -> None:
+        if member.stage is not Stage.COMING:
+            return  # the run ended meanwhile
+        member.stage = Stage.UP
+        member.nodes.resize(member.size)
+        member.idle_since = [self._now] * member.size
+        for rank in range(member.size):
+            member.joins.pop(rank, None)
+        self._touch(member)
 
-    def _close(self) -> list[Instruction]:
+    def _resized(self, member: Member, size: int, reason: str | None) -> None:
+        if member.stage not in (Stage.COMING, Stage.UP):
+            return
+        held = member.holds
+        if reason is not None:
+            member.fixed = True
+            member.target = member.size
+            member.joins.clear()
+        elif size > member.size:  # it may have grown again since
+            if member.stage is Stage.UP:
+                member.idle_since += [self._now] * (size - member.size)
+                member.nodes.resize(size)
+            member.size = size
+            for rank in range(size):
+                member.joins.pop(rank, None)
+        else:
+            member.size = member.target = size
+            member.nodes.resize(size)
+            del member.idle_since[size:]
+        self._room.take(member.flavour_name, member.holds - held)
+        self._freed = True
+        self._touch(member)
+
+    def _lost(self, member: Member, reason: str) -> None:
+        if member.stage not in (Stage.COMING, Stage.UP):
+            return
+        failed = list(member.running.values()) + list(member.errands.values())
+        if member.stage is Stage.COMING:  # whoever waits for it learns why
+            failed += [job for job in member.queued() if job.needs is not None]
+            member.given_up = True
+        for job in failed:
+            self._jobs.pop(job.name)
+            if job.name in member.running:
+                self._leave(job, member)
+            else:
+                member.drop(job)
+            if job.needs is not None:
+                self._over(job, put_back=True)
+            self._out.append(FailJob(job.name, reason))
+        self._tear_down(member, "to clear away what is left of it")
+
+    def _gone(self, member: Member) -> None:
+        self._room.take(member.flavour_name, -member.holds, -1)
+        member.stage = Stage.DOWN
+        member.size = member.target = 0
+        member.nodes.resize(0)
+        member.idle_since = []
+        member.joins.clear()
+        member.fixed = member.group.max_size is None or not self._resizes
+        self._freed = True
+        self._touch(member)
+
+    def _close(self) -> None:
         self._closing = True
-        self._needed.clear()
-        waiting = [job for m in self._miniclusters.values() for job in m.waiting]
-        for minicluster in self._miniclusters.values():
-            minicluster.waiting.clear()
-        for job in waiting:
-            del self._jobs[job]
-        up = [m for m in self._miniclusters.values() if m.stage in (Stage.COMING, Stage.UP)]
-        return [
-            *(FailJob(job, "the run is over") for job in waiting),
-            *(self._tear_down(m, "the run is over") for m in up),
-        ]
+        for member in self._members.values():
+            for job in member.queued():
+                del self._jobs[job.name]
+                member.errands.pop(job.name, None)
+                self._out.append(FailJob(job.name, "the run is over"))
+            member.ready.clear()
+            member.held.clear()
+            if member.stage in (Stage.COMING, Stage.UP):
+                self._tear_down(member, "the run is over")
 
-    def _make_room(self) -> list[Instruction]:
-        """Bring up what is needed, in order, as far as the limits allow; what is idle gives way to it."""
-        instructions: list[Instruction] = []
-        while self._needed:
-            wanted = self._miniclusters[self._needed[0]]
-            if wanted.held or not self._fits(wanted):  # it may still be going down itself
-                instructions += self._give_way(wanted)
-                break
-            self._needed.popleft()
-            wanted.stage = Stage.COMING
-            jobs = f"{len(wanted.waiting)} job{'s' * (len(wanted.waiting) != 1)}"
-            instructions.append(BringUp(wanted.group.name, f"{jobs} waiting"))
-        return instructions
+    # time
 
-    def _give_way(self, wanted: _MiniCluster) -> list[Instruction]:
-        idle = [m for m in self._miniclusters.values() if m.idle]
-        leaving = [m for m in self._miniclusters.values() if m.stage is Stage.GOING]
-        chosen: list[_MiniCluster] = []
-        for minicluster in sorted(idle, key=lambda m: m.idle_since):
-            if self._fits(wanted, without=[*leaving, *chosen]):
-                break
-            chosen.append(minicluster)
-        if not self._fits(wanted, without=[*leaving, *chosen]):
-            return []  # a job must end first
-        return [self._tear_down(m, f"it is idle, and {wanted.group.name} needs its room") for m in chosen]
+    def _expire(self) -> None:
+        """What was to be looked at by now."""
+        while self._timers and self._timers[0][0] <= self._now + TINY:
+            _, name = heappop(self._timers)
+            if name in self._members:
+                self._members[name].alarm = inf
+                self._touch(self._members[name])
+        if self._wake <= self._now + TINY:
+            self._wake = inf
+        if self._progress:
+            self._clear(self._progress.look(self._now))
 
-    def _look_ahead(self, now: float) -> list[Instruction]:
-        """Let go what is not needed soon, bring up what is, and say when to look again."""
-        if self._forecast is None or self._closing:
-            return []
-        instructions: list[Instruction] = []
-        wake: list[float] = []
-        for name, minicluster in self._miniclusters.items():
-            flavour = self._flavours[minicluster.group.flavour]
-            patience = break_even(flavour)
-            if minicluster.idle and not (self._keep_one and len(self.held()) == 1):
-                wait = self._forecast.next_use(name, now) - now
-                if now >= minicluster.idle_since + patience:
-                    minicluster.given_up = True
-                    instructions.append(self._tear_down(minicluster, f"it has been idle for {patience:g} s"))
-                elif wait > patience:
-                    instructions.append(self._tear_down(minicluster, _why_now(wait, patience)))
-                else:
-                    wake.append(minicluster.idle_since + patience)
-            elif minicluster.stage is Stage.DOWN and not minicluster.given_up and not self._needed:
-                wait = self._forecast.next_use(name, now) - now
-                if wait == inf or not self._forecast.foreseeable(name, now):
+    def _retime(self, tick: bool) -> None:
+        if self._retiming and (self._retiming.due() or tick):
+            self._retiming.look(self._now, self._members)
+            for member in self._members.values():
+                if member.stage is not Stage.DOWN or member.uses:
+                    self._touch(member)
+
+    def _alarm(self, member: Member, when: float) -> None:
+        if when < member.alarm and when < inf:
+            member.alarm = when
+            heappush(self._timers, (when, member.name))
+
+    def _set_alarm_clock(self) -> None:
+        first = self._timers[0][0] if self._timers else inf
+        if self._progress:
+            first = min(first, self._progress.next_look)
+        if first < self._wake - TINY:
+            self._wake = first
+            self._out.append(WakeAt(first))
+
+    def _touch(self, member: Member) -> None:
+        self._dirty[member.name] = None
+
+    def _set_idle(self, member: Member, rank: int) -> None:
+        if rank < len(member.idle_since):
+            member.idle_since[rank] = self._now
+
+    # decisions
+
+    def _settle(self) -> None:
+        while self._dirty:
+            names = list(self._dirty)
+            self._dirty.clear()
+            for name in names:
+                self._start_jobs(self._members[name])
+            for name in names:
+                self._examine(self._members[name])
+        if self._due and self._freed:
+            self._make_room()
+        self._freed = False
+        self._set_alarm_clock()
+
+    def _start_jobs(self, member: Member) -> None:
+        member.pass_over()
+        if member.stage is not Stage.UP:
+            return
+        for job in member.errands.values():
+            if job.started == inf:
+                job.started = self._now
+                self._out.append(StartJob(job.name, member.name))
+        for job, nodes in startable(member, self._now):
+            job.nodes, job.started = nodes, self._now
+            assert job.load is not None
+            member.nodes.take(job.load, nodes)
+            member.running[job.name] = job
+            if job.block is not None:
+                job.block.begun += 1
+                job.block.since = self._now
+            self._out.append(StartJob(job.name, member.name, nodes))
+        self._alarm(member, member.patience_ends(self._now))
+
+    def _examine(self, member: Member) -> None:
+        """Whether a MiniCluster should come, grow, shrink or go."""
+        if member.stage is Stage.GOING or (member.stage is Stage.DOWN and member.name in self._due):
+            return
+        now = self._now
+        if member.stage is Stage.DOWN:
+            at = member.called_for(now)
+            if not member.given_up:
+                at = min(at, member.next_use() - member.flavour.bring_up)
+            if at <= now + TINY:
+                self._due.add(member.name)
+                self._freed = True
+            else:
+                self._alarm(member, at)
+            return
+        wanted, again = member.wanted(now)
+        self._alarm(member, again)
+        if wanted > member.target and member.target >= member.size:
+            self._due.add(member.name)
+            self._freed = True
+            return
+        self._due.discard(member.name)
+        if member.stage is not Stage.UP or member.target != member.size:
+            return
+        if wanted == 0 and member.idle:
+            if not (self._keep_one and self._room.miniclusters == 1):
+                member.given_up = member.next_use() - now <= member.even
+                self._tear_down(member, member.why_go(now))
+        elif wanted < member.size and not member.fixed:
+            self._resize(member, max(1, wanted), member.why_go(now))
+
+    def _make_room(self) -> None:
+        """Bring up what is due, in the plan's order, as far as the limits allow; what is idle gives way to it."""
+        blocked: list[float] | None = None
+        for key, name in sorted(self._members[name].key() for name in self._due):
+            member = self._members[name]
+            if member.stage is Stage.DOWN:
+                size = self._router.size_of(member, self._now)
+                if size == 0:
+                    self._due.discard(name)
                     continue
-                if wait > flavour.bring_up:
-                    wake.append(now + wait - flavour.bring_up)
-                elif self._fits(minicluster):
-                    minicluster.stage = Stage.COMING
-                    instructions.append(BringUp(name, f"it will be needed in {wait:.1f} s"))
-        if wake and min(wake) != self._wake:
-            self._wake = min(wake)
-            instructions.append(WakeAt(self._wake))
-        return instructions
+                more = self._room.weigh(member.flavour_name, size, 1)
+            else:
+                size = member.wanted(self._now)[0]
+                if size <= member.target:
+                    self._due.discard(name)
+                    continue
+                more = self._room.weigh(member.flavour_name, size - member.target, 0)
+            if self._room.fits(more, blocked):
+                self._due.discard(name)
+                if member.stage is Stage.DOWN:
+                    self._bring_up(member, size)
+                else:
+                    self._resize(member, size, member.why_come(self._now))
+                continue
+            if blocked is None:
+                self._give_way(more, (key, name), member)
+                blocked = more
+            else:
+                blocked = [a + b for a, b in zip(blocked, more, strict=True)]
 
-    def _tear_down(self, minicluster: _MiniCluster, reason: str) -> TearDown:
-        minicluster.stage = Stage.GOING
-        return TearDown(minicluster.group.name, reason)
+    def _give_way(self, more: list[float], key: tuple[float, str], wanted: Member) -> None:
+        """Take down what is idle and has its next use after `key`, the longest idle first, if that makes room."""
+        leaving = [0.0] * len(more)
 
-    def _fits(self, wanted: _MiniCluster, without: Iterable[_MiniCluster] = ()) -> bool:
-        gone = {m.group.name for m in without} | {wanted.group.name}
-        held = [m.group for m in self._miniclusters.values() if m.held and m.group.name not in gone]
-        return within(self._limits, self._flavours, [*held, wanted.group])
+        def goes(member: Member, nodes: int, miniclusters: int) -> None:
+            for i, w in enumerate(self._room.weigh(member.flavour_name, nodes, miniclusters)):
+                leaving[i] += w
 
+        idle: list[Member] = []
+        for m in self._members.values():
+            if m.stage is Stage.GOING:
+                goes(m, m.holds, 1)
+            elif m.stage is Stage.UP and m.target < m.size:
+                goes(m, m.size - m.target, 0)
+            elif m is not wanted and m.idle and m.target == m.size and m.key() > key:
+                idle.append(m)
+        chosen: list[Member] = []
+        for m in sorted(idle, key=lambda m: max(m.idle_since)):
+            if self._room.fits(more, leaving=leaving):
+                break
+            goes(m, m.holds, 1)
+            chosen.append(m)
+        if self._room.fits(more, leaving=leaving):
+            for m in chosen:
+                self._tear_down(m, f"it is idle, and {wanted.name} needs its room")
 
-def _why_now(wait: float, patience: float) -> str:
-    if wait == inf:
-        return "nothing will need it any more"
-    return f"its next use is {wait:.0f} s away, and going down and coming up again costs only {patience:g} s"
+    # lives
 
+    def _bring_up(self, member: Member, size: int) -> None:
+        reason = member.why_come(self._now)
+        member.stage = Stage.COMING
+        member.size = member.target = size
+        member.lives += 1
+        ready = self._now + member.flavour.bring_up
+        member.joins = dict.fromkeys(range(size), ready)
+        self._room.take(member.flavour_name, size, 1)
+        self._out.append(BringUp(member.name, size, reason))
 
-def within(limits: Limits, flavours: Mapping[str, Flavour], groups: Sequence[Group]) -> bool:
-    """Whether the MiniClusters of these groups may be up together."""
-    nodes = Counter[str]()
-    for group in groups:
-        nodes[group.flavour] += group.size
+    def _resize(self, member: Member, size: int, reason: str) -> None:
+        held = member.holds
+        member.target = size
+        if size > member.size:
+            for rank in range(member.size, size):
+                member.joins.setdefault(rank, self._now + member.flavour.bring_up)
+        self._room.take(member.flavour_name, member.holds - held)
+        self._out.append(Resize(member.name, size, reason))
 
-    def total(of: str) -> float:
-        return sum(float(getattr(flavours[name], of)) * count for name, count in nodes.items())
-
-    return (
-        all(count <= (flavours[name].count or count) for name, count in nodes.items())
-        and (limits.nodes is None or nodes.total() <= limits.nodes)
-        and (limits.cores is None or total("cores") <= limits.cores)
-        and (limits.gpus is None or total("gpus") <= limits.gpus)
-        and (limits.memory is None or total("memory") <= limits.memory)
-        and (limits.cost_per_hour is None or total("price") <= limits.cost_per_hour + 1e-9)
-        and (limits.miniclusters is None or len(groups) <= limits.miniclusters)
-    )
+    def _tear_down(self, member: Member, reason: str) -> None:
+        member.stage = Stage.GOING
+        self._due.discard(member.name)
+        self._out.append(TearDown(member.name, reason))
+        self._touch(member)

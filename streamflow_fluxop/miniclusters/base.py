@@ -106,7 +106,13 @@ class MiniCluster(ABC):
 
 
 class Cluster(ABC):
-    """Where the MiniClusters of one fleet run: this machine, a Kubernetes namespace, a host behind SSH."""
+    """Where the MiniClusters of one fleet run: this machine, a Kubernetes namespace, a host behind SSH.
+
+    Attributes:
+        resizes: whether its MiniClusters can change their size; else each comes with all nodes that it will need.
+    """
+
+    resizes: bool = False
 
     @abstractmethod
     def minicluster(

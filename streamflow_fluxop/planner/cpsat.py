@@ -334,6 +334,7 @@ class _Model:
 
     def solve(self, *, seed: int, seconds: float, effort: float) -> Answer:
         solver = self.cp.CpSolver()
+        solver.parameters.catch_sigint_signal = False  # it would leave SIGINT without Python's handler
         solver.parameters.random_seed = seed
         solver.parameters.num_workers = 1
         solver.parameters.max_time_in_seconds = seconds

@@ -11,8 +11,9 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, MutableMapping, MutableSequence, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -71,23 +72,26 @@ class MiniClusterConnector(Connector):
     # the fleet's life
 
     async def deploy(self, external: bool) -> None:
-        """Get ready; no MiniCluster comes up before a job needs it."""
+        """Get ready, and ask for what the plan needs first."""
         from streamflow_fluxop.events import FleetStarted
-        from streamflow_fluxop.fleet.forecast import Forecast
+        from streamflow_fluxop.fleet.order import Order
         from streamflow_fluxop.fleet.runner import FleetRunner
         from streamflow_fluxop.plugin.run import current_run
 
         config = self._fleet.config
         logger.info("PLAN of the fleet %s:\n%s", self.deployment_name, self._fleet.describe())
         self._record = current_run().recording.fleet(self.deployment_name)
-        self._record(FleetStarted(cluster=config.cluster, flavours=config.flavours, limits=config.limits))
+        self._record(
+            FleetStarted(cluster=config.cluster, flavours=config.flavours, limits=config.limits, plan=self._fleet.plan)
+        )
         self._runner = FleetRunner(
             self._fleet.groups.values(),
             config,
             self._cluster(),
-            Forecast(self._fleet.steps, self._fleet.groups.values(), config.flavours, self._fleet.open_ended),
+            Order(self._fleet.plan, self._fleet.open_ended) if self._fleet.plan else None,
             self._record,
         )
+        self._runner.begin()
         images = sorted({g.image for g in self._fleet.groups.values() if g.image})
         if images and config.cluster == "local":
             logger.warning(
@@ -129,6 +133,10 @@ class MiniClusterConnector(Connector):
         runner, self._runner = self._runner, None
         try:
             await asyncio.shield(asyncio.create_task(runner.close()))
+            if runner.lives:
+                logger.info(
+                    "PLANNED AND ACTUAL of the fleet %s:\n%s", self.deployment_name, runner.compare(self._fleet.plan)
+                )
         except Exception:
             logger.exception("the fleet %s could not be taken down in order", self.deployment_name)
 
@@ -233,7 +241,11 @@ class MiniClusterConnector(Connector):
         group = self._fleet.group_at(location.name)
         use = f"{name} {next(self._uses)}"
         with recorded_job(self._record, self._fleet, name, group) as job:
-            async with self._active().job(use, group, placement.step) as minicluster:
+            async with self._active().job(use, group, placement.step, needs) as (minicluster, nodes):
+                if minicluster.max_size > 1:
+                    request = replace(
+                        request, ranks=nodes, nodes=needs.nodes or (len(nodes) if len(nodes) > 1 else None)
+                    )
                 logger.info("SUBMITTING job %s to MiniCluster %s", name, minicluster.name)
                 result = await minicluster.client.run_job(request, on_state=job.on_state(minicluster.name))
             job.result = result
@@ -247,9 +259,12 @@ class MiniClusterConnector(Connector):
         async with self._at(location) as minicluster:
             return await minicluster.client.run_command(line, timeout=timeout)
 
-    def _at(self, location: ExecutionLocation) -> AbstractAsyncContextManager[MiniCluster]:
+    @asynccontextmanager
+    async def _at(self, location: ExecutionLocation) -> AsyncIterator[MiniCluster]:
         runner = self._active()
-        return runner.job(f"command {next(self._uses)}", runner.nearest(self._fleet.group_at(location.name)))
+        group = runner.nearest(self._fleet.group_at(location.name))
+        async with runner.job(f"command {next(self._uses)}", group) as place:
+            yield place.minicluster
 
     def _active(self) -> FleetRunner:
         if self._runner is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.cwl import BoundWorkflow, CWLStep, StreamFlowFile
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.fleets import POLICY, Fleets, steps_of
-from streamflow_fluxop.grouping import Group, group_steps
+from streamflow_fluxop.grouping import Group, group_steps, planned_groups
+from streamflow_fluxop.model import Plan
 from streamflow_fluxop.plugin.recording import Recording
 from streamflow_fluxop.plugin.run import FleetRun, Run, StepRun, set_current_run
+
+logger = logging.getLogger(__name__)
 
 
 class Preflight:
@@ -97,6 +102,8 @@ class Preflight:
                 self._plan(run, [b for b in bound if b.steps_of(name)])
             except UserErrors as error:
                 errors += error.errors
+            except UserError as error:
+                errors.append(error)
             else:
                 errors += self._in_pods(run)
         if errors:
@@ -116,10 +123,19 @@ class Preflight:
         return bound, errors
 
     def _plan(self, run: FleetRun, workflows: list[BoundWorkflow]) -> None:
-        """Give every step of the fleet its group."""
+        """Give every step of the fleet its group: those of the plan, or, without one, those of `group_steps`."""
         steps, places = steps_of(run.deployment, workflows)
         groups = group_steps(steps, run.config, places)
-        of_step = {step: g.name for g in groups for step in g.steps}
+        for bound in workflows:
+            prefix = bound.cwl.name if len(workflows) > 1 else ""
+            run.open_ended |= {prefix + s.name for s in bound.cwl.steps.values() if s.loops or s.may_be_skipped}
+        if any(g.steps for g in groups):
+            run.plan = self._optimised(run, workflows)
+        if run.plan is not None:
+            groups = [_as_defined(g, run.config) for g in planned_groups(run.plan, run.open_ended)]
+            of_step = {e.step: e.miniclusters[0] for e in run.plan.steps if e.miniclusters}
+        else:
+            of_step = {step: g.name for g in groups for step in g.steps}
         for bound in workflows:
             prefix = bound.cwl.name if len(workflows) > 1 else ""
             run.workflows.append(
@@ -128,7 +144,6 @@ class Preflight:
                     for name, step in bound.steps_of(run.deployment).items()
                 }
             )
-            run.open_ended |= {prefix + s.name for s in bound.cwl.steps.values() if s.loops or s.may_be_skipped}
         run.workflow = "-".join(b.cwl.name for b in workflows)
         run.steps = steps
         run.groups = {g.name: g for g in groups or _one_a_flavour(run.config)}
@@ -148,7 +163,9 @@ class Preflight:
                     where=self._file.where("deployments", run.deployment, "config"),
                     fix="Say which image they run in: `image: …` here is that of all steps without one.",
                 )
-        if config.shared_path is None and (len(run.groups) > 1 or any(g.size > 1 for g in run.groups.values())):
+        if config.shared_path is None and (
+            len(run.groups) > 1 or any((g.max_size or g.size) > 1 for g in run.groups.values())
+        ):
             there = ", ".join(f"{g.name} ({g.size} pod{'s' * (g.size > 1)})" for g in run.groups.values())
             yield UserError(
                 f"MiniClusters {there} have no volume to share, so a step would not find the files of another",
@@ -156,6 +173,28 @@ class Preflight:
                 fix="Give them one: `kubernetes: {volumes: {work: {claim: …, path: /work, shared: true}}}`. "
                 "Without one a fleet can only be a single MiniCluster of one pod.",
             )
+
+    def _optimised(self, run: FleetRun, workflows: list[BoundWorkflow]) -> Plan | None:
+        """The plan that `fluxop plan` shows; None where there is none: MiniClusters then come when jobs need them.
+
+        Raises:
+            UserError: there is none within deadline and budget, or none at all.
+        """
+        options = run.config.plan
+        if options.strategy == "dynamic":
+            return None
+        if len(workflows) < len(self._file.workflows):
+            logger.warning("the fleet %s runs without a plan: not all workflows could be read", run.deployment)
+            return None
+        from streamflow_fluxop.planner import solve
+        from streamflow_fluxop.readers.streamflow import source_of
+
+        source = source_of(self._file, run.deployment, run.config, workflows)
+        problem = source.problem.model_copy(update={"objective": source.objective})
+        try:
+            return solve(problem, strategy=options.strategy, seed=options.seed, time_limit=source.time_limit)
+        except UserError as error:
+            raise source.located(error) from None
 
     # what a fleet brings along
 
@@ -186,6 +225,14 @@ def _unusable(path: str) -> str | None:
     if not there.is_dir():
         return f"{there} is no directory"
     return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is not writable"
+
+
+def _as_defined(group: Group, config: FleetConfig) -> Group:
+    """A group with the size that the user gave it, if he did."""
+    defined = config.groups.get(group.named or "")
+    if defined is None or defined.size is None:
+        return group
+    return replace(group, size=max(defined.size, group.size), max_size=None)
 
 
 def _one_a_flavour(config: FleetConfig) -> list[Group]:

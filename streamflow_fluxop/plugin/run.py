@@ -16,7 +16,7 @@ from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.cwl import Asked
 from streamflow_fluxop.errors import FluxopError, UserError
 from streamflow_fluxop.grouping import Group, cheapest_flavour, describe
-from streamflow_fluxop.model import Needs, Step
+from streamflow_fluxop.model import Needs, Plan, Step
 from streamflow_fluxop.plugin.recording import Recording
 
 _UNREAD = Asked(at_run_time=frozenset({"cores", "memory"}))
@@ -61,6 +61,7 @@ class FleetRun:
     """One deployment of type `minicluster` in a run.
 
     Attributes:
+        plan: what was planned; None: MiniClusters come when jobs need them.
         steps: all steps of the workflows that use the fleet, in the planner's words; those that run elsewhere too.
         open_ended: names of those that may be skipped, or run more than once.
         workflow: names of the workflows that use the fleet, for labels.
@@ -75,6 +76,7 @@ class FleetRun:
     deployment: str
     config: FleetConfig
     groups: dict[str, Group] = field(default_factory=dict)
+    plan: Plan | None = None
     steps: list[Step] = field(default_factory=list)
     open_ended: frozenset[str] = frozenset()
     workflow: str = ""
@@ -91,7 +93,9 @@ class FleetRun:
         return location.removeprefix(f"{self.deployment}.")
 
     def describe(self) -> str:
-        """The groups with their MiniClusters and steps, a line each."""
+        """The plan as a short table, or the groups with their MiniClusters and steps, a line each."""
+        if self.plan is not None:
+            return describe_plan(self.plan)
         return "\n".join(
             f"  MiniCluster {g.name}: {g.size} x {g.flavour}{f' with image {g.image}' if g.image else ''}"
             f" for {', '.join(g.steps) or 'whatever comes'}"
@@ -120,13 +124,11 @@ class FleetRun:
             return self.controller
         needs = known.needs(cores, memory)
         group = self._group_for(needs, known.group, step)
-        flavour = self.config.flavours[group.flavour]
         self.placements[job] = Placement(
             group=group.name,
             step=known.name,
             needs=needs,
-            # Flux does not schedule memory: a job takes as many cores as keep others out of its memory
-            cores_per_task=max(needs.cores_per_task, flavour.cores // needs.tasks_per_node(flavour)),
+            cores_per_task=needs.cores_per_task,
             merge_stderr=known.stderr_declared,
         )
         return group.name
@@ -139,7 +141,8 @@ class FleetRun:
 
     def _group_for(self, needs: Needs, wanted: str | None, step: str) -> Group:
         def suits(group: Group) -> bool:
-            return (needs.nodes_on(self.config.flavours[group.flavour]) or group.size + 1) <= group.size
+            most = max(group.size, group.max_size or 0)
+            return (needs.nodes_on(self.config.flavours[group.flavour]) or most + 1) <= most
 
         if wanted is not None and suits(self.groups[wanted]):
             return self.groups[wanted]
@@ -158,6 +161,21 @@ class FleetRun:
             where=f"deployment {self.deployment}",
             fix=f"There are {sizes}. Say what it needs at most in a fluxop:FluxRequirement, or add a larger flavour.",
         )
+
+
+def describe_plan(plan: Plan) -> str:
+    """A table of a plan's MiniClusters: nodes, when they are asked for and gone, cost, steps."""
+    rows = [("MiniCluster", "nodes", "asked", "gone", "cost", "steps")]
+    for m in plan.miniclusters:
+        nodes = f"{m.size}-{m.max_size}" if m.max_size > m.size else str(m.size)
+        rows.append(
+            (m.name, f"{nodes} {m.flavour}", f"{m.asked:.0f} s", f"{m.gone:.0f} s", f"{m.cost:.3g}", ", ".join(m.steps))
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = ["  " + "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[5]]) for row in rows]
+    quality = "optimal" if plan.optimal else f"within {plan.gap:.1%} of the bound"
+    lines.append(f"  in all {plan.makespan:.0f} s, cost {plan.cost:.3g} ({plan.strategy}, {quality})")
+    return "\n".join(lines)
 
 
 @dataclass

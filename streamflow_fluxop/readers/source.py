@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import networkx
+
+from streamflow_fluxop.config import PlanOptions
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.model import Limits, Objective, Problem, Step
@@ -22,6 +25,7 @@ class Source:
         place: where a step is written, by its name; None where nobody knows.
         notes: what the reader assumed, a sentence each.
         kubernetes: how the MiniClusters' manifests are made; None: as usual.
+        options: what the file wants of the plan.
     """
 
     title: str
@@ -30,6 +34,29 @@ class Source:
     place: Callable[[str], str | None] = lambda step: None
     notes: tuple[str, ...] = ()
     kubernetes: KubernetesConfig | None = None
+    options: PlanOptions = field(default_factory=PlanOptions)
+
+    @property
+    def objective(self) -> Objective:
+        """What the file says a good plan is."""
+        o = self.options
+        return Objective(goal=o.objective, weight=o.weight, deadline=o.deadline, budget=o.budget)
+
+    @property
+    def time_limit(self) -> float:
+        """Seconds to search for a plan at most, as the file says, or as is worth it."""
+        if self.options.time_limit is not None:
+            return self.options.time_limit
+        ends: dict[str, float] = {}
+        steps = {s.name: s for s in self.problem.workflow.steps}
+        graph = networkx.DiGraph((d.step, s.name) for s in steps.values() for d in s.after)
+        graph.add_nodes_from(steps)
+        if not networkx.is_directed_acyclic_graph(graph):
+            return 5.0  # the planner will refuse it
+        for name in networkx.topological_sort(graph):
+            seconds = steps[name].duration.seconds if name in steps else 0.0
+            ends[name] = seconds + max((ends[p] for p in graph.predecessors(name)), default=0.0)
+        return min(5.0, max(0.5, 0.1 * max(ends.values(), default=0.0)))
 
     def wanting(self, objective: Objective, limits: Limits) -> Source:
         """The same with another objective, and with limits that replace those of the same name.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from streamflow_fluxop.config import FleetConfig
-from streamflow_fluxop.cwl import read_streamflow_file
+from streamflow_fluxop.cwl import BoundWorkflow, StreamFlowFile, read_streamflow_file
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.fleets import Fleets, steps_of
 from streamflow_fluxop.grouping import group_steps
-from streamflow_fluxop.model import Problem, Step, Workflow
+from streamflow_fluxop.model import Dependency, Problem, Step, Workflow
 from streamflow_fluxop.readers.history import default_database, read_history, with_history
 from streamflow_fluxop.readers.source import Source
 
@@ -24,7 +25,7 @@ def read_streamflow(
     history: Path | None = None,
     no_history: bool = False,
 ) -> list[Source]:
-    """One problem a fleet and workflow, in the file's order.
+    """One problem a fleet: all workflows of the file that use it, one after the other, as they run.
 
     Args:
         path: of the StreamFlow file.
@@ -58,16 +59,10 @@ def read_streamflow(
     bound = [fleets.read(name) for name in names]
     _stop_at(error for b in bound for error in fleets.check_bindings(b))
     chosen = {n: c for n, c in fleets.configs.items() if deployment in (None, n)}
-    usual = default_database(file.config, Path(path))
     sources = []
     for name, config in chosen.items():
-        for b in bound:
-            if b.steps_of(name):
-                steps, places = steps_of(name, [b])
-                title = f"{b.cwl.name} on {name}"
-                source = _source(title, b.cwl.name, path, steps, places, config)
-                cwl = file.workflow(b.cwl.name).file
-                sources.append(source if no_history else _with_history(source, cwl, history, usual))
+        if own := [b for b in bound if b.steps_of(name)]:
+            sources.append(source_of(file, name, config, own, history=history, no_history=no_history))
     if not sources:
         raise UserError(
             f"no step is bound to {' or '.join(chosen)}",
@@ -75,6 +70,64 @@ def read_streamflow(
             fix=f"Bind them: `bindings: [{{step: /, target: {{deployment: {next(iter(chosen))}}}}}]`.",
         )
     return sources
+
+
+def source_of(
+    file: StreamFlowFile,
+    deployment: str,
+    config: FleetConfig,
+    workflows: list[BoundWorkflow],
+    *,
+    history: Path | None = None,
+    no_history: bool = False,
+) -> Source:
+    """The problem of one fleet.
+
+    Args:
+        file: as it was read.
+        deployment: name of the fleet.
+        config: of the fleet.
+        workflows: those that use it, at least one, in the file's order: each begins when the one before is over.
+        history: StreamFlow's database; None: what the fleet's options say.
+        no_history: do not look at past runs.
+
+    Raises:
+        UserErrors: a step that no flavour or group suits.
+    """
+    path = file.path or "the StreamFlow file"
+    said = config.plan.history
+    if history is None and isinstance(said, str):
+        history = Path(path).parent / said
+    usual = default_database(file.config, Path(path))
+    parts = []
+    for b in workflows:
+        steps, places = steps_of(deployment, [b])
+        source = _source(f"{b.cwl.name} on {deployment}", b.cwl.name, path, steps, places, config)
+        if not (no_history or (said is False and history is None)):
+            source = _with_history(source, file.workflow(b.cwl.name).file, history, usual)
+        parts.append(source)
+    return parts[0] if len(parts) == 1 else _one_after_the_other(parts, deployment)
+
+
+def _one_after_the_other(parts: list[Source], deployment: str) -> Source:
+    """One problem of several workflows; the names of the steps begin with their workflow's, as `steps_of` has them."""
+    steps: list[Step] = []
+    places: dict[str, str | None] = {}
+    last: list[Step] = []
+    for part in parts:
+        prefix, own = part.problem.workflow.name, []
+        for s in part.problem.workflow.steps:
+            after = [Dependency(step=prefix + d.step, each=d.each) for d in s.after]
+            own.append(s.model_copy(update={"name": prefix + s.name, "after": after}))
+            places[prefix + s.name] = part.place(s.name)
+        waited_for = {d.step for s in last for d in s.after}
+        ends = [Dependency(step=s.name) for s in last if s.name not in waited_for]
+        steps += [s if s.after else s.model_copy(update={"after": ends}) for s in own]
+        last = own
+    names = ", ".join(p.problem.workflow.name for p in parts)
+    problem = parts[0].problem.model_copy(update={"workflow": Workflow(name=names, steps=steps)})
+    notes = tuple(dict.fromkeys(note for p in parts for note in p.notes))
+    return replace(parts[0], title=f"{names} on {deployment}", problem=problem, place=places.get, notes=notes)
 
 
 def _stop_at(errors: Iterable[UserError]) -> None:
@@ -97,6 +150,7 @@ def _source(
         place=places.get,
         notes=tuple(_sizes(config)),
         kubernetes=config.kubernetes,
+        options=config.plan,
     )
 
 

@@ -12,6 +12,7 @@ from streamflow_fluxop.fleet.runner import FleetRunner, MiniClusterFailed
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.miniclusters.base import Cluster, MiniClusterError
 from streamflow_fluxop.miniclusters.local import LocalMiniCluster
+from streamflow_fluxop.model import Needs
 
 GROUPS = [Group("a", "cpu", 1, None), Group("b", "cpu", 1, None)]
 
@@ -81,7 +82,7 @@ async def fleet():
 
 
 async def run(runner, name, group, *argv):
-    async with runner.job(name, group) as minicluster:
+    async with runner.job(name, group, None, Needs()) as (minicluster, _):
         return (await minicluster.client.run_job(JobRequest(name=name, argv=argv))).output
 
 
@@ -115,7 +116,7 @@ async def test_a_bring_up_has_a_limit(fleet):
 
 async def test_jobs_of_a_lost_minicluster_fail_and_the_next_one_gets_another(fleet):
     runner = fleet()
-    async with runner.job("1", "a") as minicluster:
+    async with runner.job("1", "a", None, Needs()) as (minicluster, _):
         job = asyncio.create_task(minicluster.client.run_job(JobRequest(name="1", argv=("sleep", "60"))))
         await minicluster.client.ping()
         os.kill(minicluster.client.hello.pid, signal.SIGKILL)

@@ -174,7 +174,7 @@ def test_pods_need_an_image(check):
     kubernetes = ("cluster: local", "cluster: kubernetes")
     check(kubernetes)
     cwl = WORKFLOW.replace("DockerRequirement: {dockerPull: debian}", "")
-    with pytest.raises(UserError, match="pods of MiniCluster cpu have no image: the steps of /one have no Docker"):
+    with pytest.raises(UserError, match="pods of MiniCluster cpu-1 have no image: the steps of /one have no Docker"):
         check(kubernetes, cwl=cwl)
     check(kubernetes, ("cores: 4, memory: 8192}", "cores: 4, memory: 8192}\n      image: debian"), cwl=cwl)
 
@@ -250,20 +250,24 @@ def test_a_message_has_no_traceback(check, caplog):
 def test_jobs_are_placed_by_their_steps(check):
     check()
     fleet = current_run().fleets["fleet"]
-    assert fleet.place("/one/0", "/one", 1, cores=1, memory=256) == "cpu"
+    assert fleet.place("/one/0", "/one", 1, cores=1, memory=256) == "cpu-1"
     assert fleet.place("/sum/0", "/sum", 1, cores=1, memory=256) == fleet.controller
-    assert fleet.place("/unread/0", "/unread", 1, cores=4, memory=256) == "cpu", (
+    assert fleet.place("/unread/0", "/unread", 1, cores=4, memory=256) == "cpu-1", (
         "StreamFlow may know more steps than we"
     )
     with pytest.raises(InfeasibleJob, match="which needs 5 cores"):
         fleet.place("/unread/0", "/unread", 1, cores=5, memory=256)
 
 
-def test_a_job_takes_the_cores_that_keep_others_out_of_its_memory(check):
-    check(("cores: 4, memory: 8192", "cores: 4, memory: 1024"))
+def test_the_plan_is_that_of_fluxop_plan_unless_it_is_dynamic(check):
+    check()
     fleet = current_run().fleets["fleet"]
-    fleet.place("/unread/0", "/unread", 1, cores=1, memory=512)
-    assert fleet.placements["/unread/0"].cores_per_task == 2
+    assert [m.name for m in fleet.plan.miniclusters] == ["cpu-1"]
+    assert "cpu-1" in fleet.describe()
+    check(("cluster: local", "cluster: local\n      plan: {strategy: dynamic}"))
+    fleet = current_run().fleets["fleet"]
+    assert fleet.plan is None
+    assert list(fleet.groups) == ["cpu"]
 
 
 def test_the_plugin_loads_nothing_heavy_before_a_file_needs_it():

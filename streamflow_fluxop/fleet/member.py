@@ -1,0 +1,314 @@
+"""One MiniCluster as the fleet sees it: the stage of its life, its nodes, and the jobs there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from heapq import heapify, heappush
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING
+
+from streamflow_fluxop.fleet.nodes import Load, Nodes
+from streamflow_fluxop.fleet.order import NOT_LOOKED_AT, TINY, Block
+from streamflow_fluxop.grouping import Group
+from streamflow_fluxop.model import Flavour, Needs
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.fleet.retiming import Use
+
+
+MOST_IDLE = 2.0
+"""How many times its break-even a node may be idle, whatever is foreseen."""
+
+
+class Stage(Enum):
+    """The stages of a MiniCluster's life."""
+
+    DOWN = "down"
+    COMING = "coming up"
+    UP = "up"
+    GOING = "going down"
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A job that waits or runs.
+
+    Attributes:
+        needs: None for a small command, which runs beside the jobs of any MiniCluster.
+        group: where whoever asked for it thinks that it goes.
+        key: what orders it among others: when the plan would have it start, on the fleet's clock, or when it came.
+        not_before: it could start earlier, but the plan lets some time pass, and what follows counts on that.
+        block: its part of the plan, and `index` its place there; None where the plan knows nothing of it.
+    """
+
+    name: str
+    step: str | None
+    needs: Needs | None
+    group: str
+    asked: float
+    key: float = 0.0
+    block: Block | None = None
+    index: int = 0
+    member: Member | None = None
+    load: Load | None = None
+    nodes: tuple[int, ...] = ()
+    seconds: float | None = None
+    not_before: float = -inf
+    started: float = inf
+
+
+def is_next(block: Block) -> bool:
+    """Whether a block is still to begin."""
+    return block.begun == 0 and block.left > 0
+
+
+_tie = count()
+Entry = tuple[float, int, int, Job]
+
+
+class Member:
+    """A MiniCluster of the fleet, in whichever life.
+
+    Args:
+        group: what it is for.
+        flavour: of its nodes.
+        blocks: what the plan has for it, in order.
+
+    Attributes:
+        size: nodes that take jobs, or will when it is up.
+        target: nodes that it was told to have; more than `size` while it grows, less while it shrinks.
+        ready: heap of (key, index of the block, n, job) of the jobs that nothing planned keeps waiting.
+        held: jobs that wait for others that the plan has before them, by the index of their block.
+        running: the jobs that run, by name; `errands`: small commands that run or wait.
+        joins: when nodes that are not there yet will be, by rank.
+        idle_since: for each node that takes jobs.
+        uses: the next use of each node, by rank, as last re-timed.
+        given_up: it was idle for too long, or did not come up: what was foreseen was wrong, wait for a job.
+        fixed: it can't change its size.
+        passed: how many of its blocks, from the first on, are over.
+        clock: the time, as of the last event.
+        alarm: when it is to be looked at again at the latest.
+    """
+
+    def __init__(self, group: Group, flavour: Flavour, blocks: list[Block]) -> None:
+        self.group = group
+        self.flavour = flavour
+        self.blocks = blocks
+        self.stage = Stage.DOWN
+        self.size = self.target = 0
+        self.nodes = Nodes(flavour)
+        self.ready: list[Entry] = []
+        self.held: dict[int, list[Job]] = {}
+        self.running: dict[str, Job] = {}
+        self.errands: dict[str, Job] = {}
+        self.joins: dict[int, float] = {}
+        self.idle_since: list[float] = []
+        self.uses: dict[int, Use] = {}
+        self.given_up = False
+        self.fixed = group.max_size is None
+        self.passed = 0
+        self.lives = 0
+        self.alarm = inf
+        self.clock = 0.0
+
+    @property
+    def name(self) -> str:
+        """Of its group."""
+        return self.group.name
+
+    @property
+    def flavour_name(self) -> str:
+        """Of its nodes' flavour."""
+        return self.group.flavour
+
+    @property
+    def most(self) -> int:
+        """Nodes that it can have at most."""
+        return max(self.group.size, self.group.max_size or 0)
+
+    @property
+    def even(self) -> float:
+        """Seconds of idleness that cost as much as going down and coming up again (price and size cancel out)."""
+        return max(1.0, self.flavour.bring_up + self.flavour.tear_down)
+
+    @property
+    def holds(self) -> int:
+        """Nodes that count against the limits."""
+        return max(self.size, self.target) if self.stage is not Stage.DOWN else 0
+
+    @property
+    def usable(self) -> int:
+        """Nodes that take jobs now, and will not leave."""
+        return min(self.size, self.target) if self.stage is Stage.UP else 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is up and nothing runs there."""
+        return self.stage is Stage.UP and not self.running and not self.errands
+
+    def called_for(self, now: float) -> float:
+        """When it has to be asked for, `now` at the earliest, for what waits for nothing else; `inf`: not at all."""
+        if self.errands:
+            return now
+        first = min((e[-1].not_before for e in self.ready[:50]), default=inf)
+        return max(now, first - self.flavour.bring_up)
+
+    def ready_for(self, block: Block, now: float) -> float:
+        """When the nodes of a block take jobs at the earliest."""
+        top = max(block.nodes, default=0)
+        if self.stage is Stage.UP and top < self.size:
+            return now
+        if top in self.joins:
+            return self.joins[top]
+        if self.stage is Stage.COMING and top < self.size:
+            return self.joins.get(0, now)
+        if self.stage is Stage.UP and self.fixed:
+            return now  # it will run on other nodes
+        return now + self.flavour.bring_up
+
+    def add(self, job: Job) -> None:
+        """Queue a job, behind those that the plan has before it."""
+        job.member = self
+        if job.needs is None:
+            self.errands[job.name] = job
+        elif job.block is not None and job.block.waits and job.block.minicluster == self.name:
+            self.held.setdefault(job.block.index, []).append(job)
+        else:
+            self._push(job)
+
+    def _push(self, job: Job) -> None:
+        index = -1
+        if job.block is not None and job.block.minicluster == self.name:
+            index = job.block.index
+            job.not_before = min(job.key, self.clock + job.block.slack)
+        heappush(self.ready, (job.key, index, next(_tie), job))
+
+    def release(self, block: Block) -> None:
+        """Nothing keeps the jobs of a block waiting any more."""
+        for job in self.held.pop(block.index, ()):
+            self._push(job)
+
+    def unhold(self, job: Job) -> None:
+        """Take a job out of those that wait for others."""
+        assert job.block is not None
+        jobs = self.held[job.block.index]
+        jobs.remove(job)
+        if not jobs:
+            del self.held[job.block.index]
+
+    def drop(self, job: Job) -> None:
+        """Forget a job that waits."""
+        self.errands.pop(job.name, None)
+        self.ready = [entry for entry in self.ready if entry[-1] is not job]
+        heapify(self.ready)
+        if job.block is not None and job in self.held.get(job.block.index, ()):
+            self.unhold(job)
+
+    def pass_over(self) -> None:
+        """Note which of its blocks are over."""
+        while self.passed < len(self.blocks) and self.blocks[self.passed].over:
+            self.passed += 1
+
+    # what comes next
+
+    def use_of(self, rank: int) -> Use | None:
+        """The next use of a node, as far as it is foreseen."""
+        use = self.uses.get(rank)
+        if use is None or is_next(use.block):
+            return use
+        del self.uses[rank]  # it has begun, or never will, since the last look
+        for block in self.blocks[self.passed :]:
+            if rank in block.nodes and is_next(block) and block.expected is not NOT_LOOKED_AT:
+                self.uses[rank] = replace(use, at=block.expected[0], planned=block.start + use.began, block=block)
+                return self.uses[rank]
+        return None
+
+    def next_use(self) -> float:
+        """When its next job is expected; `inf` where none is."""
+        return min((u.at for rank in list(self.uses) if (u := self.use_of(rank))), default=inf)
+
+    def key(self) -> tuple[float, str]:
+        """Orders MiniClusters by what they are needed for next, as the plan has it."""
+        key = self.ready[0][0] if self.ready else inf
+        for rank in list(self.uses):
+            if use := self.use_of(rank):
+                key = min(key, use.planned)
+        if any(e.started == inf for e in self.errands.values()):
+            key = min(key, *(e.key for e in self.errands.values()))
+        return key, self.name
+
+    def needed(self, now: float) -> int:
+        """Nodes that the jobs that are ready need at least."""
+        soon = now + self.flavour.bring_up + TINY
+        jobs = (e[-1] for e in self.ready[:50])
+        return max((len(job.load.parts) for job in jobs if job.load and job.not_before <= soon), default=0)
+
+    def wanted(self, now: float) -> tuple[int, float]:
+        """How many nodes it should have, from the first one on, and when to ask again at the latest."""
+        top, again = 0, inf
+        if not self.fixed:
+            top = self.needed(now)
+            for rank in [r for r in self.uses if r >= self.target]:
+                if use := self.use_of(rank):
+                    at = use.at - self.flavour.bring_up
+                    if at <= now + TINY:
+                        top = max(top, rank + 1)
+                    else:
+                        again = min(again, at)
+        if self.errands:
+            top = max(top, 1)
+        for rank in range(self.size - 1, top - 1, -1):
+            if self.stage is Stage.COMING or self.nodes.jobs[rank]:
+                top = rank + 1
+            elif (until := self.keep_until(rank, now)) > now:
+                top = rank + 1
+                again = min(again, until)
+            else:
+                continue
+            break
+        return min(top, self.most), again
+
+    def keep_until(self, rank: int, now: float) -> float:
+        """How long an idle node is kept at the longest; `now` where it should go."""
+        use = self.use_of(rank)
+        if use is None:
+            return now
+        gap, kept = use.block.gaps.get(rank, (0.0, True))
+        if not kept and gap <= self.even + TINY:
+            return now  # others need its room: the plan lets it go although it comes back soon
+        bound = max(self.even, gap) if kept else self.even
+        if use.at - now > bound + TINY:
+            return now
+        until = self.idle_since[rank] + MOST_IDLE * bound
+        return until if until > now + TINY else now
+
+    def patience_ends(self, now: float) -> float:
+        """When the next of its jobs that wait may start, or has waited for others for long enough."""
+        ends = [max(jobs[0].asked, jobs[0].key) + self.even for jobs in self.held.values()]
+        ends += [jobs[0].key for jobs in self.held.values()]
+        ends += [e[-1].not_before for e in self.ready[:50]]
+        return min((end for end in ends if end > now + TINY), default=inf)
+
+    def why_come(self, now: float) -> str:
+        """Why it is brought up, or grows."""
+        jobs = len(self.ready) + len(self.errands)
+        if jobs:
+            return f"{jobs} job{'s' * (jobs != 1)} waiting"
+        return f"it will be needed in {max(0.0, self.next_use() - now):.1f} s"
+
+    def why_go(self, now: float) -> str:
+        """Why it goes, or shrinks."""
+        wait = self.next_use() - now
+        if wait == inf:
+            return "nothing will need it any more"
+        if wait <= self.even:
+            return f"it has been idle for {now - max(self.idle_since):.0f} s"
+        return f"its next use is {wait:.0f} s away, and going down and coming up again costs only {self.even:g} s"
+
+    def queued(self) -> list[Job]:
+        """All jobs that wait, in order."""
+        held = [job for jobs in self.held.values() for job in jobs]
+        errands = [e for e in self.errands.values() if e.started == inf]
+        return [*errands, *sorted([*(e[-1] for e in self.ready), *held], key=lambda job: job.key)]

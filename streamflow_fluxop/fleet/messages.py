@@ -1,0 +1,129 @@
+"""What goes into the fleet's state machine, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamflow_fluxop.model import Needs
+
+
+@dataclass(frozen=True)
+class JobAsked:
+    """A job wants to run.
+
+    Attributes:
+        job: its name; unique among those under way.
+        group: where whoever asks thinks that it goes; the plan has the last word.
+        step: that it is a job of, as the plan knows it; None: no step.
+        needs: None for a small command, which any MiniCluster that is up takes at once.
+    """
+
+    job: str
+    group: str
+    step: str | None = None
+    needs: Needs | None = None
+
+
+@dataclass(frozen=True)
+class JobEnded:
+    """A job that was started, or that still waits, is over or has been given up; `failed`: it may come again."""
+
+    job: str
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class BroughtUp:
+    """A MiniCluster takes jobs."""
+
+    group: str
+
+
+@dataclass(frozen=True)
+class Resized:
+    """A MiniCluster has so many nodes now; with a reason: it could not be changed."""
+
+    group: str
+    size: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A MiniCluster could not be brought up, or has ended by itself, and its jobs with it: it must be cleared away."""
+
+    group: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A MiniCluster that was to be torn down is gone."""
+
+    group: str
+
+
+@dataclass(frozen=True)
+class Closing:
+    """The run is over: whatever is up goes, whatever waits is given up."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """The run begins; or the time that `WakeAt` asked for has come."""
+
+
+Event = JobAsked | JobEnded | BroughtUp | Resized | Lost | Gone | Closing | Tick
+
+
+@dataclass(frozen=True)
+class BringUp:
+    """Ask for a group's MiniCluster with so many nodes; answer with BroughtUp or Lost."""
+
+    group: str
+    size: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Let a MiniCluster grow or shrink; answer with Resized. A later one is answered later."""
+
+    group: str
+    size: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class TearDown:
+    """Take a group's MiniCluster down; answer with Gone."""
+
+    group: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StartJob:
+    """Submit a job to a MiniCluster that is up, to run on these nodes (ranks); none: on any."""
+
+    job: str
+    group: str
+    nodes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class FailJob:
+    """The job cannot run."""
+
+    job: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class WakeAt:
+    """Send a Tick at this time, on the clock of `now`; an earlier WakeAt is void."""
+
+    when: float
+
+
+Instruction = BringUp | Resize | TearDown | StartJob | FailJob | WakeAt

@@ -1,0 +1,115 @@
+"""What is free on the nodes of one MiniCluster: the fleet books them, so that a job runs where the plan wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from streamflow_fluxop.model import Flavour, Needs
+
+Amount = tuple[int, int, int]
+"""Cores, GPUs and MiB of memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a job takes of each node that it occupies; `alone`: nobody else may be there."""
+
+    parts: tuple[Amount, ...]
+    alone: bool = False
+
+
+def load_of(needs: Needs, flavour: Flavour) -> Load | None:
+    """How a job sits on nodes of a flavour: its tasks spread evenly, the first nodes fuller; None: it does not fit."""
+    span = needs.nodes_on(flavour)
+    if span is None:
+        return None
+    if needs.exclusive:
+        return Load(((flavour.cores, flavour.gpus, flavour.memory),) * span, alone=True)
+    parts = []
+    for i in range(span):
+        tasks = needs.tasks // span + (i < needs.tasks % span)
+        memory = ceil(tasks * needs.memory / needs.tasks)
+        parts.append((tasks * needs.cores_per_task, tasks * needs.gpus_per_task, memory))
+    return Load(tuple(parts))
+
+
+class Nodes:
+    """The nodes of a MiniCluster, by rank, and what is free on them.
+
+    Args:
+        flavour: of the nodes.
+
+    Attributes:
+        jobs: how many jobs are on each node.
+    """
+
+    def __init__(self, flavour: Flavour) -> None:
+        self._empty = [flavour.cores, flavour.gpus, flavour.memory]
+        self._free: list[list[int]] = []
+        self.jobs: list[int] = []
+
+    def resize(self, size: int) -> None:
+        """Nodes join at the end and leave from the end."""
+        del self._free[size:], self.jobs[size:]
+        while len(self._free) < size:
+            self._free.append(list(self._empty))
+            self.jobs.append(0)
+
+    def has_room(self, rank: int, part: Amount, alone: bool = False) -> bool:
+        """Whether so much is free on a node."""
+        free = self._free[rank]
+        if alone and self.jobs[rank]:
+            return False
+        return free[0] >= part[0] and free[1] >= part[1] and free[2] >= part[2]
+
+    def find(
+        self,
+        load: Load,
+        wanted: Sequence[int],
+        top: int,
+        allowed: Callable[[int], bool] | None = None,
+        *,
+        promised: bool = False,
+    ) -> tuple[int, ...] | None:
+        """Nodes for a job: the wanted ones if there is room, else the first ones with room.
+
+        Args:
+            load: of the job.
+            wanted: ranks that the plan has for it, or none.
+            top: nodes from this rank on are not to be used.
+            allowed: says which may be used; None: all.
+            promised: the wanted ones may be used in any case.
+
+        Returns:
+            A rank for each part of the load, all different; None where there is no room now.
+        """
+        parts, alone = load.parts, load.alone
+        if len(wanted) == len(parts) and all(
+            r < top and self.has_room(r, p, alone) and (promised or allowed is None or allowed(r))
+            for r, p in zip(wanted, parts, strict=True)
+        ):
+            return tuple(wanted)
+        found: list[int] = []
+        for rank in range(min(top, len(self._free))):
+            if self.has_room(rank, parts[len(found)], alone) and (allowed is None or allowed(rank)):
+                found.append(rank)
+                if len(found) == len(parts):
+                    return tuple(found)
+        return None
+
+    def take(self, load: Load, ranks: Sequence[int]) -> None:
+        """Book nodes that `find` found."""
+        self._book(load, ranks, 1)
+
+    def give(self, load: Load, ranks: Sequence[int]) -> None:
+        """Give back what `take` took."""
+        self._book(load, ranks, -1)
+
+    def _book(self, load: Load, ranks: Sequence[int], sign: int) -> None:
+        for rank, part in zip(ranks, load.parts, strict=True):
+            free = self._free[rank]
+            for i, amount in enumerate(part):
+                free[i] -= sign * amount
+            self.jobs[rank] += sign

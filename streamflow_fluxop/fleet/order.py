@@ -1,0 +1,310 @@
+"""The plan as an order: which jobs come before which, on which nodes, and how far they are.
+
+A partial-order schedule (Policella, Cesta, Oddi, Smith: From precedence constraint posting to partial order
+schedules, 2007): times are left out, and what remains is that a block of jobs waits for those that the plan has before
+it on the same cores, GPUs and memory. A delay thus moves what depends on it, and nothing else.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import inf
+
+import networkx
+
+from streamflow_fluxop.fleet.nodes import Amount, load_of
+from streamflow_fluxop.model import Assignment, Flavour, Plan, PlannedMiniCluster, Step
+
+TINY = 1e-6
+NOT_LOOKED_AT = (-inf, -inf)
+"""What is expected of a block that no look has come to yet."""
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """Jobs of a step that the plan starts together in one MiniCluster. Times are seconds from the plan's start.
+
+    Attributes:
+        index: its place in the order of starts.
+        minicluster: None for what runs beside the workflow engine.
+        nodes: ranks, `span` for each job.
+        after: blocks whose end it waits for, as they have the nodes before it.
+        before: blocks that wait for it.
+        waits: how many of `after` are not over.
+        taken: how many of its jobs have been asked for.
+        begun: how many of them were started; `left`: how many are not over, nor given up.
+        since: when the last one was started, on the fleet's clock; `came`: when the last one was asked for.
+        slack: seconds that the plan lets pass between what it waits for and its start.
+        each: for each step that its jobs wait for one by one, the block with the last job that they wait for. Jobs are
+            counted in order of their starts, as they are given out in order of arrival.
+        gaps: for each of its nodes the seconds that the plan leaves it idle before, and whether it is kept meanwhile.
+        expected: when it is now expected to start and to end, on the fleet's clock.
+    """
+
+    index: int
+    step: str
+    first: int
+    count: int
+    minicluster: str | None
+    start: float
+    end: float
+    nodes: tuple[int, ...]
+    span: int
+    after: list[Block] = field(default_factory=list)
+    before: list[Block] = field(default_factory=list)
+    waits: int = 0
+    taken: int = 0
+    begun: int = 0
+    left: int = 0
+    since: float = 0.0
+    came: float = -inf
+    slack: float = 0.0
+    each: list[Block] = field(default_factory=list)
+    gaps: dict[int, tuple[float, bool]] = field(default_factory=dict)
+    expected: tuple[float, float] = NOT_LOOKED_AT
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody has to wait for it any more."""
+        return self.left == 0
+
+    def nodes_of(self, job: int) -> tuple[int, ...]:
+        """The ranks of its n-th job."""
+        return self.nodes[job * self.span : (job + 1) * self.span]
+
+
+@dataclass(slots=True, eq=False)
+class StepState:
+    """How far a step is. Times are on the fleet's clock.
+
+    Attributes:
+        before: the steps that it waits for; `every`: those of them whose jobs it waits for all.
+        next: index of the first block that has jobs to be asked for.
+        open: how many of its jobs wait or run.
+        quiet_since: when something last happened to it, or to a step before it.
+        elsewhere: it runs beside the workflow engine, out of the fleet's sight.
+    """
+
+    step: Step
+    blocks: list[Block]
+    followers: list[StepState] = field(default_factory=list)
+    next: int = 0
+    open: int = 0
+    ended: int = 0
+    over: bool = False
+    quiet_since: float = -inf
+    before: list[StepState] = field(default_factory=list)
+    every: list[StepState] = field(default_factory=list)
+    elsewhere: bool = False
+    expected_end: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What one of its jobs is expected to take."""
+        return self.step.duration.seconds
+
+
+class Order:
+    """Steps and blocks of a plan.
+
+    Args:
+        plan: with its problem.
+        may_be_skipped: names of steps that only the run tells how often they run.
+    """
+
+    def __init__(self, plan: Plan, may_be_skipped: frozenset[str] = frozenset()) -> None:
+        self.open_ended = may_be_skipped
+        steps = plan.problem.workflow.steps
+        depth = _depths(steps)
+        ordered = sorted(plan.assignments, key=lambda a: (a.start, a.end, depth[a.step], a.first))
+        self.blocks = [_block(i, a) for i, a in enumerate(ordered)]
+        of_step: dict[str, list[Block]] = {s.name: [] for s in steps}
+        for b in self.blocks:
+            of_step[b.step].append(b)
+        self.steps = {s.name: StepState(s, of_step[s.name], elsewhere=s.controller) for s in steps}
+        self._returned: dict[str, list[tuple[Block, int]]] = {}
+        for state in self.steps.values():
+            for d in state.step.after:
+                state.before.append(self.steps[d.step])
+                if not d.each:
+                    state.every.append(self.steps[d.step])
+                self.steps[d.step].followers.append(state)
+        self.of: dict[str, list[Block]] = {m.name: [] for m in plan.miniclusters}
+        flavours = {m.name: plan.problem.flavours[m.flavour] for m in plan.miniclusters}
+        for b in self.blocks:
+            if b.minicluster is not None:
+                self.of[b.minicluster].append(b)
+        for name, blocks in self.of.items():
+            _chain(blocks, self.steps, flavours[name])
+        for m in plan.miniclusters:
+            _set_gaps(m, self.of[m.name])
+        for state in self.steps.values():
+            _pair(state)
+        _set_slack(self.blocks, self.steps)
+
+    def take(self, step: str) -> tuple[Block, int] | None:
+        """The next planned job of a step, in order of start; None where all have been taken."""
+        state = self.steps[step]
+        if returned := self._returned.get(step):
+            block, job = returned.pop()
+            block.taken += 1
+            return block, job
+        while state.next < len(state.blocks):
+            block = state.blocks[state.next]
+            if block.taken < block.count and not block.over:
+                block.taken += 1
+                if block.taken == block.count:
+                    state.next += 1
+                return block, block.taken - 1
+            state.next += 1
+        return None
+
+    def put_back(self, block: Block, job: int) -> None:
+        """A job that was taken has been lost, and may come again."""
+        block.taken -= 1
+        self._returned.setdefault(block.step, []).append((block, job))
+
+    def done(self, block: Block, jobs: int = 1) -> list[Block]:
+        """Note that jobs of a block are over; return the blocks that nothing keeps waiting any more."""
+        block.left -= jobs
+        if block.left:
+            return []
+        free = []
+        for b in block.before:
+            b.waits -= 1
+            if not b.waits:
+                free.append(b)
+        return free
+
+    def give_up(self, step: str) -> list[Block]:
+        """Note that a step is over, and that its jobs that did not come never will; return as `done` does."""
+        state = self.steps[step]
+        state.over = True
+        state.next = len(state.blocks)
+        self._returned.pop(step, None)
+        free: list[Block] = []
+        for block in state.blocks:
+            missing = block.count - block.taken
+            if missing and not block.over:
+                block.taken = block.count
+                free += self.done(block, missing)
+        return free
+
+
+def _block(index: int, a: Assignment) -> Block:
+    return Block(
+        index=index,
+        step=a.step,
+        first=a.first,
+        count=a.count,
+        minicluster=a.minicluster,
+        start=a.start,
+        end=a.end,
+        nodes=tuple(a.nodes),
+        span=len(a.nodes) // a.count,
+        left=a.count,
+    )
+
+
+def _depths(steps: Iterable[Step]) -> dict[str, int]:
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(s.name for s in steps)
+    graph.add_edges_from((d.step, s.name) for s in steps for d in s.after)
+    return {name: level for level, layer in enumerate(networkx.topological_generations(graph)) for name in layer}
+
+
+@dataclass(slots=True)
+class _Free:
+    """A piece of a node: since when it is free, and who had it."""
+
+    since: float
+    block: Block | None
+    amount: int
+
+
+def _chain(blocks: Iterable[Block], steps: Mapping[str, StepState], flavour: Flavour) -> None:
+    """Give each block the ones that had its cores, GPUs and memory before; the latest ones, where there is a choice."""
+    pieces: dict[int, tuple[list[_Free], list[_Free], list[_Free]]] = {}
+    whole = (flavour.cores, flavour.gpus, flavour.memory)
+    for block in blocks:
+        load = load_of(steps[block.step].step.needs, flavour)
+        if load is None or block.end <= block.start:  # an instant takes nothing from others
+            continue
+        before: dict[int, Block] = {}
+        for i, rank in enumerate(block.nodes):
+            if rank not in pieces:
+                pieces[rank] = tuple([_Free(-inf, None, n)] for n in whole)  # type: ignore[assignment]
+            part: Amount = load.parts[i % block.span]
+            for free, amount in zip(pieces[rank], part, strict=True):
+                for owner in _take(free, amount, block):
+                    before[owner.index] = owner
+        block.after = list(before.values())
+        block.waits = len(before)
+        for owner in before.values():
+            owner.before.append(block)
+
+
+def _take(free: list[_Free], amount: int, block: Block) -> Iterator[Block]:
+    """Take an amount from pieces that are free when the block starts, and say who had them."""
+    if not amount:
+        return
+    free.sort(key=lambda f: f.since)
+    at = len(free) - 1
+    while at >= 0 and free[at].since > block.start + TINY:
+        at -= 1
+    left = amount
+    while left and at >= 0:
+        piece = free[at]
+        n = min(left, piece.amount)
+        if piece.block is not None:
+            yield piece.block
+        piece.amount -= n
+        left -= n
+        if not piece.amount:
+            del free[at]
+        at -= 1
+    free.append(_Free(block.end, block, amount - left))
+
+
+def _set_gaps(planned: PlannedMiniCluster, blocks: Iterable[Block]) -> None:
+    """Say for each block how long its nodes were idle before it, and whether they were there meanwhile."""
+    leaves: dict[int, list[float]] = {}
+    size = planned.size
+    for resize in planned.resizes:
+        for rank in range(resize.size, size):
+            leaves.setdefault(rank, []).append(resize.at)
+        size = resize.size
+    ends: dict[int, float] = {}
+    for block in blocks:
+        for rank in block.nodes:
+            last = ends.get(rank)
+            if last is not None:
+                left = any(last - TINY <= at <= block.start for at in leaves.get(rank, ()))
+                block.gaps[rank] = (max(0.0, block.start - last), not left)
+        for rank in block.nodes:
+            ends[rank] = max(ends.get(rank, 0.0), block.end)
+
+
+def _pair(state: StepState) -> None:
+    """Find for each block of a step what its jobs wait for one by one."""
+    for d in state.step.after:
+        source = next(s for s in state.before if s.step.name == d.step)
+        if not d.each or not source.blocks:
+            continue
+        upto = list(accumulate(b.count for b in source.blocks))
+        jobs = 0
+        for block in state.blocks:
+            jobs += block.count
+            block.each.append(source.blocks[min(bisect_left(upto, jobs), len(upto) - 1)])
+
+
+def _set_slack(blocks: Iterable[Block], steps: Mapping[str, StepState]) -> None:
+    ends = dict.fromkeys(steps, 0.0)
+    for b in blocks:
+        waits = [other.end for other in (*b.after, *b.each)]
+        waits += [ends[s.step.name] for s in steps[b.step].every]
+        b.slack = max(0.0, b.start - max(waits, default=0.0))
+        ends[b.step] = max(ends[b.step], b.end)

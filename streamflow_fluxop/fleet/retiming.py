@@ -1,0 +1,123 @@
+"""When each block is now expected to start, by what was planned and by what has happened so far.
+
+One pass forward over the blocks that are not over, in the plan's order. What comes late moves what waits for it, less
+the time that the plan lets pass in between; what comes early moves it forward, with that time kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from streamflow_fluxop.fleet.member import Member, Stage
+from streamflow_fluxop.fleet.order import Block, Order
+
+FAR = 3000
+"""Blocks that a pass looks at. What comes later is not near enough to be decided about."""
+
+CREDIT = 40
+"""Blocks that a pass may look at for each event since the last one: what re-timing costs a job is bounded by this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The next use of a node: when it is expected, when it was planned, and by what; `began`: when the plan did."""
+
+    at: float
+    planned: float
+    block: Block
+    began: float
+
+
+class Retiming:
+    """Keeps the expectations of an order up to date.
+
+    Args:
+        order: of the plan.
+        began: when the plan began, on the fleet's clock.
+    """
+
+    def __init__(self, order: Order, began: float) -> None:
+        self._order = order
+        self.began = began
+        self._open = list(order.blocks)
+        self._credit = len(self._open)
+
+    def due(self) -> bool:
+        """Note an event; whether a pass has been paid for."""
+        self._credit += CREDIT
+        return self._credit >= min(len(self._open), FAR)
+
+    def look(self, now: float, members: Mapping[str, Member]) -> None:
+        """Set the expectations of blocks, and the next uses of the members' nodes.
+
+        Args:
+            now: on the fleet's clock.
+            members: the MiniClusters, by name.
+        """
+        self._credit = 0
+        for state in self._order.steps.values():
+            state.expected_end = now
+        for member in members.values():
+            member.uses = {}
+        began, steps = self.began, self._order.steps
+        still_open: list[Block] = []
+        looked = 0
+        drift = 0.0
+        for i, b in enumerate(self._open):
+            if not b.left:
+                continue
+            if looked == FAR:
+                still_open.extend(self._open[i:])
+                break
+            still_open.append(b)
+            looked += 1
+            state = steps[b.step]
+            seconds = b.end - b.start
+            planned = began + b.start
+            if b.begun:
+                start = now
+                end = max(now, b.since + seconds) if b.begun >= b.taken == b.count else now + seconds
+            elif state.elsewhere and all(s.over for s in state.before):
+                start = state.quiet_since  # out of our sight, but that is when it must have begun
+                end = max(now, start + seconds)
+            else:
+                waited = b.came
+                if b.taken < b.count:
+                    waited = now
+                    for s in state.every:
+                        if s.expected_end > waited:
+                            waited = s.expected_end
+                    for e in b.each:
+                        if e.left and e.expected[1] > waited:
+                            waited = e.expected[1]
+                for other in b.after:
+                    if other.left and other.expected[1] > waited:
+                        waited = other.expected[1]
+                start = max(now, waited, min(planned, waited + b.slack))
+                if b.minicluster is not None and (b.taken or b.step not in self._order.open_ended):
+                    member = members[b.minicluster]
+                    uses = member.uses
+                    for rank in b.nodes:
+                        if rank not in uses:
+                            uses[rank] = Use(start, planned, b, began)
+                if b.minicluster is not None:
+                    start = max(start, members[b.minicluster].ready_for(b, now))
+                end = start + seconds
+            b.expected = (start, end)
+            if end > state.expected_end:
+                state.expected_end = end
+            drift = start - planned
+        if looked == FAR:
+            self._guess_beyond(drift, members)
+        self._open = still_open
+
+    def _guess_beyond(self, drift: float, members: Mapping[str, Member]) -> None:
+        """For nodes whose next use is beyond what a pass looks at: the plan, and how late or early we are."""
+        for name, blocks in self._order.of.items():
+            member = members[name]
+            if member.stage is Stage.DOWN and not member.uses:
+                b = next((b for b in blocks[member.passed :] if not b.over), None)
+                if b is not None:
+                    planned = self.began + b.start
+                    member.uses = {rank: Use(planned + drift, planned, b, self.began) for rank in b.nodes}

@@ -1,0 +1,90 @@
+"""What the fleet holds, and what the limits leave: counted from asking for a MiniCluster until it is gone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from math import inf
+
+from streamflow_fluxop.model import Flavour, Limits
+
+_SLACK = 1e-9
+
+
+class Room:
+    """Nodes and MiniClusters that are held, against the limits.
+
+    Args:
+        limits: of the fleet.
+        flavours: by name.
+    """
+
+    def __init__(self, limits: Limits, flavours: Mapping[str, Flavour]) -> None:
+        self.nodes = Counter[str]()
+        self.miniclusters = 0
+        counted = [(name, f.count) for name, f in flavours.items() if f.count is not None]
+        self._caps: list[float] = [
+            cap if cap is not None else inf
+            for cap in (limits.miniclusters, limits.nodes, limits.cores, limits.gpus, limits.memory)
+        ]
+        self._caps.append(inf if limits.cost_per_hour is None else limits.cost_per_hour * (1 + _SLACK) + _SLACK)
+        self._caps += [count for _, count in counted]
+        self._weights = {
+            name: (
+                1.0,
+                float(f.cores),
+                float(f.gpus),
+                float(f.memory),
+                f.price,
+                *(float(name == n) for n, _ in counted),
+            )
+            for name, f in flavours.items()
+        }
+        self._used = [0.0] * len(self._caps)
+
+    def weigh(self, flavour: str, nodes: int, miniclusters: int) -> list[float]:
+        """What so much takes of each limit."""
+        return [float(miniclusters), *(w * nodes for w in self._weights[flavour])]
+
+    def take(self, flavour: str, nodes: int, miniclusters: int = 0) -> None:
+        """Hold more, or with negative numbers less."""
+        self.nodes[flavour] += nodes
+        self.miniclusters += miniclusters
+        for i, w in enumerate(self.weigh(flavour, nodes, miniclusters)):
+            self._used[i] += w
+
+    def fits(self, more: list[float], reserved: list[float] | None = None, leaving: list[float] | None = None) -> bool:
+        """Whether more may be held.
+
+        Args:
+            more: as `weigh` gives it.
+            reserved: what somebody else waits for: of that, nothing may be taken away.
+            leaving: what is held, but will be gone.
+        """
+        for i, (cap, used, m) in enumerate(zip(self._caps, self._used, more, strict=True)):
+            if not m:
+                continue
+            if leaving is not None:
+                used -= leaving[i]
+            if reserved is not None:
+                used += reserved[i]
+            if used + m > cap + _SLACK:
+                return False
+        return True
+
+
+def within(limits: Limits, flavours: Mapping[str, Flavour], nodes: Mapping[str, int], miniclusters: int) -> bool:
+    """Whether so many nodes, by flavour, and so many MiniClusters may be held at once."""
+
+    def total(of: str) -> float:
+        return sum(float(getattr(flavours[name], of)) * count for name, count in nodes.items())
+
+    return (
+        all(count <= (flavours[name].count or count) for name, count in nodes.items())
+        and (limits.nodes is None or sum(nodes.values()) <= limits.nodes)
+        and (limits.cores is None or total("cores") <= limits.cores)
+        and (limits.gpus is None or total("gpus") <= limits.gpus)
+        and (limits.memory is None or total("memory") <= limits.memory)
+        and (limits.cost_per_hour is None or total("price") <= limits.cost_per_hour * (1 + 1e-6) + 1e-6)
+        and (limits.miniclusters is None or miniclusters <= limits.miniclusters)
+    )

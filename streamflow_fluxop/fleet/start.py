@@ -1,0 +1,84 @@
+"""Which of the jobs that wait at a MiniCluster may start, and on which of its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
+
+from streamflow_fluxop.fleet.member import Entry, Job, Member
+from streamflow_fluxop.fleet.order import TINY
+
+MISSES = 8
+"""Jobs that are tried in vain before the rest of the queue waits for the next event."""
+
+LATER = 0.1
+"""By how much of its own time a job that goes first may make those late that the plan has before it."""
+
+
+def startable(member: Member, now: float) -> Iterator[tuple[Job, tuple[int, ...]]]:
+    """Take the jobs that start now out of the queues, with their nodes; the caller books each before asking for more.
+
+    First what is ready, in order. Then, where nothing of that lacks room, jobs that are late because others are not
+    there yet that the plan has before them, if they will be over, or nearly so, when those are expected (backfilling);
+    and whoever has lost patience.
+    """
+    short = False
+    missed: list[Entry] = []
+    while member.ready and len(missed) < MISSES:
+        entry = heappop(member.ready)
+        job = entry[-1]
+        if job.not_before > now + TINY:
+            missed.append(entry)
+            continue
+        if nodes := _place(member, job, _unless_reserved(member, job, now), promised=True):
+            yield job, nodes
+            continue
+        missed.append(entry)
+        short = True
+        if job.block is None:
+            break  # first come, first served
+    for entry in missed:
+        heappush(member.ready, entry)
+    if not member.held:
+        return
+    for index in sorted(member.held)[:MISSES]:
+        for job in list(member.held[index]):
+            impatient = now >= max(job.asked, job.key) + member.even - TINY
+            if (short or now < job.key - TINY) and not impatient:
+                break
+            allowed = None if impatient else _unless_reserved(member, job, now)
+            nodes = _place(member, job, allowed)
+            if nodes is None:
+                break
+            member.unhold(job)
+            yield job, nodes
+
+
+def _place(
+    member: Member, job: Job, allowed: Callable[[int], bool] | None, *, promised: bool = False
+) -> tuple[int, ...] | None:
+    wanted: tuple[int, ...] = ()
+    if job.block is not None and job.block.minicluster == member.name:
+        wanted = job.block.nodes_of(job.index)
+    assert job.load is not None
+    return member.nodes.find(job.load, wanted, member.usable, allowed, promised=promised)
+
+
+def _unless_reserved(member: Member, job: Job, now: float) -> Callable[[int], bool]:
+    """Says whether a job may have a node: nobody whom the plan has before it is expected there while it runs.
+
+    Nor does a job of the plan go to a node that is about to leave: others may wait for its room.
+    """
+    seconds = job.seconds or 0.0
+    block = job.block
+    own = block.nodes if block is not None and block.minicluster == member.name else ()
+
+    def allowed(rank: int) -> bool:
+        use = member.use_of(rank)
+        if use is None or not use.block.gaps.get(rank, (0.0, True))[1]:
+            return block is None or rank in own
+        if (use.planned, use.block.index) >= (job.key, block.index if block else -1):
+            return True
+        return now + seconds * (1 - LATER) <= use.at
+
+    return allowed

@@ -1,0 +1,97 @@
+"""Small worlds: workflows in a few words, their plans, and random ones."""
+
+from hypothesis import strategies as st
+
+from streamflow_fluxop.fleet.simulator import Chance, Simulation
+from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
+from streamflow_fluxop.planner import solve
+
+FLAVOURS = {
+    "cpu": Flavour(cores=4, memory=4096, price=1.0, bring_up=120, tear_down=60),
+    "gpu": Flavour(cores=8, memory=8192, gpus=2, price=8.0, bring_up=120, tear_down=60),
+}
+STRATEGIES = ["by-level", "per-step", "per-task"]
+"""Those that plan in no time."""
+
+GPU = Needs(gpus_per_task=1)
+
+
+def step(name, *after, seconds=100, **more):
+    return Step(
+        name=name,
+        duration=Duration(seconds=seconds),
+        after=[a if isinstance(a, Dependency) else Dependency(step=a) for a in after],
+        **more,
+    )
+
+
+ARTICLE = [
+    step("/preprocess", seconds=600, width=2),
+    step("/postprocess", "/preprocess", seconds=300, width=2),
+    step("/analysis", "/postprocess", seconds=1200, width=2, needs=GPU),
+    step("/visualization", "/analysis", seconds=300, width=2),
+]
+
+
+def plan(steps, limits=None, strategy="auto", flavours=FLAVOURS):
+    problem = Problem(workflow=Workflow(steps=steps), flavours=flavours, limits=limits or Limits())
+    return solve(problem, strategy=strategy, time_limit=0.05)
+
+
+def lives(outcome):
+    """(name, asked, released) of each life, in order."""
+    return sorted((life.name, round(life.asked), round(life.released)) for life in outcome.lives)
+
+
+@st.composite
+def workflows(draw, most=7):
+    """A random workflow with its limits, in which each step fits."""
+    steps = []
+    for i in range(draw(st.integers(1, most))):
+        names = [s.name for s in steps]
+        after = draw(st.lists(st.sampled_from(names), unique=True, max_size=3)) if names else []
+        width = draw(st.integers(1, 5))
+        each = {s.name for s in steps if s.width == width and not s.controller}
+        needs = draw(
+            st.sampled_from(
+                [Needs(), Needs(cores_per_task=2, memory=1024), GPU, Needs(tasks=2, nodes=2), Needs(exclusive=True)]
+            )
+        )
+        steps.append(
+            step(
+                f"/s{i}",
+                *(Dependency(step=a, each=a in each and draw(st.booleans())) for a in after),
+                seconds=draw(st.sampled_from([1, 10, 50, 100, 400, 2000])),
+                width=width,
+                needs=needs,
+                image=draw(st.sampled_from([None, None, "other"])),
+                controller=draw(st.integers(0, 9)) == 0,
+            )
+        )
+    limits = Limits(
+        nodes=draw(st.none() | st.integers(2, 6)),
+        miniclusters=draw(st.none() | st.none() | st.integers(1, 3)),
+    )
+    return steps, limits
+
+
+@st.composite
+def histories(draw):
+    """A random plan, and a random history for it."""
+    steps, limits = draw(workflows())
+    made = plan(steps, limits, draw(st.sampled_from(STRATEGIES)))
+    vague = {s.name for s in steps if draw(st.integers(0, 4)) == 0 and not s.controller}
+    troubled = draw(st.booleans())
+    return Simulation(
+        made,
+        Chance(
+            noise=draw(st.sampled_from([0.0, 0.3, 1.0, 3.0])),
+            bring_up_noise=draw(st.sampled_from([0.0, 0.3, 1.0])),
+            failures=0.1 if troubled else 0.0,
+            losses=0.2 if troubled else 0.0,
+            seed=draw(st.integers(0, 10**6)),
+        ),
+        widths={name: draw(st.integers(0, 8)) for name in sorted(vague)},
+        open_ended=frozenset(name for name in sorted(vague) if draw(st.booleans())),
+        resizes=draw(st.integers(0, 3)) > 0,
+    )

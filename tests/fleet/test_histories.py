@@ -1,0 +1,89 @@
+"""Whole runs on simulated time: by the plan where nothing deviates, and within the rules whatever does."""
+
+import pytest
+from fleet_worlds import ARTICLE, GPU, histories, lives, plan, step
+from hypothesis import HealthCheck, given, settings
+
+from streamflow_fluxop.fleet.member import MOST_IDLE, Stage
+from streamflow_fluxop.fleet.simulator import Chance, Simulation
+from streamflow_fluxop.model import Limits
+
+
+def test_the_articles_workflow_takes_three_miniclusters_each_just_in_time():
+    assert lives(Simulation(plan(ARTICLE)).run()) == [("cpu-1", 0, 1020), ("cpu-2", 2100, 2520), ("gpu-1", 900, 2220)]
+
+
+def test_what_ends_early_moves_what_follows_forward():
+    seconds = {("/preprocess", i): 300 for i in range(2)}
+    outcome = Simulation(plan(ARTICLE), seconds=seconds).run()
+    assert lives(outcome) == [("cpu-1", 0, 720), ("cpu-2", 1800, 2220), ("gpu-1", 600, 1920)]
+
+
+def test_what_ends_late_is_waited_for():
+    seconds = {("/preprocess", i): 900 for i in range(2)}
+    outcome = Simulation(plan(ARTICLE), seconds=seconds).run()
+    assert outcome.makespan == 2820
+    assert max(life.released - life.asked for life in outcome.lives if life.flavour == "gpu") <= 1320 + 300
+
+
+def test_a_step_that_is_skipped_brings_nothing_up():
+    steps = [step("/a", seconds=1000), step("/b", "/a", needs=GPU), step("/c", "/b")]
+    outcome = Simulation(plan(steps), widths={"/b": 0}, open_ended=frozenset({"/b"})).run()
+    assert all(life.flavour == "cpu" for life in outcome.lives)
+
+
+def test_a_narrower_scatter_keeps_nobody_waiting():
+    steps = [step("/a", width=8, seconds=500, width_source="hint"), step("/b", "/a", seconds=500)]
+    outcome = Simulation(plan(steps, Limits(nodes=1)), widths={"/a": 2}).run()
+    assert outcome.makespan == pytest.approx(1120)
+
+
+def test_a_wider_scatter_finds_its_place():
+    steps = [step("/a", width=2, seconds=500, width_source="hint"), step("/b", "/a", seconds=500)]
+    outcome = Simulation(plan(steps, Limits(nodes=2)), widths={"/a": 20}).run()
+    assert outcome.jobs == 21
+
+
+def test_jobs_of_a_lost_minicluster_are_tried_again():
+    outcome = Simulation(plan(ARTICLE), Chance(losses=0.5, failures=0.2, seed=3)).run()
+    assert len(outcome.starts) == 8
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ARTICLE,
+        [step("/a", width=9), step("/b", "/a", width=30, seconds=40), step("/c", "/b", needs=GPU)],
+        [step("/a"), step("/b", "/a", seconds=170, needs=GPU), step("/c", "/b")],
+    ],
+    ids=["article", "wide", "kept"],
+)
+@pytest.mark.parametrize("limits", [Limits(), Limits(nodes=2)], ids=["", "2 nodes"])
+def test_without_deviation_a_run_is_the_plan_to_the_second(steps, limits):
+    made = plan(steps, limits)
+    outcome = Simulation(made).run()
+    assert outcome.makespan == pytest.approx(made.makespan, abs=1e-3)
+    assert outcome.cost == pytest.approx(made.cost)
+
+
+@settings(suppress_health_check=list(HealthCheck))
+@given(simulation=histories())
+def test_whatever_happens_jobs_run_once_within_the_limits_and_nothing_idles_for_long(simulation):
+    """The simulation itself refuses limits that are passed, nodes that are full, and jobs that wait for ever."""
+    planned = {b: gap for blocks in [simulation.order.blocks] for b in blocks for gap, _ in b.gaps.values()}
+    longest = max(planned.values(), default=0.0)
+    since = {}
+
+    def watch(now, fleet):
+        for name, m in fleet.members.items():
+            if m.stage is Stage.UP and m.idle:
+                start = since.setdefault(name, now)
+                assert now - start <= MOST_IDLE * max(m.even, longest) + 1e-3, f"{name} idles"
+            else:
+                since.pop(name, None)
+
+    simulation.watch = watch
+    outcome = simulation.run()
+    jobs = {(n, i) for n, width in simulation.widths.items() for i in range(width) if not simulation.elsewhere(n)}
+    assert set(outcome.starts) == jobs
+    assert all(life.gone > 0 for life in outcome.lives)
