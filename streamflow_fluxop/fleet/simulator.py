@@ -276,7 +276,8 @@ class Simulation:
         self._later(cluster.nodes_until - self.now, CHANGES, lambda: self._resized(cluster, size))
 
     def _resized(self, cluster: _Cluster, size: int) -> None:
-        if self._clusters.get(cluster.life.name) is not cluster or cluster.going:
+        shrinks = size < cluster.held
+        if self._clusters.get(cluster.life.name) is not cluster or (cluster.going and not shrinks):
             return
         cluster.nodes.resize(size)
         if size < cluster.held:

@@ -233,7 +233,7 @@ class Fleet:
         self._touch(member)
 
     def _resized(self, member: Member, size: int, reason: str | None) -> None:
-        if member.stage not in (Stage.COMING, Stage.UP):
+        if member.stage is Stage.DOWN or (member.stage is Stage.GOING and not size < member.size):
             return
         held = member.holds
         if reason is not None:
@@ -393,13 +393,13 @@ class Fleet:
             self._freed = True
             return
         self._due.discard(member.name)
-        if member.stage is not Stage.UP or member.target != member.size:
+        if member.stage is not Stage.UP:
             return
         if wanted == 0 and member.idle:
             if not (self._keep_one and self._room.miniclusters == 1):
                 member.given_up = member.next_use() - now <= member.even
                 self._tear_down(member, member.why_go(now))
-        elif wanted < member.size and not member.fixed:
+        elif wanted < member.size and member.target == member.size and not member.fixed:
             self._resize(member, max(1, wanted), member.why_go(now))
 
     def _make_room(self) -> None:
