@@ -289,6 +289,7 @@ class Member:
         ends = [max(jobs[0].asked, jobs[0].key) + self.even for jobs in self.held.values()]
         ends += [jobs[0].key for jobs in self.held.values()]
         ends += [e[-1].not_before for e in self.ready[:50]]
+        ends += [max(e[-1].asked, e[-1].key) + self.even for e in self.ready[:50]]
         return min((end for end in ends if end > now + TINY), default=inf)
 
     def why_come(self, now: float) -> str:

@@ -244,6 +244,7 @@ class Simulation:
         life = Life(name, group.flavour, self.now, reasons=[reason])
         cluster = self._clusters[name] = _Cluster(life, flavour, size, self.now)
         seconds = flavour.bring_up * factor(self._rng, self.chance.bring_up_noise)
+        cluster.nodes_until = self.now + seconds  # no node joins before
         if self._rng.random() < self.chance.losses:
             self._later(seconds, CHANGES, lambda: self._lose(cluster, f"MiniCluster {name} did not come up"))
         else:
@@ -272,7 +273,7 @@ class Simulation:
             raise SimulationError(f"{cluster.life.name} shrinks to {size} nodes, but jobs run on the others")
         flavour = cluster.flavour
         seconds = flavour.bring_up * factor(self._rng, self.chance.bring_up_noise) if grows else flavour.tear_down
-        cluster.nodes_until = max(cluster.nodes_until, self.now + seconds) if grows else self.now + seconds
+        cluster.nodes_until = max(cluster.nodes_until, self.now + seconds)
         self._later(cluster.nodes_until - self.now, CHANGES, lambda: self._resized(cluster, size))
 
     def _resized(self, cluster: _Cluster, size: int) -> None:

@@ -30,7 +30,8 @@ def startable(member: Member, now: float) -> Iterator[tuple[Job, tuple[int, ...]
         if job.not_before > now + TINY:
             missed.append(entry)
             continue
-        if nodes := _place(member, job, _unless_reserved(member, job, now), promised=True):
+        allowed = None if _impatient(member, job, now) else _unless_reserved(member, job, now)
+        if nodes := _place(member, job, allowed, promised=True):
             yield job, nodes
             continue
         missed.append(entry)
@@ -43,7 +44,7 @@ def startable(member: Member, now: float) -> Iterator[tuple[Job, tuple[int, ...]
         return
     for index in sorted(member.held)[:MISSES]:
         for job in list(member.held[index]):
-            impatient = now >= max(job.asked, job.key) + member.even - TINY
+            impatient = _impatient(member, job, now)
             if (short or now < job.key - TINY) and not impatient:
                 break
             allowed = None if impatient else _unless_reserved(member, job, now)
@@ -52,6 +53,10 @@ def startable(member: Member, now: float) -> Iterator[tuple[Job, tuple[int, ...]
                 break
             member.unhold(job)
             yield job, nodes
+
+
+def _impatient(member: Member, job: Job, now: float) -> bool:
+    return now >= max(job.asked, job.key) + member.even - TINY
 
 
 def _place(
