@@ -20,6 +20,7 @@ from pathlib import Path
 from bench.planner.adversary import climb
 from bench.planner.baselines import baselines
 from bench.planner.instances import LIMITS, RECIPES, REGIMES, Shape, layered_shape, problem, wfcommons_shape
+from streamflow_fluxop.collector import paused
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Plan, Problem
 from streamflow_fluxop.planner import budget, cpsat, solve, verify
@@ -197,7 +198,8 @@ def scale(sizes: list[int], recipes: list[str], seconds: float) -> list[str]:
         assert shape is not None
         text = json.dumps(problem(shape, 1).model_dump(mode="json"))
         start = time.process_time()
-        case = Problem.model_validate_json(text)
+        with paused():
+            case = Problem.model_validate_json(text)
         read = time.process_time() - start
         plan, took = planned(case, seconds)
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

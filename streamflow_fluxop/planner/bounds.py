@@ -73,12 +73,15 @@ def lower_bounds(instance: Instance) -> LowerBounds:
 def _heads(instance: Instance) -> list[int]:
     first = [min((instance.flavours[f].up for f in k.wishes), default=0) for k in instance.kinds]
     heads = [0] * len(instance.steps)
+    ends = [0] * len(instance.steps)
     for s in instance.order:
         step = instance.steps[s]
-        heads[s] = max(
-            first[step.kind] if step.kind >= 0 else 0,
-            max((heads[t] + instance.steps[t].ticks for t, _ in step.before), default=0),
-        )
+        head = first[step.kind] if step.kind >= 0 else 0
+        for t, _ in step.before:
+            if ends[t] > head:
+                head = ends[t]
+        heads[s] = head
+        ends[s] = head + step.ticks
     return heads
 
 
@@ -202,22 +205,32 @@ class _Pool:
             for k in instance.kinds
         ]
         idle = min(instance.flavours[f].price for k in instance.kinds if k.pool == pool for f in k.wishes)
+        inside = [k.pool == pool for k in instance.kinds] + [False]  # the last one is a controller step's, -1
+        price.append(0.0)
+        once = self.once
         chain = [0.0] * len(instance.steps)
-        kept: list[tuple[float, int]] = [(-1.0, 0)] * len(instance.steps)
+        kept = [-1.0] * len(instance.steps)
+        gaps = [0] * len(instance.steps)
         for s in instance.order:
             step = instance.steps[s]
-            inside = step.kind >= 0 and instance.kinds[step.kind].pool == pool
-            own = step.ticks * price[step.kind] if inside else 0.0
-            chain[s] = own + max((chain[t] for t, _ in step.before), default=0.0)
-            best, gap, most = -1.0, 0, -1.0
+            longest, best, gap, most = 0.0, -1.0, 0, -1.0
             for t, _ in step.before:
-                value, between = kept[t]
-                total = value + min(self.once, between * idle)
-                if value >= 0 and total > most:
-                    best, gap, most = value, between, total
-            kept[s] = (max(most, 0.0) + own, 0) if inside else (best, gap + step.ticks)
+                if chain[t] > longest:
+                    longest = chain[t]
+                value = kept[t]
+                if value >= 0:
+                    rent = gaps[t] * idle
+                    total = value + (once if once < rent else rent)
+                    if total > most:
+                        best, gap, most = value, gaps[t], total
+            own = step.ticks * price[step.kind]
+            chain[s] = own + longest
+            if inside[step.kind]:
+                kept[s] = (most if most > 0 else 0.0) + own
+            else:
+                kept[s], gaps[s] = best, gap + step.ticks
         self.chain = max(chain, default=0.0)
-        self.kept = max((value for value, _ in kept), default=0.0)
+        self.kept = max(kept, default=0.0)
 
 
 def _fixed(kinds: list[Kind], even: list[float]) -> float:

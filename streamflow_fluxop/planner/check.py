@@ -48,20 +48,24 @@ def _names(problem: Problem) -> Iterator[UserError]:
     widths = {s.name: s.width for s in steps}
     for step in steps:
         for d in step.after:
-            where = f"step {step.name}: after"
             if d.step not in widths:
                 yield UserError(
-                    f"it waits for {d.step}, which is no step of the workflow", where=where, fix=_near(d.step, widths)
+                    f"it waits for {d.step}, which is no step of the workflow",
+                    where=f"step {step.name}: after",
+                    fix=_near(d.step, widths),
                 )
             elif d.each and widths[d.step] != step.width:
                 yield UserError(
                     f"job by job after {d.step}, but the widths differ: {step.width} and {widths[d.step]}",
-                    where=where,
+                    where=f"step {step.name}: after",
                     fix="give both the same width, or leave `each` out to wait for all jobs",
                 )
-        for name, times in Counter(d.step for d in step.after).items():
-            if times > 1:
-                yield UserError(f"{name} is named {times} times", where=f"step {step.name}: after", fix="name it once")
+        if len(step.after) > 1 and len({d.step for d in step.after}) < len(step.after):
+            for name, times in Counter(d.step for d in step.after).items():
+                if times > 1:
+                    yield UserError(
+                        f"{name} is named {times} times", where=f"step {step.name}: after", fix="name it once"
+                    )
         for flavour in step.flavours:
             if flavour not in problem.flavours:
                 yield UserError(

@@ -186,6 +186,7 @@ def _assignments(instance: Instance, schedule: Schedule, names: list[str]) -> li
 
 
 def _steps(instance: Instance, schedule: Schedule, names: list[str]) -> list[dict[str, Any]]:
+    lives = schedule.lives
     start: list[int | None] = [None] * len(instance.steps)
     end = [0] * len(instance.steps)
     where: list[dict[int, None]] = [{} for _ in instance.steps]
@@ -195,7 +196,7 @@ def _steps(instance: Instance, schedule: Schedule, names: list[str]) -> list[dic
         start[s] = block.start if begun is None else min(begun, block.start)
         end[s] = max(end[s], block.start + instance.steps[s].ticks)
         for life, _ in block.runs:
-            where[s][schedule.lives[life].stack] = None
+            where[s][lives[life].stack] = None
     return [
         {
             "step": step.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from streamflow_fluxop.planner.check import check
 
@@ -85,8 +85,7 @@ class Pool:
     group: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StepData:
+class StepData(NamedTuple):
     """A step. `kind` is -1 for a controller step; `before` and `after` hold (step, each) pairs."""
 
     name: str
@@ -126,7 +125,11 @@ class Instance:
         tails = [0] * len(self.steps)
         for s in reversed(self.order):
             step = self.steps[s]
-            tails[s] = step.ticks + max((tails[t] for t, _ in step.after), default=0)
+            longest = 0
+            for t, _ in step.after:
+                if tails[t] > longest:
+                    longest = tails[t]
+            tails[s] = step.ticks + longest
         return tuple(tails)
 
     @cached_property
@@ -168,7 +171,7 @@ class Instance:
         """The same problem with time running backwards: arrows turned round, bring-up and tear-down exchanged."""
         return replace(
             self,
-            steps=tuple(replace(s, before=s.after, after=s.before) for s in self.steps),
+            steps=tuple(s._replace(before=s.after, after=s.before) for s in self.steps),
             order=self.order[::-1],
             flavours=tuple(replace(f, up=f.down, down=f.up) for f in self.flavours),
         )
@@ -217,7 +220,7 @@ def compile_problem(problem: Problem) -> Instance:
     for s, step in enumerate(problem.workflow.steps):
         for d in step.after:
             after[names[d.step]].append((s, d.each))
-    fit_of: dict[tuple[tuple[object, ...], str], Fit | None] = {}
+    known: dict[tuple[object, ...], int] = {}
     steps = []
     for s, step in enumerate(problem.workflow.steps):
         kind = -1
@@ -231,19 +234,20 @@ def compile_problem(problem: Problem) -> Instance:
                 needs.memory,
                 needs.exclusive,
             )
-            pool = pools.setdefault(Pool(step.image, step.binding, step.group), len(pools))
-            wishes = tuple(sorted(set(step.flavours), key=index.__getitem__)) or tuple(index)
-            kind = kinds.setdefault((pool, what, wishes), len(kinds))
-            if kind == len(kind_data):
-                fits: list[Fit | None] = [None] * len(flavours)
-                for name in wishes:
-                    if (what, name) not in fit_of:
-                        fit_of[what, name] = fit(needs, problem.flavours[name])
-                    found = fit_of[what, name]
-                    limit = reach[index[name]]
-                    fits[index[name]] = found if found and (limit is None or found.nodes <= limit) else None
-                kind_data.append(Kind(pool, tuple(fits), tuple(f for f, x in enumerate(fits) if x)))
-        before = tuple((names[d.step], d.each) for d in step.after)
+            same = (step.image, step.binding, step.group, what, *step.flavours)
+            kind = known.get(same, -1)
+            if kind < 0:
+                pool = pools.setdefault(Pool(step.image, step.binding, step.group), len(pools))
+                wishes = tuple(sorted(set(step.flavours), key=index.__getitem__)) or tuple(index)
+                kind = known[same] = kinds.setdefault((pool, what, wishes), len(kinds))
+                if kind == len(kind_data):
+                    fits: list[Fit | None] = [None] * len(flavours)
+                    for name in wishes:
+                        found = fit(needs, problem.flavours[name])
+                        limit = reach[index[name]]
+                        fits[index[name]] = found if found and (limit is None or found.nodes <= limit) else None
+                    kind_data.append(Kind(pool, tuple(fits), tuple(f for f, x in enumerate(fits) if x)))
+        before = tuple([(names[d.step], d.each) for d in step.after])
         length = max(ticks(step.duration.seconds), int(kind >= 0))
         steps.append(StepData(step.name, kind, step.width, length, before, tuple(after[s])))
     return Instance(

@@ -186,7 +186,13 @@ class _Run:
     def unstall(self, number: int, yard: FreeYard | StackYard, nodes: list[int]) -> bool:
         """Try those kinds again of which a job would fit on one of the nodes; whether there are any."""
         stalled = self.stalled[number]
-        found = [k for k in stalled if k in yard.fits and any(yard.holds(node, k) for node in nodes)]
+        found = []
+        for kind in stalled:
+            if kind in yard.fits:
+                for node in nodes:
+                    if yard.holds(node, kind):
+                        found.append(kind)
+                        break
         stalled.difference_update(found)
         return bool(found)
 
@@ -256,11 +262,13 @@ class _Run:
     def serve(self, now: int) -> None:
         """Start what can start, the yards in order of their most urgent jobs."""
         while self.dirty:
-            todo = sorted(self.dirty, key=lambda y: (self.yards[y].head(), y))
+            todo = list(self.dirty)
+            if len(todo) > 1:
+                todo.sort(key=lambda y: (self.yards[y].head(), y))
             self.dirty = set()
             for yard in todo:
                 head = self.yards[yard].head()
-                if any(self.yards[y].head() + self.patience < head for y in self.hungry if y != yard):
+                if self.hungry and any(self.yards[y].head() + self.patience < head for y in self.hungry if y != yard):
                     self.hungry.add(yard)
                     continue
                 self.serve_yard(yard, now)

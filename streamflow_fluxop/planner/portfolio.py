@@ -155,25 +155,28 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
         return instance.jobs > MANY_JOBS and budget.over()
     if any(p.group is not None for p in instance.pools):
         return False
+    to_beat = judge.value(best.cost, best.makespan)
     if name == "single":
-        return judge.value(_least_of_single(instance), judge.bounds.makespan) >= judge.value(best.cost, best.makespan)
+        return judge.value(_least_of_single(instance), judge.bounds.makespan) >= to_beat
+    on = [(instance.flavours[f], k.on(f)) for k, f in zip(instance.kinds, instance.cheapest, strict=True)]
     cost = 0.0
-    ends = [0] * len(instance.steps)
-    for s in instance.order:
-        step = instance.steps[s]
-        start = max((ends[t] for t, _ in step.before), default=0)
+    for step in instance.steps:
         if step.kind >= 0:
-            flavour = instance.flavours[instance.cheapest[step.kind]]
-            fit = instance.kinds[step.kind].on(instance.cheapest[step.kind])
+            flavour, fit = on[step.kind]
             even = flavour.up + flavour.down
             if name == "per-task":
                 cost += step.width * fit.nodes * (step.ticks + even) * flavour.price
             else:
                 work = max(fit.nodes * step.ticks, fit.share * step.ticks * step.width)
                 cost += (work + fit.nodes * even) * flavour.price
-            start += flavour.up
-        ends[s] = start + step.ticks
-    return judge.value(cost, max(ends)) >= judge.value(best.cost, best.makespan)
+    if judge.value(cost, judge.bounds.makespan) >= to_beat:
+        return True
+    ends = [0] * len(instance.steps)
+    for s in instance.order:
+        step = instance.steps[s]
+        start = max((ends[t] for t, _ in step.before), default=0)
+        ends[s] = start + step.ticks + (on[step.kind][0].up if step.kind >= 0 else 0)
+    return judge.value(cost, max(ends)) >= to_beat
 
 
 def _least_of_single(instance: Instance) -> float:
@@ -190,12 +193,15 @@ def _least_of_single(instance: Instance) -> float:
         longest = 0
         for s in instance.order:
             step = instance.steps[s]
-            inside = step.kind >= 0 and instance.kinds[step.kind].pool == site.pool
-            before = max((spans[t] for t, _ in step.before), default=-1)
-            if inside or before >= 0:
+            before = -1
+            for t, _ in step.before:
+                if spans[t] > before:
+                    before = spans[t]
+            if step.kind >= 0 and instance.kinds[step.kind].pool == site.pool:
                 spans[s] = max(before, 0) + step.ticks
-            if inside:
                 longest = max(longest, spans[s])
+            elif before >= 0:
+                spans[s] = before + step.ticks
         flavour = instance.flavours[site.flavour]
         cost += site.size * (flavour.up + longest + flavour.down) * flavour.price
     return cost

@@ -73,7 +73,11 @@ class Yard:
 
     def head(self) -> float:
         """Minus the priority of the first job in the queues; infinity where there is none."""
-        return min((q[0][0] for q in self.queues.values() if q), default=float("inf"))
+        first = float("inf")
+        for queue in self.queues.values():
+            if queue and queue[0][0] < first:
+                first = queue[0][0]
+        return first
 
     def recently_idle(self, now: int, longest: float, most: int) -> int:
         """How many nodes, `most` at most, have been idle for `longest` at most."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from streamflow_fluxop.collector import paused
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Document, Flavour, Limits, Plan, Problem, Workflow
 from streamflow_fluxop.readers.files import Loaded, load
@@ -19,6 +20,7 @@ class Flavours(Document):
     limits: Limits = Field(default_factory=Limits, description="What the MiniClusters may hold at any moment.")
 
 
+@paused()
 def read_plan(path: Path) -> Plan:
     """Read a plan.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamflow_fluxop.collector import paused
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Problem, Workflow
 from streamflow_fluxop.readers.source import Source
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from streamflow_fluxop.readers.files import Loaded
 
 
+@paused()
 def read(
     file: Path | None = None,
     *,
