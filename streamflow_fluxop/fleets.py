@@ -85,18 +85,23 @@ class Fleets:
         """Keys that StreamFlow knows and that mean nothing, or something else, for a fleet."""
         if entry.get("wraps") is not None:
             yield UserError("a fleet wraps no other deployment", where=where("wraps"), fix="Leave the key out.")
-        if config.cluster != "kubernetes" and bool(entry.get("external")) != (config.flux_uri is not None):
+        kubernetes = config.cluster == "kubernetes"
+        key = "kubernetes.attach" if kubernetes else "flux_uri"
+        there = config.kubernetes.attach if kubernetes else config.flux_uri
+        if bool(entry.get("external")) != (there is not None):
             yield UserError(
-                "an external fleet needs the Flux instance to attach to, and only an external one has it",
-                where=where("external") if entry.get("external") else where("config", "flux_uri"),
-                fix="Write both `external: true` and config.flux_uri, or neither: then MiniClusters live as long as "
+                f"an external fleet needs {'the MiniCluster' if kubernetes else 'the Flux instance'} to attach to, and "
+                "only an external one has it",
+                where=where("external") if entry.get("external") else where("config", *key.split(".")),
+                fix=f"Write both `external: true` and config.{key}, or neither: then MiniClusters live as long as "
                 "the run.",
             )
-        if entry.get("external") and config.cluster == "kubernetes":
+        unused = config.flux_uri if kubernetes else config.kubernetes.attach
+        if unused is not None:
             yield UserError(
-                "attaching to MiniClusters that others made is not there yet on Kubernetes",
-                where=where("external"),
-                fix="Leave the key out; with cluster: local or ssh, config.flux_uri names a Flux instance.",
+                f"with cluster: {config.cluster} an external fleet is named by {key}",
+                where=where("config"),
+                fix="Leave the other key out.",
             )
         policies = self._file.config.get("scheduling", {}).get("policies", {})
         policy = entry.get("scheduling_policy")

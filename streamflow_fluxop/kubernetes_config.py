@@ -94,6 +94,11 @@ class KubernetesConfig(Document):
     namespace: DnsName | None = Field(None, description="Namespace of the MiniClusters; absent: the context's.")
     owner: str | None = Field(None, description="Who is said to own the MiniClusters; absent: your user name.")
 
+    attach: Annotated[DnsName | dict[str, str] | None, WithJsonSchema({"type": ["object", "string"]})] = Field(
+        None,
+        description="With `external: true`: the MiniCluster to attach to, by its name, or all that have these labels.",
+    )
+
     image_pull_secret: DnsName | None = Field(None, description="Secret with which images are pulled.")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When images are pulled."

@@ -109,6 +109,10 @@ class MiniClusterConnector(Connector):
 
     def _shared_cluster(self) -> Cluster:
         config = self._fleet.config
+        if config.kubernetes.attach is not None:
+            from streamflow_fluxop.miniclusters.kubernetes.attached import AttachedKubernetesCluster
+
+            return AttachedKubernetesCluster(config)
         if config.cluster == "kubernetes":
             from streamflow_fluxop.miniclusters.kubernetes.cluster import KubernetesCluster
 

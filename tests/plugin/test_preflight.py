@@ -89,6 +89,8 @@ def check(tmp_path, monkeypatch):
         ("  config:\n      cl", "  wraps: x\n    config:\n      cl", "a fleet wraps no other deployment"),
         ("  config:\n      cl", "  external: true\n    config:\n      cl", "needs the Flux instance to attach to"),
         ("cluster: local", "cluster: local\n      flux_uri: local:///x", "only an external one has it"),
+        ("cluster: local", "cluster: kubernetes\n      kubernetes: {attach: x}", "needs the MiniCluster to attach to"),
+        ("cluster: local", "cluster: local\n      kubernetes: {attach: x}", "is named by flux_uri"),
         ("{deployment: fleet}", "{deployment: fleet, locations: 2}", "2 locations of a fleet"),
         ("{deployment: fleet}", "{deployment: fleet, service: gpu}", "service 'gpu' is neither a flavour nor a group"),
         ("{deployment: fleet}", "{deployment: float}", "no deployment 'float'"),
