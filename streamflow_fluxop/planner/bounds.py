@@ -220,7 +220,7 @@ class _Pool:
                 value = kept[t]
                 if value >= 0:
                     rent = gaps[t] * idle
-                    total = value + (once if once < rent else rent)
+                    total = value + min(rent, once)
                     if total > most:
                         best, gap, most = value, gaps[t], total
             own = step.ticks * price[step.kind]
