@@ -14,6 +14,7 @@ from streamflow_fluxop.cli.flavours import flavours
 from streamflow_fluxop.cli.plan import plan
 from streamflow_fluxop.cli.report import report
 from streamflow_fluxop.cli.run import run
+from streamflow_fluxop.cli.simulate import simulate
 from streamflow_fluxop.cli.status import runs, status
 from streamflow_fluxop.cli.verify import verify
 from streamflow_fluxop.errors import UserError
@@ -62,6 +63,7 @@ def main(
 app.command()(plan)
 app.command()(compare)
 app.command()(verify)
+app.command()(simulate)
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
     options_metavar="[OPTIONS OF STREAMFLOW RUN]",

@@ -246,7 +246,7 @@ class MiniClusterConnector(Connector):
         use = f"{name} {next(self._uses)}"
         with recorded_job(self._record, self._fleet, name, group) as job:
             async with self._active().job(use, group, placement.step, needs) as (minicluster, nodes):
-                if minicluster.max_size > 1:
+                if minicluster.max_size > 1 and self._fleet.config.flux_uri is None:  # there, others choose nodes too
                     request = replace(
                         request, ranks=nodes, nodes=needs.nodes or (len(nodes) if len(nodes) > 1 else None)
                     )

@@ -31,6 +31,8 @@ class KubernetesCluster(Cluster):
         record: is told how far bring-ups are.
     """
 
+    resizes = True
+
     def __init__(
         self,
         config: FleetConfig,

@@ -1,0 +1,43 @@
+"""`fluxop simulate`: what would come of a plan if things turned out otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def simulate(
+    file: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan, as fluxop plan -o plan.json writes it.")],
+    noise: Annotated[
+        float, typer.Option(min=0, help="Spread of durations, as a share of the estimate: 0.3 is 30 %.")
+    ] = 0.0,
+    bring_up_noise: Annotated[float, typer.Option(min=0, help="The same for bring-ups.")] = 0.0,
+    failures: Annotated[float, typer.Option(min=0, max=0.9, help="Share of jobs that fail and are tried again.")] = 0.0,
+    losses: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of MiniClusters that do not come up, or are lost while up.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal histories.")] = 0,
+) -> None:
+    """Run a plan on simulated time and MiniClusters, with the decisions of a real run; planned against actual."""
+    from streamflow_fluxop.fleet.simulator import Chance, Simulation
+    from streamflow_fluxop.readers.document import read_plan
+    from streamflow_fluxop.report.units import duration, number
+
+    plan = read_plan(file)
+    chance = Chance(noise, bring_up_noise, failures, losses, seed)
+    outcome = Simulation(plan, chance).run()
+    for life in sorted(outcome.lives, key=lambda life: life.asked):
+        most = max(nodes for _, nodes in life.sizes)
+        typer.echo(
+            f"{life.name}: {most} x {life.flavour} at most, asked for at {duration(life.asked)} ({life.reasons[0]}), "
+            f"released at {duration(life.released)} ({life.reasons[-1]}), gone at {duration(life.gone)}"
+        )
+    for what, planned, actual in (
+        ("makespan", duration(plan.makespan), duration(outcome.makespan)),
+        ("cost", number(plan.cost), number(outcome.cost)),
+        ("node-seconds", number(plan.node_seconds), number(outcome.node_seconds)),
+        ("MiniClusters", str(len(plan.miniclusters)), str(len(outcome.lives))),
+    ):
+        typer.echo(f"{what}: planned {planned}, actual {actual}")
