@@ -25,7 +25,8 @@ class Fault:
         status: HTTP status of the answer; None: they reach the API server.
         cut_after: bytes of the answer after which the connection breaks.
         delay: seconds before the answer.
-        event: sent as the only event of a watch, in place of the answer.
+        event: sent as the only event of a watch, or as the answer, in place of the API server's.
+        message: of the answer with `status`.
     """
 
     request: str
@@ -33,6 +34,7 @@ class Fault:
     cut_after: int | None = None
     delay: float = 0.0
     event: dict[str, object] | None = None
+    message: str = "the proxy says so"
     times: int = 1
     hits: int = 0
 
@@ -82,7 +84,7 @@ class Proxy:
                 writer.write(_answer(200, (json.dumps(fault.event) + "\n").encode()))
                 return
             if fault.status is not None:
-                status = {"kind": "Status", "status": "Failure", "message": "the proxy says so", "code": fault.status}
+                status = {"kind": "Status", "status": "Failure", "message": fault.message, "code": fault.status}
                 writer.write(_answer(fault.status, json.dumps(status).encode()))
                 return
             await self._forward(head, reader, writer, fault.cut_after)
