@@ -141,7 +141,7 @@ def mpi_pi_ran_four_processes(run: Run) -> None:
 def service_binding_used_what_the_file_names(run: Run) -> None:
     assert "longest           2000 bases, circular" in run.text("plasmid.txt").splitlines()
     jobs = dict(re.findall(r"SUBMITTING job (\S+)/0 to MiniCluster (\S+)", run.log))
-    services = {"/preprocess": "cpu", "/postprocess": "cpu", "/assemble": "highmem", "/report": "reporting"}
+    services = {"/preprocess": "cpu-1", "/postprocess": "cpu-1", "/assemble": "highmem-1", "/report": "reporting"}
     assert jobs == services
 
 
