@@ -115,6 +115,7 @@ def test_a_failing_job_ends_the_run_with_its_error_text(world):
     result = world.run()
     assert result.code == 1
     assert "the reason" in result.err
+    assert "Traceback" not in result.err
 
 
 def test_a_time_limit_kills_the_job(world):
