@@ -185,6 +185,14 @@ class Member:
             job.not_before = min(job.key, self.clock + job.block.slack)
         heappush(self.ready, (job.key, index, next(_tie), job))
 
+    def hurry(self) -> bool:
+        """Let the jobs that are ready no longer wait for their time, if there are any that fit here."""
+        waiting = [e[-1] for e in self.ready if e[-1].not_before > -inf]
+        waiting = [job for job in waiting if job.load is not None and len(job.load.parts) <= self.usable]
+        for job in waiting:
+            job.not_before = -inf
+        return bool(waiting)
+
     def release(self, block: Block) -> None:
         """Nothing keeps the jobs of a block waiting any more."""
         for job in self.held.pop(block.index, ()):

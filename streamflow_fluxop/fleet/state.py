@@ -395,7 +395,9 @@ class Fleet:
         self._due.discard(member.name)
         if member.stage is not Stage.UP:
             return
-        if wanted == 0 and member.idle:
+        if wanted == 0 and member.idle and member.hurry():
+            self._touch(member)
+        elif wanted == 0 and member.idle:
             if not (self._keep_one and self._room.miniclusters == 1):
                 member.given_up = member.next_use() - now <= member.even
                 self._tear_down(member, member.why_go(now))
