@@ -197,7 +197,8 @@ class Fleet:
     def _leave(self, job: Job, member: Member) -> None:
         del member.running[job.name]
         assert job.load is not None
-        member.nodes.give(job.load, job.nodes)
+        if job.nodes:  # else they went while it ran, as the run was over
+            member.nodes.give(job.load, job.nodes)
         for rank in job.nodes:
             if not member.nodes.jobs[rank]:
                 self._set_idle(member, rank)
@@ -276,6 +277,8 @@ class Fleet:
     def _gone(self, member: Member) -> None:
         self._room.take(member.flavour_name, -member.holds, -1)
         member.stage = Stage.DOWN
+        for job in member.running.values():
+            job.nodes = ()
         member.size = member.target = 0
         member.nodes.resize(0)
         member.idle_since = []
