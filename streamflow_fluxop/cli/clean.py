@@ -32,8 +32,9 @@ def clean(
 ) -> None:
     """List the MiniClusters that runs have made in a namespace, and remove them.
 
-    Only what carries this package's labels is looked at. A run that is still going has MiniClusters, too: name the one
-    that has ended by --run. Without --yes it asks, and where nobody can answer it removes nothing.
+    Only what carries this package's labels is looked at, and what belongs to runs that are still going on this machine
+    stays, unless --run names one. A run that goes on elsewhere cannot be told from one that has ended: name the one to
+    clean up after by --run. Without --yes it asks, and where nobody can answer it removes nothing.
     """
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.kubernetes_config import KubernetesConfig
@@ -41,6 +42,11 @@ def clean(
     config = KubernetesConfig(kubeconfig=kubeconfig, context=context, namespace=namespace)
     out = Output()
     found = asyncio.run(_find(config, run))
+    if run is None:
+        going = sorted(_going() & {item.run for item in found})
+        found = [item for item in found if item.run not in going]
+        for name in going:
+            out.line(f"run {name} is still going: its MiniClusters stay")
     if not found:
         out.line(f"nothing is left of run {run}" if run else "nothing is left")
         return
@@ -54,6 +60,13 @@ def clean(
     out.line(f"{len(found) - len(problems)} removed")
     if problems:
         raise typer.Exit(FAILED)
+
+
+def _going() -> set[str]:
+    """The ids of the runs whose controllers are alive on this machine."""
+    from streamflow_fluxop.events.reading import running_logs
+
+    return {path.stem for path in running_logs()}
 
 
 async def _find(config: KubernetesConfig, run: str | None) -> list[Leftover]:

@@ -115,8 +115,10 @@ class MiniClusterConnector(Connector):
             return AttachedKubernetesCluster(config)
         if config.cluster == "kubernetes":
             from streamflow_fluxop.miniclusters.kubernetes.cluster import KubernetesCluster
+            from streamflow_fluxop.plugin.run import current_run
 
-            return KubernetesCluster(config, self.deployment_name, self._fleet.workflow, record=self._record)
+            run = current_run().recording.run
+            return KubernetesCluster(config, self.deployment_name, self._fleet.workflow, run, record=self._record)
         if config.ssh is not None:
             from streamflow_fluxop.miniclusters.ssh import SSHCluster
 

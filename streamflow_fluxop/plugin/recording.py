@@ -51,6 +51,11 @@ class Recording:
             self._begin()
         return self._log.fleet(deployment) if self._log else discard
 
+    @property
+    def run(self) -> str | None:
+        """The run's id; None where there is no log."""
+        return self._log.run if self._log else None
+
     def _begin(self) -> None:
         try:
             self._log = EventLog.of_new_run(self._file)

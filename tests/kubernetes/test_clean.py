@@ -9,6 +9,9 @@ from pathlib import Path
 
 from namespaces import Namespace, eventually
 
+from streamflow_fluxop.events import RunEnded
+from streamflow_fluxop.events.log import EventLog
+
 FLUXOP = [sys.executable, "-c", "from streamflow_fluxop.cli import app; app()"]
 
 
@@ -70,3 +73,19 @@ async def test_without_a_yes_it_only_lists(namespace: Namespace) -> None:
 
 async def test_an_empty_namespace_has_nothing_left(namespace: Namespace) -> None:
     assert await fluxop("clean", kubeconfig=namespace.kubeconfig) == (0, "nothing is left\n")
+
+
+async def test_runs_that_are_still_going_here_keep_theirs(namespace: Namespace, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("FLUXOP_RUNS", str(tmp_path))
+    log = EventLog.of_new_run()
+    await namespace.minicluster("going-1", run=log.run, size=1)
+    await namespace.minicluster("old-1", run="aaa111", size=1)
+    code, printed = await fluxop("clean", "--yes", kubeconfig=namespace.kubeconfig)
+    assert code == 0, printed
+    assert f"run {log.run} is still going: its MiniClusters stay" in printed
+    assert await left(namespace) == ["going-1"]
+    log.record(RunEnded(exit_code=0))
+    log.close()
+    code, printed = await fluxop("clean", "--yes", kubeconfig=namespace.kubeconfig)
+    assert code == 0, printed
+    assert await left(namespace) == []

@@ -7,6 +7,7 @@ import getpass
 import logging
 import secrets
 from collections import Counter
+from hashlib import sha256
 
 from streamflow_fluxop import events
 from streamflow_fluxop.config import FleetConfig
@@ -27,7 +28,7 @@ class KubernetesCluster(Cluster):
         config: of the fleet.
         deployment: the fleet's name.
         workflow: name of what runs; empty: nobody knows.
-        run: id of the run, letters and digits, at most 10; None: a new one.
+        run: id of the run, which its objects' labels carry; None: a new one.
         record: is told how far bring-ups are.
     """
 
@@ -65,7 +66,7 @@ class KubernetesCluster(Cluster):
         self._lives[name] += 1
         kind = next((key for key, value in self._flavours.items() if value == flavour), "")
         body = resource.minicluster(
-            resource.life_name(name, self.run, self._lives[name]),
+            resource.life_name(name, _short(self.run), self._lives[name]),
             flavour,
             size,
             max_size=max_size,
@@ -93,6 +94,11 @@ class KubernetesCluster(Cluster):
         """See `Cluster.close`."""
         await self.watch.stop()
         await self.api.close()
+
+
+def _short(run: str) -> str:
+    """A run's id in the names of objects, from which the pods' host names derive."""
+    return run if len(run) <= 10 else sha256(run.encode()).hexdigest()[:6]
 
 
 def _user() -> str:
