@@ -154,7 +154,7 @@ def test_another_terminal_sees_a_run_and_what_is_left_when_its_controller_is_kil
     process.wait()
     text = fluxop("status", code=1)
     assert "died" in text
-    assert "It left MiniClusters of fleet: cpu (up)" in text
+    assert "It left MiniClusters of fleet: cpu-1 (up)" in text
     assert "1 of 2 jobs were not over" in text
     assert re.search(r"\d{8}-\d{6}-[0-9a-f]{4} +\S+ \S+ +died", fluxop("runs"))
 
