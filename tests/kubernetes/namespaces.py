@@ -114,7 +114,7 @@ class Namespace:
         return await new_client_from_config(str(kubeconfig or self.kubeconfig))
 
     async def volume(self, name: str, path: Path, *, modes: tuple[str, ...] = ("ReadWriteMany",)) -> None:
-        """A claim of this name, bound to a volume that is this folder of each node."""
+        """A claim of this name, bound when this returns to a volume that is this folder of each node."""
         volume = f"{self.name}-{name}"
         self._volumes.append(volume)
         size = {"storage": "1Gi"}
@@ -139,6 +139,12 @@ class Namespace:
         await self.core.create_namespaced_persistent_volume_claim(
             self.name, {"metadata": {"name": name, "labels": {"fluxop-test": "claim"}}, "spec": spec}
         )
+
+        async def is_bound() -> None:
+            claim = await self.core.read_namespaced_persistent_volume_claim(name, self.name)
+            assert claim.status.phase == "Bound", claim.status
+
+        await eventually(is_bound)
 
     async def minicluster(self, name: str, *, run: str = "", **spec: Any) -> None:
         """Create a MiniCluster as somebody else's, or as one that a run of ours has left behind."""
