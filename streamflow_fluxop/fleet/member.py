@@ -182,7 +182,8 @@ class Member:
         index = -1
         if job.block is not None and job.block.minicluster == self.name:
             index = job.block.index
-            job.not_before = min(job.key, self.clock + job.block.slack)
+            if self.running:  # who has its nodes to itself waits for no planned time: it came up sooner
+                job.not_before = min(job.key, self.clock + job.block.slack)
         heappush(self.ready, (job.key, index, next(_tie), job))
 
     def hurry(self) -> bool:
