@@ -168,7 +168,13 @@ def reading(file: str) -> Iterator[None]:
     except YAMLError as error:
         said = no_yaml(error, shown(file))
         raise UnreadableCWL(said.what, where=said.where) from error
-    except (SchemaSaladException, WorkflowException, OSError, ValueError, KeyError, TypeError) as error:
+    except SchemaSaladException as error:
+        from streamflow_fluxop.cwl.invalid import mistakes
+
+        (where, what), *more = mistakes(error) or [(None, type(error).__name__)]
+        text = "\n".join([f"is not valid CWL: {what}", *(f"{w or shown(file)}: {m}" for w, m in more)])
+        raise UnreadableCWL(text, where=where or shown(file)) from error
+    except (WorkflowException, OSError, ValueError, KeyError, TypeError) as error:
         # KeyError, TypeError: what the parser raises where a mapping is expected and there is none
         reason = str(error).strip() or type(error).__name__
         raise UnreadableCWL(f"can't be read: {reason}", where=shown(file)) from error

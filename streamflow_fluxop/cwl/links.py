@@ -10,7 +10,7 @@ from typing import Any
 
 from streamflow_fluxop.cwl.documents import Process
 from streamflow_fluxop.cwl.errors import UnreadableCWL
-from streamflow_fluxop.cwl.places import last, shown
+from streamflow_fluxop.cwl.places import Place, last
 from streamflow_fluxop.cwl.requirements import Requirements
 from streamflow_fluxop.cwl.values import Port, constant, merged, picked
 
@@ -55,15 +55,27 @@ def scattered(step: Any) -> list[str]:
     return [last(name) for name in sources(step.scatter)]
 
 
-def linked(sink: Any, source: Any, known: Mapping[str, Port], prefix: str, count: int) -> Port:
-    """What comes to an input of a step, or an output of a workflow, through its links."""
+def linked(sink: Any, source: Any, known: Mapping[str, Port], prefix: str, count: int, place: Place) -> Port:
+    """What comes to an input of a step, or an output of a workflow, through its links.
+
+    Args:
+        sink: cwl-utils' object of that input or output.
+        source: its links, as CWL has them.
+        known: what they can lead to, by local name.
+        prefix: of the workflow.
+        count: of the workflow's executions.
+        place: where the sink stands.
+
+    Raises:
+        UnreadableCWL: a link that leads nowhere.
+    """
     names = [local(prefix, s) for s in sources(source)]
     if not names:
         return constant(None, count)
     if missing := [n for n in names if n not in known]:
         raise UnreadableCWL(
-            f"{local(prefix, sink.id)} is linked to {missing[0]}, which is not there",
-            where=shown(str(sink.loadingOptions.fileuri)),
+            f"is linked to {missing[0]}, which is not there",
+            where=str(place),
             fix=f"There are: {', '.join(known) or 'no inputs and outputs'}.",
         )
     ports = [known[n] for n in names]

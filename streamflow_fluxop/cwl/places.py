@@ -39,18 +39,20 @@ class Place:
         file: the file as a user would type it.
         node: the YAML node that stands there, None where nobody knows it.
         words: such as ``step /analysis: hints.ResourceRequirement``.
+        key: of the node, where the spot is what stands at that key.
     """
 
     file: str
     node: Any = None
     words: str = ""
+    key: str | None = None
 
     def at(self, key: str) -> str:
         """The place of one key of the node, such as ``tool.cwl:12: step /analysis: hints.X.coresMin``."""
         return _said(self.file, line_of(self.node, key), f"{self.words}.{key}" if self.words else key)
 
     def __str__(self) -> str:
-        return _said(self.file, line_of(self.node), self.words)
+        return _said(self.file, line_of(self.node, self.key), self.words)
 
 
 def _said(file: str, line: int | None, words: str) -> str:
@@ -75,6 +77,15 @@ def entries(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
         for value in container:
             if isinstance(value, Mapping):
                 yield str(value.get("class", value.get("id", ""))), value, value
+
+
+def entry_place(file: str, node: Any, key: str, name: str, words: str = "") -> Place:
+    """Where the entry `name` of a CWL list or map stands: as a line and in words."""
+    words = ": ".join(filter(None, (words, f"{key}.{name}")))
+    for entry, value, container in entries(node, key):
+        if last(entry) == name:
+            return Place(file, value, words) if value is container else Place(file, container, words, entry)
+    return Place(file, None, words)
 
 
 def last(identifier: str) -> str:

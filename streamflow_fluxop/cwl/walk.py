@@ -18,9 +18,10 @@ from streamflow_fluxop.cwl.graph import CWLStep
 from streamflow_fluxop.cwl.hint import merge
 from streamflow_fluxop.cwl.links import Loop, in_order, linked, local, loop_of, scattered, with_default
 from streamflow_fluxop.cwl.needs import Asked, asked
-from streamflow_fluxop.cwl.places import last, shown
+from streamflow_fluxop.cwl.places import Place, entry_place, last
 from streamflow_fluxop.cwl.requirements import Requirements, Said
 from streamflow_fluxop.cwl.scatter import Known, least_sure, scatter
+from streamflow_fluxop.cwl.types import check_types
 from streamflow_fluxop.cwl.values import UNKNOWN, Port, constant, from_document
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Dependency
@@ -70,6 +71,7 @@ class _StepIn:
     Attributes:
         cwl: cwl-utils' WorkflowStep.
         name: its StreamFlow path.
+        place: where it stands.
         process: what it runs.
         requirements: as they hold in the step.
         inner: as they hold in what it runs.
@@ -77,6 +79,7 @@ class _StepIn:
 
     cwl: Any
     name: str
+    place: Place
     process: Process
     requirements: Requirements
     inner: Requirements
@@ -129,6 +132,7 @@ class Walk:
         """Walk through one process; return its outputs."""
         if len(scope.written) > _DEPTH_AT_MOST:
             raise UnreadableCWL(f"step {name}: more than {_DEPTH_AT_MOST} workflows in each other", where=process.file)
+        self.errors.extend(check_types(process, requirements, f"step {name}" if name != "/" else ""))
         ports = {last(i.id): self._process_input(i, given, scope) for i in process.cwl.inputs}
         if process.kind == "Workflow":
             return self._workflow(process, name, ports, scope, requirements)
@@ -201,7 +205,18 @@ class Walk:
         for key in in_order(process, steps):
             at = replace(scope, written=(*scope.written, written[key]))
             known |= self._step(process, steps[key], name, known, at, requirements)
-        return {last(o.id): linked(o, o.outputSource, known, prefix, scope.count) for o in process.cwl.outputs}
+        words = f"step {name}" if name != "/" else ""
+        return {
+            last(o.id): linked(
+                o,
+                o.outputSource,
+                known,
+                prefix,
+                scope.count,
+                entry_place(process.file, process.yaml, "outputs", last(o.id), words),
+            )
+            for o in process.cwl.outputs
+        }
 
     # steps
 
@@ -247,12 +262,13 @@ class Walk:
         inner = requirements.promoted(process.version).entered(
             process.cwl, process.yaml, words, process.namespaces, self.errors
         )
-        return _StepIn(cwl, name, process, requirements, inner)
+        return _StepIn(cwl, name, Place(workflow.file, yaml, words), process, requirements, inner)
 
     def _step_inputs(self, step: _StepIn, known: Mapping[str, Port], prefix: str, scope: _Scope) -> dict[str, Port]:
         ports = {}
         for entry in step.cwl.in_:
-            port = linked(entry, entry.source, known, prefix, scope.count)
+            place = entry_place(step.place.file, step.place.node, "in", last(entry.id), step.place.words)
+            port = linked(entry, entry.source, known, prefix, scope.count, place)
             if entry.default is not None:
                 default = from_document(entry.default, str(entry.loadingOptions.fileuri))
                 port = with_default(port, default)
@@ -286,9 +302,9 @@ class Walk:
         own = merge(level for level, _ in step.inner.flux[len(outer.flux) :])
         if any(name not in ports for name in names):
             raise UnreadableCWL(
-                f"step {step.name} scatters over an input that it doesn't have",
-                where=shown(str(step.cwl.loadingOptions.fileuri)),
-                fix=f"Its inputs are {', '.join(ports)}.",
+                f"scatters over {next(n for n in names if n not in ports)!r}, which is no input of it",
+                where=str(replace(step.place, key="scatter")),
+                fix=f"It has: {', '.join(ports) or 'none'}.",
             )
         found = scatter(names, step.cwl.scatterMethod, ports, hint=own.width, assumed=self.assumed_width)
         gate = frozenset().union(*(p.producers for p in ports.values()))

@@ -129,8 +129,14 @@ def test_a_mistake_is_refused(check, monkeypatch, old, new, message):
     ("old", "new", "message"),
     [
         ("    in: []", "    in: [", "wf.cwl:11: is no valid YAML"),
-        ("class: CommandLineTool", "class: CommandTool", "wf.cwl: can't be read: wf.cwl:1:1"),
-        ("    in: []", "    in: {x: y}", "wf.cwl: one/x is linked to y, which is not there\n  There are: n."),
+        ("class: CommandLineTool", "class: CommandTool", "undefined reference to `CommandTool`"),
+        ("    in: []", "    inn: []", "wf.cwl:6: is not valid CWL: steps.one: missing required field `in`"),
+        ("    in: []", "    inn: []", "wf.cwl:9: steps.one: invalid field `inn`, expected one of: `id`"),
+        ("    in: []", "    in: {x: y}", "wf.cwl:9: step /one: in.x: is linked to y, which is not there"),
+        ("    in: []", "    in: []\n        scatter: x", "wf.cwl:10: step /one: scatters over 'x'"),
+        ("{n: int?}", "{n: integer}", "wf.cwl:3: inputs.n: there is no type integer\n  A type is one of CWL's"),
+        ("{n: int?}", "{n: {type: int, default: x}}", 'wf.cwl:3: inputs.n.default: "x" is not of type int'),
+        ("DockerRequirement:", "DockerRequirements:", "requirements: has an entry that CWL does not know"),
         ("{dockerPull: debian}", "{dockerPull: debian}, ResourceRequirement: {coresMin: four}", '"four" is no number'),
         ("{dockerPull: debian}", "{dockerPull: debian}, ResourceRequirement: {ramMin: -1}", "ramMin: -1 is no number"),
         (

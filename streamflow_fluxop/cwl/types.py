@@ -1,0 +1,111 @@
+"""CWL's types: whether a value suits one, how a user writes it, and whether every type of a process is defined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from streamflow_fluxop.cwl.documents import Process
+from streamflow_fluxop.cwl.places import entry_place, last
+from streamflow_fluxop.cwl.requirements import Requirements
+from streamflow_fluxop.cwl.values import UNKNOWN, from_document
+from streamflow_fluxop.errors import UserError
+
+
+def check_types(process: Process, requirements: Requirements, words: str) -> Iterator[UserError]:
+    """The inputs and outputs of a process whose type nobody defines, and the defaults that are not of their type.
+
+    Args:
+        process: any.
+        requirements: as they hold in it: its SchemaDefRequirement defines types.
+        words: what to call the process in messages, such as ``step /analysis``; empty for the root.
+    """
+    schemas = requirements.get("SchemaDefRequirement")
+    defined = {t.name for t in schemas.value.types} if schemas is not None else set()
+    for section in ("inputs", "outputs"):
+        for port in getattr(process.cwl, section):
+            name = last(port.id)
+            place = entry_place(process.file, process.yaml, section, name, words)
+            for kind in _names(port.type_):
+                if "#" in kind and kind not in defined:
+                    fix = "A type is one of CWL's, such as File, string[] or int?, or from a SchemaDefRequirement."
+                    yield UserError(f"there is no type {last(kind)}", where=str(place), fix=fix)
+            default = getattr(port, "default", None)
+            if default is not None and not suits(from_document(default, str(port.loadingOptions.fileuri)), port.type_):
+                yield UserError(f"{shortly(default)} is not of type {said(port.type_)}", where=place.at("default"))
+
+
+def _names(kind: Any) -> Iterator[str]:
+    """The types in a type that are said by their names."""
+    if isinstance(kind, str):
+        yield kind
+    elif isinstance(kind, list):
+        for one in kind:
+            yield from _names(one)
+    elif kind.type_ == "array":
+        yield from _names(kind.items)
+    elif kind.type_ == "record":
+        for field in kind.fields or []:
+            yield from _names(field.type_)
+
+
+def suits(value: Any, kind: Any) -> bool:
+    """Whether StreamFlow would take `value` (`cwl/processor.py`, `_check_token_type`); what nobody knows may suit."""
+    if value is UNKNOWN:
+        return True
+    if isinstance(kind, list):
+        return any(suits(value, k) for k in kind)
+    match kind if isinstance(kind, str) else kind.type_:
+        case "null":
+            return value is None
+        case "Any":
+            return value is not None
+        case "boolean":
+            return isinstance(value, bool)
+        case "int" | "long":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "float" | "double":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "string":
+            return isinstance(value, str)
+        case "File" | "stdin":
+            return isinstance(value, Mapping) and value.get("class") == "File"
+        case "Directory":
+            return isinstance(value, Mapping) and value.get("class") == "Directory"
+        case "array":
+            return isinstance(value, list) and all(suits(v, kind.items) for v in value)
+        case "record":
+            fields = {last(f.name): f.type_ for f in kind.fields or []}
+            return isinstance(value, Mapping) and all(suits(value.get(n), t) for n, t in fields.items())
+        case "enum":
+            return isinstance(value, str) and value in map(last, kind.symbols)
+    return True  # a type by its name, which its own schema defines
+
+
+def said(kind: Any) -> str:
+    """A type in CWL's words, such as `int?` and `File[]`."""
+    if isinstance(kind, list):
+        others = [k for k in kind if k != "null"]
+        if len(others) == 1 and len(kind) == 2:
+            return f"{said(others[0])}?"
+        return " or ".join(map(said, kind))
+    match kind if isinstance(kind, str) else kind.type_:
+        case "stdin":
+            return "File"
+        case "array":
+            inner = said(kind.items)
+            return f"({inner})[]" if " " in inner else f"{inner}[]"
+        case "record":
+            fields = ", ".join(f"{last(f.name)}: {said(f.type_)}" for f in kind.fields or [])
+            return f"record of {fields}"
+        case "enum":
+            return f"enum of {', '.join(map(last, kind.symbols))}"
+        case name:
+            return last(str(name))
+
+
+def shortly(value: Any) -> str:
+    """A value as JSON, cut after 60 characters."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
