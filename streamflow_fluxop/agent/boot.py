@@ -39,6 +39,7 @@ MODULES = (
     "placement",
     "embedded",
     "jobspec",
+    "flux_reactor",
     "flux_backend",
     "words",
     "shell",
