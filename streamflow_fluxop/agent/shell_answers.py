@@ -1,0 +1,68 @@
+"""What the agent's answers to small commands have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamflow_fluxop.agent.protocol import CommandResult
+from streamflow_fluxop.agent.words import NotSimple, Word
+
+BLOCK = 1 << 18
+"""Bytes that are read or copied at once."""
+
+OK = CommandResult(b"", 0)
+FALSE = CommandResult(b"", 1)
+
+
+class Heavy(Exception):
+    """The answer takes longer than the event loop can wait: ask again in a thread, without a budget."""
+
+
+class Unsure(Exception):
+    """A real shell should decide."""
+
+
+class Budget:
+    """System calls, more or less, that an answer may take.
+
+    Args:
+        calls: how many; None: no limit.
+    """
+
+    def __init__(self, calls: int | None) -> None:
+        self._left = calls
+
+    def spend(self, calls: int = 1) -> None:
+        """Take some.
+
+        Raises:
+            Heavy: there are not enough left.
+        """
+        if self._left is not None:
+            self._left -= calls
+            if self._left < 0:
+                raise Heavy
+
+
+def path_of(word: Word) -> bytes:
+    """An operand that no program takes for an option or part of an expression.
+
+    Raises:
+        Unsure: it may be one.
+    """
+    path = word.literal
+    if path[:1] in (b"", b"-", b"(", b")", b"!", b",", b"="):
+        raise Unsure
+    return path
+
+
+def one_path(words: Sequence[Word]) -> bytes:
+    """The only operand.
+
+    Raises:
+        NotSimple: there is not exactly one.
+        Unsure: see `path_of`.
+    """
+    if len(words) != 1:
+        raise NotSimple
+    return path_of(words[0])
