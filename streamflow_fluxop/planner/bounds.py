@@ -16,16 +16,17 @@ flavour; we take the best of a few weights, for each pool (weak duality of the v
 
 Cost, for each pool the larger of two sums.
 
-- Work: every job costs at least its share of a node on the flavour where that is cheapest; and there is at least
-  one bring-up and tear-down of as many nodes as its widest job spans, for each set of steps that have no flavour in
-  common.
-- A chain: along a chain of jobs, a node is up while a job of the pool runs; and between two of them it is either
-  kept, and costs money all the time, or there is a second bring-up and tear-down. The chain that is found is a long
-  one, not always the longest.
+- Work: every job costs at least its share of a node on the flavour where that is cheapest, and more where jobs come
+  whole (`rounds`) or nothing else can run beside them (`chains`); and there is at least one bring-up and tear-down of
+  as many nodes as its widest job spans, for each set of steps that have no flavour in common.
+- A chain with its gaps: between two of its jobs a node is either kept, or brought up and taken down once more.
 
 Both at once. For a makespan of T, jobs with head >= h and tail >= q take, at some moment, what they take on average
 over T - h - q; what is up at that moment has been brought up and will be taken down. So the cost bound grows as T
 shrinks, and the least weighted sum over all T bounds the balanced objective better than the sum of the two bounds.
+
+Room. With what a node takes of a limit as its price, the same bound says what is held of the limit, bring-up and
+tear-down included, summed over time. All of that lies between 0 and the makespan plus the longest tear-down.
 """
 
 from __future__ import annotations
@@ -36,12 +37,17 @@ from itertools import product
 from math import ceil
 from typing import TYPE_CHECKING
 
+from streamflow_fluxop.planner.chains import Rates, beside_chain
+from streamflow_fluxop.planner.rounds import in_rounds
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamflow_fluxop.planner.instance import Instance, Kind
 
 GRID = 96
+SOME_POOLS = 8
+"""Pools up to which it is worked out whether all that is held finds room under the limits."""
 EPS = 1e-9
 WITH_GPUS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.5, 0.5, 0.0), (0.25, 0.75, 0.0), (0.5, 0.0, 0.5))
 """Weights of cores, GPUs and memory that are tried on flavours with GPUs; the others are tried on those without."""
@@ -65,9 +71,43 @@ def lower_bounds(instance: Instance) -> LowerBounds:
     for load in loads:
         for h, q, area in _areas(instance, heads, tails, load):
             makespan = max(makespan, ceil(h + q + area * (1 - EPS)))
-    pools = [_Pool(instance, p, heads, tails) for p in range(len(instance.pools))]
+    pools = _pools(instance, [f.price for f in instance.flavours], heads, tails, loads)
+    for r, capacity in enumerate(instance.capacity):
+        if capacity and len(pools) <= SOME_POOLS:
+            held = _pools(instance, [f.weight[r] / capacity for f in instance.flavours], heads, tails, loads)
+            makespan = _least_with_room(instance, held, makespan)
     cost = sum(pool.cost(None) for pool in pools)
     return LowerBounds(cost, makespan, _score(instance.objective.weight, pools, cost, makespan))
+
+
+def _pools(
+    instance: Instance, price: list[float], heads: list[int], tails: list[int], loads: list[list[float]]
+) -> list[_Pool]:
+    return [_Pool(instance, p, price, heads, tails, loads) for p in range(len(instance.pools))]
+
+
+def _least_with_room(instance: Instance, held: list[_Pool], makespan: int) -> int:
+    """The least makespan from a bound on in which there is room under a limit for all that is held.
+
+    Args:
+        instance: the problem.
+        held: the pools, at the prices of what a node takes of the limit, as a share of it.
+        makespan: the bound.
+    """
+    down = max(f.down for f in instance.flavours)
+
+    def fits(end: int) -> bool:
+        return sum(pool.cost(end) for pool in held) * (1 - EPS) <= end + down
+
+    if fits(makespan):
+        return makespan
+    low, high = makespan, 2 * makespan + 1
+    while not fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
 
 
 def _heads(instance: Instance) -> list[int]:
@@ -167,19 +207,39 @@ def _areas(instance: Instance, heads: list[int], tails: list[int], load: list[fl
 
 
 class _Pool:
-    """What a pool costs at least."""
+    """What a pool costs at least, at a price of a node of each flavour."""
 
-    def __init__(self, instance: Instance, pool: int, heads: list[int], tails: list[int]) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        pool: int,
+        price: list[float],
+        heads: list[int],
+        tails: list[int],
+        loads: list[list[float]],
+    ) -> None:
         flavours = instance.flavours
         kinds = [k for k in instance.kinds if k.pool == pool]
-        even = [(f.up + f.down) * f.price for f in flavours]
+        even = [(f.up + f.down) * p for f, p in zip(flavours, price, strict=True)]
         self.once = min(even[f] for k in kinds for f in k.wishes)
         self.fixed = _fixed(kinds, even)
         amount = _amounts(instance)
-        self.work = _dot(amount, _least(instance, pool, [f.price for f in flavours], amount))
-        self.chain = self.kept = 0.0
+        work = _least(instance, pool, price, amount)
+        self.work = _dot(amount, work)
+        self.gapped = 0.0
         if len(instance.pools) <= GRID:
-            self._chains(instance, pool)
+            rates = Rates(
+                pool=pool,
+                work=work,
+                nodes=[
+                    min(k.on(f).nodes * price[f] for f in k.wishes) if k.pool == pool else 0.0 for k in instance.kinds
+                ],
+                idle=min(price[f] for k in kinds for f in k.wishes),
+                once=self.once,
+                loads=loads,
+            )
+            solid, self.gapped = beside_chain(instance, rates)
+            self.work = max(self.work, solid, in_rounds(instance, pool, price, work))
         load = _least(instance, pool, even, amount)
         corners: dict[int, float] = {}
         for h, q, area in _areas(instance, heads, tails, load):
@@ -196,41 +256,7 @@ class _Pool:
             fixed = max(
                 fixed, max((area / (makespan - gone) for gone, area in self.corners if makespan > gone), default=0.0)
             )
-        return max(max(self.work, self.chain) + fixed, self.kept + self.once)
-
-    def _chains(self, instance: Instance, pool: int) -> None:
-        """The cost of a long chain, without and with what lies between jobs of the pool."""
-        price = [
-            min(k.on(f).nodes * instance.flavours[f].price for f in k.wishes) if k.pool == pool else 0.0
-            for k in instance.kinds
-        ]
-        idle = min(instance.flavours[f].price for k in instance.kinds if k.pool == pool for f in k.wishes)
-        inside = [k.pool == pool for k in instance.kinds] + [False]  # the last one is a controller step's, -1
-        price.append(0.0)
-        once = self.once
-        chain = [0.0] * len(instance.steps)
-        kept = [-1.0] * len(instance.steps)
-        gaps = [0] * len(instance.steps)
-        for s in instance.order:
-            step = instance.steps[s]
-            longest, best, gap, most = 0.0, -1.0, 0, -1.0
-            for t, _ in step.before:
-                if chain[t] > longest:
-                    longest = chain[t]
-                value = kept[t]
-                if value >= 0:
-                    rent = gaps[t] * idle
-                    total = value + min(rent, once)
-                    if total > most:
-                        best, gap, most = value, gaps[t], total
-            own = step.ticks * price[step.kind]
-            chain[s] = own + longest
-            if inside[step.kind]:
-                kept[s] = (most if most > 0 else 0.0) + own
-            else:
-                kept[s], gaps[s] = best, gap + step.ticks
-        self.chain = max(chain, default=0.0)
-        self.kept = max(kept, default=0.0)
+        return max(self.work + fixed, self.gapped)
 
 
 def _fixed(kinds: list[Kind], even: list[float]) -> float:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from planner_worlds import CPU, article, problems, takes, workflow
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.model import Limits, Problem
+from streamflow_fluxop.model import Limits, Objective, Problem
+from streamflow_fluxop.planner import solve, verify
 from streamflow_fluxop.planner.bounds import lower_bounds
 from streamflow_fluxop.planner.instance import compile_problem
 from streamflow_fluxop.planner.objective import Judge
 from streamflow_fluxop.planner.portfolio import SIMPLE
+
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
 
 def bounds(text, limits=None, **steps):
@@ -53,3 +58,54 @@ def test_no_schedule_is_below_a_bound(problem):
         assert schedule.cost >= limits.cost * (1 - 1e-9)
         assert schedule.makespan >= limits.makespan
         assert judge.score(schedule.cost, schedule.makespan) >= limits.score * (1 - 1e-9)
+
+
+def test_jobs_come_whole():
+    """Four jobs a node: six at once are two node-times, though their work is one and a half."""
+    six = bounds("a x6", a=takes(1000, cores_per_task=1)).cost
+    assert six == pytest.approx(2 * 1000 + 180)
+    beside = bounds("a x6; b x2", a=takes(1000, cores_per_task=1), b=takes(1000, cores_per_task=1)).cost
+    assert beside == pytest.approx(2 * 1000 + 180)
+    after = bounds("a x6 -> b x2", a=takes(1000, cores_per_task=1), b=takes(1000, cores_per_task=1)).cost
+    assert after == pytest.approx(2 * 1000 + 500 + 180)
+
+
+def test_what_must_run_before_or_after_a_chain_costs_extra():
+    long, wide = takes(1000, cores_per_task=1), takes(100, cores_per_task=4)
+    assert bounds("a -> b x5", a=long, b=wide).cost == pytest.approx(1000 + 500 + 180)
+    narrow = takes(100, cores_per_task=1)
+    assert bounds("a; b x8", a=long, b=narrow).cost == pytest.approx(1000 + 180)
+
+
+def test_a_gap_lasts_as_long_as_the_limit_makes_it():
+    steps = {"a": takes(10), "b": {**takes(50, cores_per_task=4), "image": "other"}, "c": takes(10)}
+    wide = bounds("a -> b x8 -> c", **steps).cost
+    tight = bounds("a -> b x8 -> c", Limits(nodes=2), **steps).cost
+    assert wide == pytest.approx(10 + 50 + 10 + 180 + 400 + 180)
+    assert tight == pytest.approx(10 + 180 + 10 + 180 + 400 + 180)
+
+
+def test_coming_up_and_going_down_need_room_under_the_limit_too():
+    steps = {name: {**takes(10, cores_per_task=4), "image": name} for name in "abcd"}
+    assert bounds("a; b; c; d", **steps).makespan == 130_000
+    assert bounds("a; b; c; d", Limits(nodes=1), **steps).makespan == (4 * 190 - 60) * 1000
+
+
+@pytest.mark.parametrize("goal", ["cost", "makespan", "balanced"])
+@settings(
+    max_examples=1000 if DEEP else 30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(problem=problems(most_steps=6))
+def test_what_is_found_for_a_goal_is_not_below_its_bound(goal, problem):
+    """The search looks for cheap and quick plans, so it comes nearer to the bounds than a simple strategy."""
+    problem = problem.model_copy(update={"objective": Objective(goal=goal)})
+    try:
+        plan = solve(problem, strategy="optimal", time_limit=0.5 if DEEP else 0.2)
+    except UserError:
+        return
+    assert verify(plan) == []
+    bound = lower_bounds(compile_problem(problem))
+    assert plan.cost >= bound.cost * (1 - 1e-9)
+    assert plan.makespan >= bound.makespan / 1000 - 1e-9

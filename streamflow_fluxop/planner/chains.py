@@ -1,0 +1,253 @@
+"""What a pool costs at least along a chain of jobs, and beside it.
+
+Take a chain of jobs b_0 before b_1 before ... (of each step its first job). Jobs of the pool lie before or after some
+of them, so each can run beside a few neighbouring ones only: those after the last that it follows and before the first
+that follows it.
+
+While a chain job of the pool runs, its nodes are up, and cost what they cost. Of that, its own work is a part, and
+other work that runs on the same nodes may be a part; the rest is idle. So with w the least cost of a job's work,
+
+    cost >= sum of w over all jobs + sum over the chain of (cost of its nodes - its w) - absorbed
+
+where `absorbed` is the work of other jobs that runs on a chain job's nodes, at most the chain job's idle part. Between
+two chain jobs of the pool either a node is up all the time, which costs its rent, less the work that it absorbs; or
+at some moment none is, and there is one bring-up and tear-down more. The lesser of both, taken as a cost and as room to
+absorb work, is no more than either.
+
+The most that can be absorbed is a maximum flow from jobs to the places in the chain beside which they can run. The
+places of a job are consecutive, so filling the places in their order, each from the jobs whose last place comes
+soonest, is a maximum flow (Glover 1967).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamflow_fluxop.planner.instance import Instance
+
+EPS = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What the jobs of one pool cost a tick at least, by kind (0 for other pools' kinds).
+
+    Attributes:
+        work: a job's part of its nodes.
+        nodes: the nodes that a job sits on.
+        idle: a node.
+        once: bring-up and tear-down of a node; not a rate.
+        loads: for each limit what a job of each kind (of any pool) takes of it, as a share of the limit.
+    """
+
+    pool: int
+    work: Sequence[float]
+    nodes: Sequence[float]
+    idle: float
+    once: float
+    loads: Sequence[Sequence[float]]
+
+
+def beside_chain(instance: Instance, rates: Rates) -> tuple[float, float]:
+    """What the pool costs at least by the best of a few chains.
+
+    Returns:
+        Without regard to what lies between the chain's jobs, and to bring-up and tear-down; and with both.
+    """
+    solid = gapped = 0.0
+    excess = [n - w for n, w in zip(rates.nodes, rates.work, strict=True)]
+    total = sum(s.width * s.ticks * rates.work[s.kind] for s in instance.steps if s.kind >= 0)
+    for steps in {_best_chain(instance, rates, worth) for worth in (rates.nodes, excess)}:
+        chain = Chain.of(instance, steps)
+        for gaps in (False, True):
+            places = _places(instance, rates, chain, gaps=gaps)
+            cost = total + sum(p.room for p in places)
+            cost -= _absorbed(_volumes(instance, rates, chain, places), places)
+            if gaps:
+                gapped = max(gapped, cost + rates.once)
+            else:
+                solid = max(solid, cost)
+    return solid, gapped
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain of jobs, the first one of each of its steps, each of which comes after the one before.
+
+    Attributes:
+        steps: of the chain, in order.
+        after: for each step the place in the chain of the last job that all of the step's jobs come after, or -1.
+        before: for each step the place of the first one that all of its jobs come before, or the chain's length.
+    """
+
+    steps: tuple[int, ...]
+    after: list[int]
+    before: list[int]
+
+    @classmethod
+    def of(cls, instance: Instance, steps: tuple[int, ...]) -> Chain:
+        """The chain, and how all other steps lie to it."""
+        at = [-1] * len(instance.steps)
+        for place, s in enumerate(steps):
+            at[s] = place
+        return cls(steps, _after(instance, at), _before(instance, at, len(steps)))
+
+
+def _best_chain(instance: Instance, rates: Rates, worth: Sequence[float]) -> tuple[int, ...]:
+    """A chain of steps on which jobs of the pool, at their worth, and the gaps between them come to much."""
+    inside = [k.pool == rates.pool for k in instance.kinds] + [False]  # the last one is a controller step's, -1
+    value = [-1.0] * len(instance.steps)
+    gaps = [0] * len(instance.steps)
+    back = [-1] * len(instance.steps)
+    top, end = -1.0, -1
+    for s in instance.order:
+        step = instance.steps[s]
+        best, gap, most, source = -1.0, 0, -1.0, -1
+        for t, _ in step.before:
+            if value[t] >= 0:
+                total = value[t] + min(gaps[t] * rates.idle, rates.once)
+                if total > most:
+                    best, gap, most, source = value[t], gaps[t], total, t
+        back[s] = source
+        if inside[step.kind]:
+            value[s] = max(most, 0.0) + step.ticks * worth[step.kind]
+            if value[s] > top:
+                top, end = value[s], s
+        else:
+            value[s], gaps[s] = best, gap + step.ticks
+    chain = []
+    while end >= 0:
+        chain.append(end)
+        end = back[end]
+    return tuple(chain[::-1])
+
+
+def _after(instance: Instance, at: list[int]) -> list[int]:
+    """For each step the place of the last job of the chain that all of its jobs come after; -1 for none."""
+    first = [-1] * len(instance.steps)
+    all_of = [-1] * len(instance.steps)
+    for s in instance.order:
+        one = every = -1
+        for t, each in instance.steps[s].before:
+            here = max(first[t], at[t])
+            one = max(one, here)
+            every = max(every, all_of[t] if each else here)
+        first[s] = one
+        all_of[s] = one if instance.steps[s].width == 1 else every
+    return all_of
+
+
+def _before(instance: Instance, at: list[int], length: int) -> list[int]:
+    """For each step the place of the first job of the chain that all of its jobs come before; `length` for none."""
+    first = [length] * len(instance.steps)
+    all_of = [length] * len(instance.steps)
+    for s in reversed(instance.order):
+        one = every = length
+        for t, each in instance.steps[s].after:
+            here = min(first[t], at[t] if at[t] >= 0 else length)
+            one = min(one, here)
+            every = min(every, all_of[t] if each else here)
+        first[s] = one
+        all_of[s] = one if instance.steps[s].width == 1 else every
+    return all_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A job of the chain (start = end), or the gap between two.
+
+    A job that runs beside it comes after no job of the chain from `end` on, and before none up to `start`. `room` is
+    the cost of the work that it can absorb.
+    """
+
+    start: int
+    end: int
+    room: float
+
+
+def _places(instance: Instance, rates: Rates, chain: Chain, *, gaps: bool) -> list[_Place]:
+    steps = [instance.steps[s] for s in chain.steps]
+    own = [i for i, step in enumerate(steps) if step.kind >= 0 and instance.kinds[step.kind].pool == rates.pool]
+    lengths = _gap_lengths(instance, rates, chain, own) if gaps else []
+    places: list[_Place] = []
+    for n, i in enumerate(own):
+        if n and gaps and lengths[n - 1]:
+            places.append(_Place(own[n - 1], i, min(lengths[n - 1] * rates.idle, rates.once)))
+        places.append(_Place(i, i, steps[i].ticks * (rates.nodes[steps[i].kind] - rates.work[steps[i].kind])))
+    return places
+
+
+def _gap_lengths(instance: Instance, rates: Rates, chain: Chain, own: list[int]) -> list[float]:
+    """Least ticks between each job of the pool on the chain and the next.
+
+    The chain's other jobs take place there one after another. All jobs that come after the one of the chain at `low`
+    and before the one at `high` do, too; within the limits, they take their area.
+    """
+    ticks = [instance.steps[s].ticks for s in chain.steps]
+    gap_of = [-1] * len(ticks)
+    for n, (i, j) in enumerate(pairwise(own)):
+        gap_of[i:j] = [n] * (j - i)
+    inner: list[list[int]] = [[] for _ in own[1:]]
+    for s, step in enumerate(instance.steps):
+        if step.kind >= 0 and chain.after[s] >= 0:
+            n = gap_of[chain.after[s]]
+            if n >= 0 and chain.before[s] <= own[n + 1]:
+                inner[n].append(s)
+    lengths = []
+    for (i, j), members in zip(pairwise(own), inner, strict=True):
+        passed: list[float] = [0, *accumulate(ticks[i + 1 : j])]
+        length = float(passed[-1])
+        for load in rates.loads if members else ():
+            late, early = [0.0] * (j - i), [0.0] * (j - i)
+            for s in members:
+                step = instance.steps[s]
+                area = step.width * step.ticks * load[step.kind]
+                late[chain.after[s] - i] += area
+                early[j - chain.before[s]] += area
+            late = list(accumulate(reversed(late)))[::-1]
+            early = list(accumulate(reversed(early)))[::-1]
+            for k in range(j - i):
+                length = max(length, late[k] + passed[k], early[k] + passed[-1] - passed[j - i - 1 - k])
+        lengths.append(length * (1 - EPS))
+    return lengths
+
+
+def _volumes(instance: Instance, rates: Rates, chain: Chain, places: list[_Place]) -> dict[tuple[int, int], float]:
+    """The cost of the work that can be absorbed from the first to the last of consecutive places."""
+    starts, ends = [p.start for p in places], [p.end for p in places]
+    on = set(chain.steps)
+    volumes: dict[tuple[int, int], float] = {}
+    for s, step in enumerate(instance.steps):
+        if step.kind >= 0 and rates.work[step.kind]:
+            first, last = bisect_right(ends, chain.after[s]), bisect_left(starts, chain.before[s]) - 1
+            if first <= last:
+                volume = (step.width - (s in on)) * step.ticks * rates.work[step.kind]
+                volumes[first, last] = volumes.get((first, last), 0.0) + volume
+    return volumes
+
+
+def _absorbed(volumes: dict[tuple[int, int], float], places: list[_Place]) -> float:
+    """The most that the places absorb."""
+    coming = sorted(volumes.items(), reverse=True)
+    waiting: list[tuple[int, float]] = []
+    absorbed = 0.0
+    for here, place in enumerate(places):
+        while coming and coming[-1][0][0] <= here:
+            (_, last), volume = coming.pop()
+            heappush(waiting, (last, volume))
+        room = place.room
+        while waiting and room > 0:
+            last, volume = heappop(waiting)
+            if last >= here:
+                if volume > room:
+                    heappush(waiting, (last, volume - room))
+                absorbed += min(room, volume)
+                room -= min(room, volume)
+    return absorbed
