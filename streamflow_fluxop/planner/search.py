@@ -97,6 +97,11 @@ class Search:
         reach = self.instance.reach[flavour]
         return nodes if reach is None else min(nodes, reach)
 
+    def crowded(self, stage: Stage, flavour: int) -> bool:
+        """Whether the jobs of a stage take more than half of what the limits allow, side by side on a flavour."""
+        reach = self.instance.reach[flavour]
+        return reach is not None and 2 * nodes_for(self.instance, flavour, {stage.kind: stage.jobs}) > reach
+
     def thrifty(self, stage: Stage, flavour: int) -> float:
         """The number of nodes at which one more saves as much time as it costs money.
 
@@ -120,7 +125,10 @@ class Search:
         return Choices(caps=caps, flavours=flavours, bias=none, late=none, roam=(True,) * len(self.stages))
 
     def roomiest(self) -> tuple[int, ...]:
-        """For each stage the flavour on which its jobs take least of the limit of which they take most."""
+        """For each stage the flavour on which its jobs take least of the limit of which they take most.
+
+        A group's stages have all the same flavour: the one on which the stage that takes most takes least.
+        """
         instance = self.instance
 
         def taken(kind: int, flavour: int) -> float:
@@ -128,10 +136,17 @@ class Search:
             weight = instance.flavours[flavour].weight
             return max((share * w / c for w, c in zip(weight, instance.capacity, strict=True) if c), default=0.0)
 
-        return tuple(
-            min(wishes, key=lambda f, k=stage.kind, w=wishes: (taken(k, f), w.index(f)))  # type: ignore[misc]
-            for stage, wishes in zip(self.stages, self.wishes, strict=True)
-        )
+        together: dict[int, set[int]] = {}
+        for stage in self.stages:
+            pool = instance.kinds[stage.kind].pool
+            if instance.pools[pool].group is not None:
+                together.setdefault(pool, set()).add(stage.kind)
+        result = []
+        for stage, wishes in zip(self.stages, self.wishes, strict=True):
+            kinds = together.get(instance.kinds[stage.kind].pool, {stage.kind})
+            most = {f: max(taken(k, f) for k in kinds) for f in wishes}
+            result.append(min(wishes, key=lambda f, m=most, w=wishes: (m[f], w.index(f))))  # type: ignore[misc]
+        return tuple(result)
 
     def shared_out(self, power: float, flavours: tuple[int, ...]) -> Choices | None:
         """Caps with which no limit ever binds: each pool and flavour has its part, by its work to some power.
@@ -192,14 +207,23 @@ class Search:
                         yield State(shared)
 
     def mixtures(self) -> list[tuple[int, ...]]:
-        """Flavours of the stages: the cheapest; the roomiest; and one for some of the pools, the other for the rest."""
+        """Flavours of the stages: the cheapest; the roomiest; and one for some of the pools, the other for the rest.
+
+        The second choice is the roomiest for those stages alone that are too wide for the limits on the cheapest.
+        """
         cheap, roomy = tuple(wishes[0] for wishes in self.wishes), self.roomiest()
+        grouped = [self.instance.pools[self.instance.kinds[s.kind].pool].group is not None for s in self.stages]
+        wide = tuple(
+            b if not group and self.crowded(stage, a) else a
+            for stage, a, b, group in zip(self.stages, cheap, roomy, grouped, strict=True)
+        )
         pools = [self.instance.kinds[stage.kind].pool for stage in self.stages]
         differ = sorted({p for p, a, b in zip(pools, cheap, roomy, strict=True) if a != b})
         if len(differ) > MIXED:
-            return [cheap, roomy]
+            return list(dict.fromkeys([cheap, wide, roomy]))
         sets = [set(c) for n in range(len(differ) + 1) for c in combinations(differ, n)]
-        return [tuple(b if p in s else a for p, a, b in zip(pools, cheap, roomy, strict=True)) for s in sets]
+        mixed = [tuple(b if p in s else a for p, a, b in zip(pools, cheap, roomy, strict=True)) for s in sets]
+        return list(dict.fromkeys([cheap, wide, *mixed]))
 
     def anneal(
         self, state: State, value: Value, rng: Random, steps: int, *, hot: float, cold: float

@@ -93,7 +93,7 @@ def test_coming_up_and_going_down_need_room_under_the_limit_too():
 
 @pytest.mark.parametrize("goal", ["cost", "makespan", "balanced"])
 @settings(
-    max_examples=1000 if DEEP else 30,
+    max_examples=1000 if DEEP else 15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -115,6 +115,23 @@ def test_a_group_has_one_minicluster_from_its_first_job_to_its_last():
     assert verify(plan) == []
 
 
+def test_a_group_has_one_flavour_though_limits_suggest_another_for_each_of_its_steps():
+    """The few large nodes are scarce for the exclusive step, the GPU nodes too dear for many small ones."""
+    large = Flavour(cores=16, memory=65536, price=7, bring_up=60, tear_down=30, count=3)
+    gpu = Flavour(cores=8, memory=32768, gpus=2, price=20, bring_up=90, tear_down=60)
+    case = problem(
+        "a; b",
+        flavours={"large": large, "gpu": gpu},
+        limits=Limits(cost_per_hour=100),
+        objective=Objective(goal="makespan"),
+        a={**takes(1000), "group": "ours"},
+        b={**takes(1, cores_per_task=6, exclusive=True), "group": "ours"},
+    )
+    plan = solve(case, time_limit=0.1)
+    assert verify(plan) == []
+    assert [m.name for m in plan.miniclusters] == ["ours"]
+
+
 def test_controller_steps_take_time_but_no_minicluster():
     plan = solve(problem("a -> e -> b", e={**takes(7), "controller": True}), time_limit=0.1)
     assert plan.makespan == 120 + 100 + 7 + 100
