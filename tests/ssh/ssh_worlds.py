@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ class Sshd:
         self._process.kill()
         self._process.wait()
         for child in children:
-            os.kill(int(child), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a connection that was over
+                os.kill(int(child), signal.SIGKILL)
 
     def config(self, **fields: Any) -> SSHConfig:
         values = {
