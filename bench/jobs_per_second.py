@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 TOOL = """\
@@ -57,8 +57,13 @@ CONNECTORS: dict[str, dict[str, object]] = {
 }
 
 
-def streamflow(deployment: dict[str, object]) -> Callable[[int, Path], None]:
-    """Run the scatter through `streamflow run`, bound to `deployment`."""
+def streamflow(deployment: dict[str, object], program: Sequence[str] = ("streamflow",)) -> Callable[[int, Path], None]:
+    """Run the scatter through `streamflow run`, bound to `deployment`.
+
+    Args:
+        deployment: type and config.
+        program: what to start StreamFlow with.
+    """
 
     def run(jobs: int, folder: Path) -> None:
         config = {
@@ -77,7 +82,7 @@ def streamflow(deployment: dict[str, object]) -> Callable[[int, Path], None]:
         (folder / "wf.cwl").write_text(WORKFLOW)
         (folder / "inputs.json").write_text(json.dumps({"n": list(range(jobs))}))
         (folder / "streamflow.yml").write_text(json.dumps(config))
-        command = ["streamflow", "run", "--quiet", "--outdir", str(folder / "out"), str(folder / "streamflow.yml")]
+        command = [*program, "run", "--quiet", "--outdir", str(folder / "out"), str(folder / "streamflow.yml")]
         if deployment["type"] == "flux":  # it submits to the instance that it runs in
             command = ["flux", "start", *command]
         check(command, folder)
@@ -103,9 +108,9 @@ def check(command: list[str], folder: Path) -> None:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout.decode()[-4000:]}")
 
 
-def seconds(run: Callable[[int, Path], None], jobs: int) -> tuple[float, float]:
-    """How long a scatter of `jobs` takes, and its CPU time."""
-    with tempfile.TemporaryDirectory(prefix="jps") as folder:
+def seconds(run: Callable[[int, Path], None], jobs: int, where: Path | None = None) -> tuple[float, float]:
+    """How long a scatter of `jobs` takes, and its CPU time; `where` is for its files."""
+    with tempfile.TemporaryDirectory(prefix="jps", dir=where) as folder:
         begin, cpu = time.perf_counter(), cpu_seconds()
         run(jobs, Path(folder))
         return time.perf_counter() - begin, cpu_seconds() - cpu

@@ -194,13 +194,16 @@ def _give_out(flavour: Flavour) -> str:
     """Shell lines by which Flux gives out what the flavour has, not all that hwloc sees of the machine.
 
     They run in the operator's start script (`wait.sh`), after it has written the R of the whole machine to the same
-    file, and use its variables. Flux's inventory of the machine would miss GPUs that hwloc has no plugin for.
+    file, and use its variables. Flux's inventory of the machine would miss GPUs that hwloc has no plugin for, and
+    drain nodes of a flavour that means to have more cores than the machine.
     """
     gpus = f" --gpus={_ids(flavour.gpus)}" if flavour.gpus else ""
-    lines = [f'flux R encode --hosts="$hosts" --cores={_ids(flavour.cores)}{gpus} > "$configroot/etc/flux/system/R"']
-    if gpus:
-        lines.append("sed -i 's/^\\[resource\\]$/[resource]\\nnoverify = true/' \"$cfg/broker.toml\"")
-    return "; ".join([*lines, "true"])  # with `logging.quiet` the script sends its last command's output elsewhere
+    lines = [
+        f'flux R encode --hosts="$hosts" --cores={_ids(flavour.cores)}{gpus} > "$configroot/etc/flux/system/R"',
+        "sed -i 's/^\\[resource\\]$/[resource]\\nnoverify = true/' \"$cfg/broker.toml\"",
+        "true",  # with `logging.quiet` the script sends its last command's output elsewhere
+    ]
+    return "; ".join(lines)
 
 
 def _ids(count: int) -> str:
