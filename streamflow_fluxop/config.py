@@ -157,6 +157,11 @@ class FleetConfig(Document):
         return self.storage.path or (self.kubernetes.shared_path if self.cluster == "kubernetes" else None)
 
     @property
+    def external(self) -> bool:
+        """Whether its MiniClusters are there already: others made them, pay for them and take them down."""
+        return self.flux_uri is not None or self.kubernetes.attach is not None
+
+    @property
     def controller_sees_storage(self) -> bool:
         """Whether StreamFlow's own process can read and write the shared work directory."""
         return self.cluster == "local" if self.storage.controller is None else self.storage.controller

@@ -70,7 +70,7 @@ class Fleets:
         except UserError as error:
             yield UserError(error.what, where=where("config", "kubernetes", "template"), fix=error.fix)
             return
-        self.configs[name] = config
+        self.configs[name] = _free(config) if config.external else config
         yield from self._misused(entry, config, where)
 
     def _with_template(self, config: FleetConfig) -> FleetConfig:
@@ -197,6 +197,13 @@ def steps_of(deployment: str, workflows: Iterable[BoundWorkflow]) -> tuple[list[
 def _renamed(step: Step, prefix: str) -> Step:
     after = [Dependency(step=prefix + d.step, each=d.each) for d in step.after]
     return step.model_copy(update={"name": prefix + step.name, "after": after})
+
+
+def _free(config: FleetConfig) -> FleetConfig:
+    """An external fleet costs nothing and takes no time to come or go: others pay for what is there anyway."""
+    nothing = {"price": 0.0, "bring_up": 0.0, "tear_down": 0.0}
+    flavours = {name: flavour.model_copy(update=nothing) for name, flavour in config.flavours.items()}
+    return config.model_copy(update={"flavours": flavours})
 
 
 def _plain(value: Any) -> Any:

@@ -157,7 +157,6 @@ class FleetEnded(_OfFleet):
     """All MiniClusters of a fleet are gone."""
 
     event: Literal["fleet-ended"] = "fleet-ended"
-    reason: str = ""
     miniclusters: NonNegativeInt = Field(description="How many were asked for.")
     node_seconds: NonNegativeFloat
     cost: NonNegativeFloat

@@ -88,6 +88,7 @@ class FleetRunner:
             config.limits,
             order,
             keep_one=not config.controller_sees_storage,
+            keep_all=config.external,
             resizes=cluster.resizes,
         )
         self._timer: asyncio.TimerHandle | None = None
@@ -101,6 +102,7 @@ class FleetRunner:
         self.lives = 0
         self.node_seconds = self.cost = 0.0
         self._timeout = config.bring_up_timeout
+        self._external = config.external
         self._cluster = cluster
         self._miniclusters: dict[str, MiniCluster] = {}
         self._starts: dict[str, asyncio.Future[Place]] = {}
@@ -209,7 +211,8 @@ class FleetRunner:
     async def _bring_up(self, name: str, size: int, reason: str) -> None:
         group = self._fleet.group(name)
         nodes = f"{size} node{'s' * (size > 1)}"
-        logger.info("BRINGING UP MiniCluster %s (%s of flavour %s): %s", name, nodes, group.flavour, reason)
+        doing = "ATTACHING TO" if self._external else "BRINGING UP"
+        logger.info("%s MiniCluster %s (%s of flavour %s): %s", doing, name, nodes, group.flavour, reason)
         most = group.max_size if self._cluster.resizes else None
         self._record(
             events.MiniClusterAsked(
@@ -274,7 +277,7 @@ class FleetRunner:
             self._handle(Lost(name, f"MiniCluster {name} was lost: {reason}"))
 
     async def _tear_down(self, name: str, reason: str) -> None:
-        logger.info("TEARING DOWN MiniCluster %s: %s", name, reason)
+        logger.info("%s MiniCluster %s: %s", "LEAVING" if self._external else "TEARING DOWN", name, reason)
         self._record(events.MiniClusterTearingDown(minicluster=name, reason=reason))
         minicluster = self._miniclusters.pop(name, None)
         if minicluster is None:  # it is still coming up
@@ -282,7 +285,7 @@ class FleetRunner:
             await asyncio.wait([self._bring_ups[name]])
         else:
             await minicluster.down()
-        logger.info("MiniCluster %s is gone", name)
+        logger.info("MiniCluster %s is %s", name, "left as it was" if self._external else "gone")
         self._record(events.MiniClusterGone(minicluster=name))
         self.lives += 1
         self._hold(name, 0)

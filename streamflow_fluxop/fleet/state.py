@@ -57,6 +57,7 @@ class Fleet:
         limits: never passed, from asking for a MiniCluster until it is gone.
         order: of the plan; None: nothing is foreseen, jobs go to the group that they name.
         keep_one: never let the last MiniCluster go for being idle: the shared files are reached through it.
+        keep_all: never let any go for being idle: they are others'.
         resizes: whether MiniClusters can change their size; else each comes with all nodes that are foreseen for it.
     """
 
@@ -68,6 +69,7 @@ class Fleet:
         order: Order | None = None,
         *,
         keep_one: bool = False,
+        keep_all: bool = False,
         resizes: bool = True,
     ) -> None:
         self._order = order
@@ -79,6 +81,7 @@ class Fleet:
         self._router = Router(self._members, flavours, limits, self._room, steps)
         self._router.all_at_once = not resizes
         self._keep_one = keep_one
+        self._keep_all = keep_all
         self._resizes = resizes
         for member in self._members.values():
             member.fixed = member.fixed or not resizes
@@ -401,7 +404,7 @@ class Fleet:
         if wanted == 0 and member.idle and member.hurry():
             self._touch(member)
         elif wanted == 0 and member.idle:
-            if not (self._keep_one and self._room.miniclusters == 1):
+            if not self._keep_all and not (self._keep_one and self._room.miniclusters == 1):
                 member.given_up = member.next_use() - now <= member.even
                 self._tear_down(member, member.why_go(now))
         elif wanted < member.size and member.target == member.size and not member.fixed:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,5 +94,22 @@ def test_a_workflow_runs_in_an_instance_that_is_there(
 ) -> None:
     uri, process = instance
     config = {"cluster": "local", "flux_uri": uri, "flavours": {"node": {"cores": 1, "memory": 1024}}}
-    run(tmp_path, {"external": True, "config": config})
+    done = run(tmp_path, {"external": True, "config": config})
+    assert process.poll() is None
+    assert "ATTACHING TO MiniCluster" in done.stderr
+    assert "for a cost of 0" in done.stderr, "others pay for it"
+
+
+@needs_flux
+def test_two_runs_share_an_instance(
+    instance: tuple[str, subprocess.Popen[str]],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    uri, process = instance
+    config = {"cluster": "local", "flux_uri": uri, "flavours": {"node": {"cores": 1, "memory": 1024, "price": 9}}}
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda folder: run(folder, {"external": True, "config": config}), folders))
     assert process.poll() is None
