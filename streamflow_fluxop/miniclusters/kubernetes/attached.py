@@ -6,7 +6,6 @@ import asyncio
 import logging
 from typing import Any
 
-from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.client import AgentClient, Gone
 from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.errors import FluxopError
@@ -14,8 +13,8 @@ from streamflow_fluxop.miniclusters.attached import take_size
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.kubernetes import readiness, resource
 from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, Api
+from streamflow_fluxop.miniclusters.kubernetes.attach import start_agent
 from streamflow_fluxop.miniclusters.kubernetes.exec import ExecStream
-from streamflow_fluxop.miniclusters.kubernetes.minicluster import ATTACH
 from streamflow_fluxop.model import Flavour
 
 logger = logging.getLogger(__name__)
@@ -156,14 +155,12 @@ class AttachedKubernetesMiniCluster(MiniCluster):
 
     async def _attach(self, target: str, size: int, spec: dict[str, Any]) -> AgentClient:
         lead = await self._runs(target, size)
-        mount = spec.get("flux", {}).get("container", {}).get("mountPath", resource.MOUNT_PATH)
-        argv = ["/bin/sh", "-c", ATTACH, "attach", mount, BOOT]
 
         async def connect() -> ExecStream:
             pods = {pod["metadata"]["name"]: pod for pod in await self._cluster.pods(target)}
             if (reason := readiness.end_of(target, pods.get(lead.pod))) is not None:
                 raise Gone(reason)
-            return await ExecStream.start(self._cluster.api, lead.pod, lead.container, argv, name=self.name)
+            return await start_agent(self._cluster.api, lead, spec, name=self.name)
 
         client = AgentClient(
             connect,

@@ -8,13 +8,14 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop import events
-from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
 from streamflow_fluxop.agent.errors import Gone
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
-from streamflow_fluxop.miniclusters.kubernetes import readiness, resource
+from streamflow_fluxop.miniclusters.kubernetes import readiness
 from streamflow_fluxop.miniclusters.kubernetes.api import KubernetesError, NameTaken
+from streamflow_fluxop.miniclusters.kubernetes.attach import start_agent
+from streamflow_fluxop.miniclusters.kubernetes.brokers import Brokers
 from streamflow_fluxop.miniclusters.kubernetes.exec import ExecStream
 from streamflow_fluxop.model import Flavour
 
@@ -31,21 +32,7 @@ GONE_TIMEOUT = 120.0
 
 _LOOK_AGAIN = 10.0  # seconds after which we look even though nothing has changed
 _ATTACH_AGAIN = 1.0
-_RANKS_AGAIN = 0.5
-_COMMAND_TIMEOUT = 30.0
-
-ATTACH = """\
-mount=$1 socket=$1/config/run/flux/local
-if [ -e "$mount/view/bin/flux" ] || command -v flux >/dev/null; then
-  until [ -S "$socket" ]; do sleep 0.2; done
-  [ ! -e "$mount/flux-view.sh" ] || . "$mount/flux-view.sh"
-  export FLUX_URI="local://$socket"
-  exec flux python -u -c "$2"
-fi
-exec python3 -u -c "$2"
-"""
-"""Starts the agent in the lead broker's pod: where there is Flux, in the operator's view or in the image itself, under
-Flux's own Python when the broker has its socket; else under what Python there is, with the embedded scheduler."""
+_GONE_AGAIN = 0.5
 
 
 class KubernetesMiniCluster(MiniCluster):
@@ -108,12 +95,10 @@ class KubernetesMiniCluster(MiniCluster):
                 raise
 
     async def resize(self, size: int) -> None:
-        """See `MiniCluster.resize`; only a Flux instance can."""
+        """See `MiniCluster.resize`."""
         async with self._lock:
             if not 1 <= size <= self.max_size:
                 raise MiniClusterError(self.name, f"can have 1 to {self.max_size} nodes, not {size}")
-            if self.client.hello.backend != "flux":
-                raise MiniClusterError(self.name, "has the embedded scheduler, which cannot change its nodes")
             if size != self.size:
                 await self._alone(self._grow(size) if size > self.size else self._shrink(size))
 
@@ -223,56 +208,30 @@ class KubernetesMiniCluster(MiniCluster):
 
     async def _attach(self, lead: readiness.Attachable) -> None:
         self._wait_for("its brokers")
-        flux = self._body["spec"]["flux"]["container"]
-        argv = ["/bin/sh", "-c", ATTACH, "attach", flux.get("mountPath", resource.MOUNT_PATH), BOOT]
 
         async def connect() -> ExecStream:
             if (reason := self._lead_end()) is not None:
                 raise Gone(reason)
-            try:
-                self._stream = await ExecStream.start(self._cluster.api, lead.pod, lead.container, argv, name=self.name)
-            except KubernetesError as error:
-                if error.status == 403:  # trying again does not help: the reason must be seen
-                    raise Gone(str(error)) from None
-                raise
+            self._stream = await start_agent(self._cluster.api, lead, self._body["spec"], name=self.name)
             return self._stream
 
         self._lead = lead.pod
         self._client = AgentClient(
             connect,
             name=self.name,
-            nodes=[(self.flavour.cores, self.flavour.gpus)] * self.size,
+            # the embedded scheduler cannot change its nodes; the fleet asks for no more than pods are there
+            nodes=[(self.flavour.cores, self.flavour.gpus)] * self.max_size,
             # several pods may share a machine's cores, and their brokers do not know of each other
             flux={"shell": {"cpu-affinity": "off"}},
             linger=None,  # the watchdog, or the end of the pod, ends it
             orphan_timeout=self._cluster.config.orphan_timeout,
         )
         await self._client.start()
-        await self._brokers(self.size)
+        await self._brokers.are_up(self.size, self._wait_for)
 
-    async def _brokers(self, count: int) -> None:
-        """Wait until Flux has so many brokers up."""
-        while self.client.hello.backend == "flux" and (there := await self._ranks_up()) < count:
-            self._wait_for(f"{there} of {count} brokers are up")
-            await asyncio.sleep(_RANKS_AGAIN)
-
-    async def _ranks_up(self) -> int:
-        told = await self._flux("resource list -s up -no '{nnodes}'")
-        return int(told.split()[0]) if told.split() else 0
-
-    async def _flux(self, command: str) -> str:
-        """What a command of Flux's says.
-
-        Raises:
-            AgentError: it fails.
-        """
-        try:
-            result = await self.client.run_command(f"flux {command}", timeout=_COMMAND_TIMEOUT)
-        except asyncio.TimeoutError:
-            raise AgentError(f"`flux {command}` takes longer than {_COMMAND_TIMEOUT:g} s") from None
-        if result.exit_code:
-            raise AgentError(f"`flux {command}` fails: {result.errors.decode(errors='replace').strip()}")
-        return result.output.decode(errors="replace")
+    @property
+    def _brokers(self) -> Brokers:
+        return Brokers(self.client, self.name)
 
     async def _lead_gone(self) -> str:
         """Wait until the lead broker's pod is no more.
@@ -295,8 +254,8 @@ class KubernetesMiniCluster(MiniCluster):
         await self._cluster.api.resize(self.object, size)
         try:
             await self._runs(size)
-            await self._undrain(before, size)
-            await self._brokers(size)
+            await self._brokers.undrain(before, size)
+            await self._brokers.are_up(size, self._wait_for)
         except BaseException:
             await asyncio.shield(self._cluster.api.resize(self.object, before))
             raise
@@ -305,34 +264,19 @@ class KubernetesMiniCluster(MiniCluster):
     async def _shrink(self, size: int) -> None:
         """No new job starts on the ranks that leave; when those there are over, their pods go."""
         before = self.size
-        ranks = _ranks(size, before)
-        await self._flux(f"resource drain {ranks} 'the MiniCluster shrinks'")
+        await self._brokers.drain(size, before)
         try:
-            while await self._flux(f"resource status -s draining -i {ranks} -no '{{ranks}}'"):  # noqa: ASYNC110 - no event tells
-                await asyncio.sleep(_RANKS_AGAIN)
             await self._cluster.api.resize(self.object, size)
         except BaseException:
-            await asyncio.shield(self._undrain(size, before))
+            await asyncio.shield(self._brokers.undrain(size, before))
             raise
         self.size = size
         told = False
         while leaving := [pod for rank, pod in self._brokers_pods().items() if rank >= size]:
             if not told and all("deletionTimestamp" in pod["metadata"] for pod in leaving):
                 told = True
-                await self._end_brokers(ranks)
+                await self._brokers.end(size, before)
             await self._cluster.watch.changed(_LOOK_AGAIN)
-
-    async def _end_brokers(self, ranks: str) -> None:
-        """End brokers whose pods are being deleted: their shell ignores SIGTERM, so they would last 30 s more."""
-        try:
-            await self._flux(f"exec -r {ranks} sh -c 'kill $PPID'")
-        except AgentError as error:
-            logger.debug("MiniCluster %s: %s", self.name, error)
-
-    async def _undrain(self, first: int, end: int) -> None:
-        drained = await self._flux(f"resource status -s drain -i {_ranks(first, end)} -no '{{ranks}}'")
-        for ranks in drained.split():
-            await self._flux(f"resource undrain {ranks}")
 
     def _brokers_pods(self) -> dict[int, dict[str, Any]]:
         return readiness.brokers(self.object, self._cluster.watch.pods(self.object))
@@ -386,9 +330,4 @@ class KubernetesMiniCluster(MiniCluster):
             for pod in self._cluster.watch.pods(self.object):
                 await self._cluster.api.end_pod(pod["metadata"]["name"])
         while self._cluster.watch.pods(self.object) or await self._cluster.api.get(self.object) is not None:
-            await self._cluster.watch.changed(_LOOK_AGAIN if self._cluster.watch.pods(self.object) else _RANKS_AGAIN)
-
-
-def _ranks(first: int, end: int) -> str:
-    """The ranks from `first` to the one before `end`, as Flux writes them."""
-    return str(first) if end == first + 1 else f"{first}-{end - 1}"
+            await self._cluster.watch.changed(_LOOK_AGAIN if self._cluster.watch.pods(self.object) else _GONE_AGAIN)
