@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+from streamflow_fluxop.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamflow_fluxop.events import EventLog
 
 
 def simulate(
@@ -19,15 +27,33 @@ def simulate(
         float, typer.Option(min=0, max=0.9, help="Share of MiniClusters that do not come up, or are lost while up.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal histories.")] = 0,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads the annotation on Python 3.10, too
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Write the event log, of which fluxop report PATH makes a report.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run a plan on simulated time and MiniClusters, with the decisions of a real run; planned against actual."""
+    from streamflow_fluxop.events import RunEnded
     from streamflow_fluxop.fleet.simulator import Chance, Simulation
     from streamflow_fluxop.readers.document import read_plan
     from streamflow_fluxop.report.units import duration, number
 
     plan = read_plan(file)
     chance = Chance(noise, bring_up_noise, failures, losses, seed)
-    outcome = Simulation(plan, chance).run()
+    simulation = Simulation(plan, chance)
+    log = None if output is None else _new_log(output, file, lambda: simulation.now)
+    if log is not None:
+        simulation.record = log.fleet(plan.problem.workflow.name)
+    outcome = simulation.run()
+    if log is not None:
+        log.record(RunEnded(exit_code=0))
+        log.close()
     for life in sorted(outcome.lives, key=lambda life: life.asked):
         most = max(nodes for _, nodes in life.sizes)
         typer.echo(
@@ -41,3 +67,12 @@ def simulate(
         ("MiniClusters", str(len(plan.miniclusters)), str(len(outcome.lives))),
     ):
         typer.echo(f"{what}: planned {planned}, actual {actual}")
+
+
+def _new_log(path: Path, plan: Path, clock: Callable[[], float]) -> EventLog:
+    from streamflow_fluxop.events import EventLog
+
+    try:
+        return EventLog(path, file=os.path.abspath(plan), clock=clock, simulated=True)
+    except OSError as error:
+        raise UserError(f"can't be written: {error.strerror}", where=str(path)) from None

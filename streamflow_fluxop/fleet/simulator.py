@@ -13,6 +13,7 @@ from itertools import count
 from math import exp, log, sqrt
 from random import Random
 
+from streamflow_fluxop import events
 from streamflow_fluxop.fleet.messages import (
     BringUp,
     BroughtUp,
@@ -112,6 +113,10 @@ class Simulation:
         open_ended: names of steps that the fleet is told may be skipped.
         resizes: whether MiniClusters can change their size.
         watch: called after each event with the time and the fleet.
+
+    Attributes:
+        now: seconds since the start.
+        record: is told of everything that happens, as in a real run; to be set before `run`.
     """
 
     def __init__(
@@ -125,6 +130,7 @@ class Simulation:
         resizes: bool = True,
         watch: Callable[[float, Fleet], None] | None = None,
     ) -> None:
+        self.record: events.Recorder = events.discard
         self.plan, self.chance = plan, chance or Chance()
         problem = plan.problem
         self._flavours, self._limits = problem.flavours, problem.limits
@@ -132,6 +138,7 @@ class Simulation:
         self.widths = {name: (widths or {}).get(name, s.width) for name, s in self._steps.items()}
         self.order = Order(plan, open_ended)
         groups = planned_groups(plan, open_ended)
+        self._resizes = resizes
         self.fleet = Fleet(groups, problem.flavours, problem.limits, self.order, resizes=resizes)
         first = plan.miniclusters[0].name if plan.miniclusters else ""
         self._group_of = {e.step: e.miniclusters[0] if e.miniclusters else first for e in plan.steps}
@@ -155,6 +162,9 @@ class Simulation:
         Raises:
             SimulationError: the fleet passed a limit, put a job where there is no room, or let one wait for ever.
         """
+        self.record(
+            events.FleetStarted(cluster="simulated", flavours=self._flavours, limits=self._limits, plan=self.plan)
+        )
         self._handle(Tick())
         for job in self._engine.first():
             self._ask(*job)
@@ -174,7 +184,9 @@ class Simulation:
         self._outcome.cost = sum(
             life.node_seconds * self._flavours[life.flavour].price / 3600 for life in self._outcome.lives
         )
-        return self._outcome
+        out = self._outcome
+        self.record(events.FleetEnded(miniclusters=len(out.lives), node_seconds=out.node_seconds, cost=out.cost))
+        return out
 
     def elsewhere(self, step: str) -> bool:
         """Whether a step runs beside the workflow engine."""
@@ -201,6 +213,12 @@ class Simulation:
         n = self._tries[f"{step}/{index}"] = self._tries.get(f"{step}/{index}", 0) + 1
         name = f"{step}/{index}" if n == 1 else f"{step}/{index} try {n}"
         self._running[name] = (step, index)
+        needs = self._steps[step].needs
+        flavour = self._flavours[self.fleet.group(self._group_of[step]).flavour]
+        nodes = needs.nodes_on(flavour) or 1
+        cores = nodes * flavour.cores if needs.exclusive else needs.tasks * needs.cores_per_task
+        gpus = needs.tasks * needs.gpus_per_task
+        self.record(events.JobAsked(job=name, step=step, nodes=nodes, cores=cores, gpus=gpus))
         self._handle(JobAsked(name, self._group_of.get(step, ""), step, self._steps[step].needs))
 
     def _complete(self, step: str, index: int) -> None:
@@ -241,6 +259,12 @@ class Simulation:
         flavour = self._flavours[group.flavour]
         if name in self._clusters:
             raise SimulationError(f"{name} is there already")
+        most = group.max_size if self._resizes else None
+        self.record(
+            events.MiniClusterAsked(
+                minicluster=name, flavour=group.flavour, size=size, max_size=most, image=group.image, reason=reason
+            )
+        )
         life = Life(name, group.flavour, self.now, reasons=[reason])
         cluster = self._clusters[name] = _Cluster(life, flavour, size, self.now)
         seconds = flavour.bring_up * factor(self._rng, self.chance.bring_up_noise)
@@ -258,14 +282,18 @@ class Simulation:
         if self._rng.random() < self.chance.losses:
             seconds = self._rng.uniform(0, 2 * cluster.flavour.bring_up + 100)
             self._later(seconds, CHANGES, lambda: self._lose(cluster, "its lead broker was lost"))
+        seconds = self.now - cluster.life.asked
+        self.record(events.MiniClusterUp(minicluster=cluster.life.name, seconds=seconds, nodes=cluster.first_size))
         self._handle(BroughtUp(cluster.life.name))
 
     def _lose(self, cluster: _Cluster, reason: str) -> None:
         if self._clusters.get(cluster.life.name) is cluster and not cluster.going:
+            self.record(events.MiniClusterLost(minicluster=cluster.life.name, reason=reason))
             self._handle(Lost(cluster.life.name, reason))
 
     def _resize(self, cluster: _Cluster, size: int, reason: str) -> None:
         grows = size > cluster.held
+        self.record(events.MiniClusterResizing(minicluster=cluster.life.name, size=size, reason=reason))
         cluster.life.reasons.append(reason)
         if grows:
             cluster.hold(size, self.now)
@@ -283,12 +311,14 @@ class Simulation:
         cluster.nodes.resize(size)
         if size < cluster.held:
             cluster.hold(size, self.now)
+        self.record(events.MiniClusterResized(minicluster=cluster.life.name, size=size))
         self._handle(Resized(cluster.life.name, size))
 
     def _tear_down(self, cluster: _Cluster, reason: str) -> None:
         cluster.going = True
         cluster.life.reasons.append(reason)
         cluster.life.released = self.now
+        self.record(events.MiniClusterTearingDown(minicluster=cluster.life.name, reason=reason))
         if cluster.jobs:
             raise SimulationError(f"{cluster.life.name} goes, but {sorted(cluster.jobs)} run there")
         self._later(cluster.flavour.tear_down, CHANGES, lambda: self._gone(cluster))
@@ -298,6 +328,7 @@ class Simulation:
         cluster.life.gone = self.now
         self._outcome.lives.append(cluster.life)
         del self._clusters[cluster.life.name]
+        self.record(events.MiniClusterGone(minicluster=cluster.life.name))
         self._handle(Gone(cluster.life.name))
 
     def _start(self, job: str, cluster: _Cluster, ranks: tuple[int, ...]) -> None:
@@ -312,6 +343,8 @@ class Simulation:
         cluster.jobs[job] = (load, ranks)
         begin = self.now
         self._outcome.jobs += 1
+        self.record(events.JobSubmitted(job=job, minicluster=cluster.life.name))
+        self.record(events.JobStarted(job=job))
 
         def end() -> None:
             if job not in cluster.jobs:
@@ -321,6 +354,7 @@ class Simulation:
             failed = self._rng.random() < self.chance.failures
             if not failed:
                 self._outcome.starts[step, index] = (begin, self.now, cluster.life.name)
+            self.record(events.JobEnded(job=job, exit_code=int(failed)))
             self._handle(JobEnded(job, failed))
             if failed:
                 self._ask(step, index)
@@ -335,6 +369,7 @@ class Simulation:
             if job in cluster.jobs:
                 cluster.nodes.give(*cluster.jobs.pop(job))
         self.failed.append(f"{job}: {reason}")
+        self.record(events.JobEnded(job=job, reason=reason))
         self._later(1.0, ENDS, lambda: self._ask(step, index))
 
 
