@@ -1,6 +1,6 @@
 """Measure the planner: `python -m bench.planner [suite | article | proofs | adversary | scale]`.
 
-Needs `uv pip install --group bench`: wfcommons, toil. Prints tables and writes them to bench/planner/results-NAME.md.
+Needs `uv pip install --group bench`: wfcommons, toil. Prints tables and writes them to bench/planner/results/NAME.md.
 Every plan goes through the verifier. The clock of the search is the CPU's, so that a busy machine measures the same.
 """
 
@@ -61,7 +61,7 @@ def main() -> None:
         case _:
             lines = scale(options.sizes or [10_000, 100_000], options.recipes, options.seconds)
     head = [f"`{shlex.join(['python', '-m', 'bench.planner', *sys.argv[1:]])}`", ""]
-    out = options.out or Path(__file__).with_name(f"results-{options.what}.md")
+    out = options.out or Path(__file__).parent / "results" / f"{options.what}.md"
     out.write_text("\n".join(head + lines) + "\n", encoding="utf-8")
 
 

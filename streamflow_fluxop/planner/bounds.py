@@ -37,7 +37,7 @@ from itertools import product
 from math import ceil
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.planner.chains import Rates, beside_chain
+from streamflow_fluxop.planner.chains import MANY, Rates, beside_chain
 from streamflow_fluxop.planner.rounds import in_rounds
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def lower_bounds(instance: Instance) -> LowerBounds:
             makespan = max(makespan, ceil(h + q + area * (1 - EPS)))
     pools = _pools(instance, [f.price for f in instance.flavours], heads, tails, loads)
     for r, capacity in enumerate(instance.capacity):
-        if capacity and len(pools) <= SOME_POOLS:
+        if capacity and len(pools) <= SOME_POOLS and len(instance.steps) <= MANY:
             held = _pools(instance, [f.weight[r] / capacity for f in instance.flavours], heads, tails, loads)
             makespan = _least_with_room(instance, held, makespan)
     cost = sum(pool.cost(None) for pool in pools)
@@ -239,7 +239,9 @@ class _Pool:
                 loads=loads,
             )
             solid, self.gapped = beside_chain(instance, rates)
-            self.work = max(self.work, solid, in_rounds(instance, pool, price, work))
+            self.work = max(self.work, solid)
+        if len(instance.steps) <= MANY:
+            self.work = max(self.work, in_rounds(instance, pool, price, work))
         load = _least(instance, pool, even, amount)
         corners: dict[int, float] = {}
         for h, q, area in _areas(instance, heads, tails, load):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.instance import Instance
 
 EPS = 1e-9
+MANY = 20_000
+"""Steps from which a chain is taken by itself, without what runs beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,13 @@ def beside_chain(instance: Instance, rates: Rates) -> tuple[float, float]:
     Returns:
         Without regard to what lies between the chain's jobs, and to bring-up and tear-down; and with both.
     """
+    if len(instance.steps) > MANY:
+        _, alone = _best_chain(instance, rates, rates.nodes)
+        return 0.0, alone * (1 - EPS) + rates.once
     solid = gapped = 0.0
     excess = [n - w for n, w in zip(rates.nodes, rates.work, strict=True)]
     total = sum(s.width * s.ticks * rates.work[s.kind] for s in instance.steps if s.kind >= 0)
-    for steps in {_best_chain(instance, rates, worth) for worth in (rates.nodes, excess)}:
+    for steps in {_best_chain(instance, rates, worth)[0] for worth in (rates.nodes, excess)}:
         chain = Chain.of(instance, steps)
         for gaps in (False, True):
             places = _places(instance, rates, chain, gaps=gaps)
@@ -100,8 +105,8 @@ class Chain:
         return cls(steps, _after(instance, at), _before(instance, at, len(steps)))
 
 
-def _best_chain(instance: Instance, rates: Rates, worth: Sequence[float]) -> tuple[int, ...]:
-    """A chain of steps on which jobs of the pool, at their worth, and the gaps between them come to much."""
+def _best_chain(instance: Instance, rates: Rates, worth: Sequence[float]) -> tuple[tuple[int, ...], float]:
+    """A chain of steps on which jobs of the pool, at their worth, and the gaps between them come to much; how much."""
     inside = [k.pool == rates.pool for k in instance.kinds] + [False]  # the last one is a controller step's, -1
     value = [-1.0] * len(instance.steps)
     gaps = [0] * len(instance.steps)
@@ -126,7 +131,7 @@ def _best_chain(instance: Instance, rates: Rates, worth: Sequence[float]) -> tup
     while end >= 0:
         chain.append(end)
         end = back[end]
-    return tuple(chain[::-1])
+    return tuple(chain[::-1]), max(top, 0.0)
 
 
 def _after(instance: Instance, at: list[int]) -> list[int]:

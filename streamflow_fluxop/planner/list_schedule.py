@@ -13,7 +13,7 @@ The work is O((jobs + nodes) log) for a bounded number of kinds of job: a block 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -277,22 +277,25 @@ class _Run:
         yard = self.yards[number]
         self.hungry.discard(number)
         blocked = self.stalled[number]
-        while True:
-            best = None
-            for kind, queue in yard.queues.items():
-                if queue and kind not in blocked and (best is None or queue[0] < best[0]):
-                    best = (queue[0], kind)
-            if best is None:
-                break
-            (rank, step, first, count), kind = best
+        queues = yard.queues
+        heads = [(queue[0], kind) for kind, queue in queues.items() if kind not in blocked]
+        heapify(heads)
+        while heads:
+            (rank, step, first, count), kind = heads[0]
             left = self.place(number, kind, step, first, count, now)
-            queue = yard.queues[kind]
-            if not left:
-                heappop(queue)
-            else:
+            queue = queues[kind]
+            if left:
+                heappop(heads)
                 blocked.add(kind)
                 if left < count:
                     heapreplace(queue, (rank, step, first + count - left, left))
+                continue
+            heappop(queue)
+            if queue:
+                heapreplace(heads, (queue[0], kind))
+            else:
+                heappop(heads)
+                del queues[kind]
 
     def place(self, number: int, kind: int, step: int, first: int, count: int, now: int) -> int:
         """Put jobs on nodes; how many did not find a place."""

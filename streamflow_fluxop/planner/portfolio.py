@@ -157,7 +157,8 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
         return False
     to_beat = judge.value(best.cost, best.makespan)
     if name == "single":
-        return judge.value(_least_of_single(instance), judge.bounds.makespan) >= to_beat
+        cost, makespan = _least_of_single(instance)
+        return judge.value(cost, max(makespan, judge.bounds.makespan)) >= to_beat
     on = [(instance.flavours[f], k.on(f)) for k, f in zip(instance.kinds, instance.cheapest, strict=True)]
     cost = 0.0
     for step in instance.steps:
@@ -179,18 +180,21 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
     return judge.value(cost, max(ends)) >= to_beat
 
 
-def _least_of_single(instance: Instance) -> float:
-    """What one MiniCluster a pool costs at least: each is up for the longest chain between two of its jobs."""
+def _least_of_single(instance: Instance) -> tuple[float, float]:
+    """Cost and makespan of one MiniCluster a pool, at least.
+
+    Each is up for the longest chain between two of its jobs, and for as long as all of its nodes take for its work.
+    """
     try:
         sites = single_sites(instance)
     except UserError:
-        return float("inf")
+        return float("inf"), float("inf")
     if len(sites) > SOME_POOLS:
-        return 0.0
-    cost = 0.0
+        return 0.0, 0.0
+    cost = makespan = 0.0
     for site in sites:
         spans = [-1] * len(instance.steps)
-        longest = 0
+        longest, work = 0, 0.0
         for s in instance.order:
             step = instance.steps[s]
             before = -1
@@ -200,8 +204,11 @@ def _least_of_single(instance: Instance) -> float:
             if step.kind >= 0 and instance.kinds[step.kind].pool == site.pool:
                 spans[s] = max(before, 0) + step.ticks
                 longest = max(longest, spans[s])
+                work += step.width * step.ticks * instance.kinds[step.kind].on(site.flavour).share
             elif before >= 0:
                 spans[s] = before + step.ticks
         flavour = instance.flavours[site.flavour]
-        cost += site.size * (flavour.up + longest + flavour.down) * flavour.price
-    return cost
+        span = max(longest, work / site.size * (1 - 1e-9))
+        cost += site.size * (flavour.up + span + flavour.down) * flavour.price
+        makespan = max(makespan, flavour.up + span)
+    return cost, makespan

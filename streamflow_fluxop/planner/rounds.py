@@ -37,7 +37,7 @@ def in_rounds(instance: Instance, pool: int, price: Sequence[float], work: Seque
         if step.kind >= 0 and instance.kinds[step.kind].pool == pool:
             stages.setdefault((step.kind, instance.levels[s]), []).append(s)
             total += step.width * step.ticks * work[step.kind]
-    prices = {kind: _prices(instance, kind, price) for kind, _ in stages}
+    prices = {kind: _prices(instance, kind, price) for kind in {kind for kind, _ in stages}}
     found = []
     for (kind, _), steps in stages.items():
         steps.sort(key=lambda s: -instance.steps[s].ticks)

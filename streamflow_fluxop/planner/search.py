@@ -190,13 +190,13 @@ class Search:
 
     def starts(self) -> Iterator[State]:
         """States to begin with, the promising ones first."""
-        cheap, *others = self.mixtures()
+        first, *others = self.mixtures()
         for factor in (1.0, inf, 0.5, 2.0, 0.25, 4.0, 0.0):
             for backwards in (False, True):
-                yield State(self.start(factor, cheap), backwards)
+                yield State(self.start(factor, first), backwards)
             if factor == 1.0:
                 for power in (1.0, 0.5):
-                    shared = self.shared_out(power, cheap)
+                    shared = self.shared_out(power, first)
                     if shared is not None:
                         yield State(shared)
                         yield State(shared, backwards=True)
@@ -207,23 +207,21 @@ class Search:
                         yield State(shared)
 
     def mixtures(self) -> list[tuple[int, ...]]:
-        """Flavours of the stages: the cheapest; the roomiest; and one for some of the pools, the other for the rest.
+        """Flavours of the stages, the promising ones first.
 
-        The second choice is the roomiest for those stages alone that are too wide for the limits on the cheapest.
+        The roomiest for stages that are too wide for the limits on the cheapest, which is for the others; the
+        cheapest for all; the roomiest for all; and mixed by pools.
         """
         cheap, roomy = tuple(wishes[0] for wishes in self.wishes), self.roomiest()
-        grouped = [self.instance.pools[self.instance.kinds[s.kind].pool].group is not None for s in self.stages]
-        wide = tuple(
-            b if not group and self.crowded(stage, a) else a
-            for stage, a, b, group in zip(self.stages, cheap, roomy, grouped, strict=True)
-        )
         pools = [self.instance.kinds[stage.kind].pool for stage in self.stages]
+        wide = tuple(
+            b if self.instance.pools[p].group is None and self.crowded(stage, a) else a
+            for stage, p, a, b in zip(self.stages, pools, cheap, roomy, strict=True)
+        )
         differ = sorted({p for p, a, b in zip(pools, cheap, roomy, strict=True) if a != b})
-        if len(differ) > MIXED:
-            return list(dict.fromkeys([cheap, wide, roomy]))
-        sets = [set(c) for n in range(len(differ) + 1) for c in combinations(differ, n)]
+        sets = [set(c) for n in range(len(differ) + 1) for c in combinations(differ, n)] if len(differ) <= MIXED else []
         mixed = [tuple(b if p in s else a for p, a, b in zip(pools, cheap, roomy, strict=True)) for s in sets]
-        return list(dict.fromkeys([cheap, wide, *mixed]))
+        return list(dict.fromkeys([wide, cheap, roomy, *mixed]))
 
     def anneal(
         self, state: State, value: Value, rng: Random, steps: int, *, hot: float, cold: float

@@ -32,7 +32,7 @@ class Yard:
     """What both kinds of yard have.
 
     Attributes:
-        queues: for each kind a heap of (-priority, step, first job, jobs).
+        queues: for each kind that has jobs waiting a heap of (-priority, step, first job, jobs).
         idle: (since, node) of the idle nodes that are still held, the longest idle first.
         busy: nodes that are in use.
         coming: nodes that are booked for later because the limits leave no room now.
@@ -75,7 +75,7 @@ class Yard:
         """Minus the priority of the first job in the queues; infinity where there is none."""
         first = float("inf")
         for queue in self.queues.values():
-            if queue and queue[0][0] < first:
+            if queue[0][0] < first:
                 first = queue[0][0]
         return first
 
