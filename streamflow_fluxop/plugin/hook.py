@@ -15,6 +15,7 @@ from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
+from streamflow.config.config import WorkflowConfig
 from streamflow.config.validator import SfValidator
 from streamflow.core.exception import WorkflowDefinitionException, WorkflowExecutionException
 from streamflow.log_handler import logger as streamflow_logger
@@ -32,6 +33,7 @@ def check_before_run() -> None:
         return
     SfValidator.validate_file = _remembering_file(SfValidator.validate_file)
     SfValidator.validate = _with_our_check(SfValidator.validate)
+    WorkflowConfig.__init__ = _with_own_deployments(WorkflowConfig.__init__)
     streamflow_logger.addFilter(_without_traceback)
 
 
@@ -70,6 +72,17 @@ def _with_our_check(validate: Any) -> Any:
             preflight.complete()
             signals.terminate_like_interrupt()
         return config
+
+    return wrapper
+
+
+def _with_own_deployments(init: Any) -> Any:
+    """StreamFlow 0.2 writes into the file's deployments, and then refuses to read them for a second workflow."""
+
+    @functools.wraps(init)
+    def wrapper(self: WorkflowConfig, name: str, config: MutableMapping[str, Any]) -> None:
+        sections = [key for key in ("deployments", "models") if config.get(key)]
+        init(self, name, {**config, **{key: {n: dict(d) for n, d in config[key].items()} for key in sections}})
 
     return wrapper
 
