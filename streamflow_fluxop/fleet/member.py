@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MOST_IDLE = 2.0
 """How many times its break-even a node may be idle, whatever is foreseen."""
 
+LATE = 0.01
+"""Seconds after which a job is late: what the plan has at the same moment comes one after the other in a run."""
+
 
 class Stage(Enum):
     """The stages of a MiniCluster's life."""
@@ -39,7 +42,6 @@ class Job:
         needs: None for a small command, which runs beside the jobs of any MiniCluster.
         group: where whoever asked for it thinks that it goes.
         key: what orders it among others: when the plan would have it start, on the fleet's clock, or when it came.
-        not_before: it could start earlier, but the plan lets some time pass, and what follows counts on that.
         block: its part of the plan, and `index` its place there; None where the plan knows nothing of it.
     """
 
@@ -55,13 +57,17 @@ class Job:
     load: Load | None = None
     nodes: tuple[int, ...] = ()
     seconds: float | None = None
-    not_before: float = -inf
     started: float = inf
+
+    @property
+    def not_before(self) -> float:
+        """It could start earlier, but the plan lets some time pass, and what follows counts on that."""
+        return self.block.hold if self.block is not None else -inf
 
 
 def is_next(block: Block) -> bool:
-    """Whether a block is still to begin."""
-    return block.begun == 0 and block.left > 0
+    """Whether jobs of a block are still to begin."""
+    return block.left > block.begun
 
 
 _tie = count()
@@ -87,6 +93,9 @@ class Member:
         uses: the next use of each node, by rank, as last re-timed.
         given_up: it was idle for too long, or did not come up: what was foreseen was wrong, wait for a job.
         fixed: it can't change its size.
+        steady: nodes that come and go together, as the plan has it.
+        leaves: when it will be gone, if it goes down.
+        early: jobs were over before the plan has it: there is room that it does not know of.
         passed: how many of its blocks, from the first on, are over.
         clock: the time, as of the last event.
         alarm: when it is to be looked at again at the latest.
@@ -108,8 +117,11 @@ class Member:
         self.uses: dict[int, Use] = {}
         self.given_up = False
         self.fixed = group.max_size is None
+        self.steady = 0
+        self.early = False
         self.passed = 0
         self.lives = 0
+        self.leaves = 0.0
         self.alarm = inf
         self.clock = 0.0
 
@@ -182,17 +194,25 @@ class Member:
         index = -1
         if job.block is not None and job.block.minicluster == self.name:
             index = job.block.index
-            if self.running:  # who has its nodes to itself waits for no planned time: it came up sooner
-                job.not_before = min(job.key, self.clock + job.block.slack)
+            job.block.came = max(job.block.came, self.clock)  # that is when its slack begins
+            if job.block.slack and job.block.hold == -inf:
+                job.block.hold = min(job.key, self.clock + job.block.slack)
         heappush(self.ready, (job.key, index, next(_tie), job))
 
     def hurry(self) -> bool:
         """Let the jobs that are ready no longer wait for their time, if there are any that fit here."""
-        waiting = [e[-1] for e in self.ready if e[-1].not_before > -inf]
+        waiting = [e[-1] for e in self.ready if e[-1].not_before > self.clock + TINY]
         waiting = [job for job in waiting if job.load is not None and len(job.load.parts) <= self.usable]
         for job in waiting:
-            job.not_before = -inf
+            assert job.block is not None
+            job.block.hold = self.clock
         return bool(waiting)
+
+    def joins_now(self, job: Job, now: float) -> bool:
+        """Whether a node that the plan has for a job joins at this very moment."""
+        if not self.joins or job.block is None or job.block.minicluster != self.name:
+            return False
+        return any(abs(self.joins.get(rank, inf) - now) <= TINY for rank in job.block.nodes_of(job.index))
 
     def release(self, block: Block) -> None:
         """Nothing keeps the jobs of a block waiting any more."""
@@ -219,6 +239,11 @@ class Member:
         """Note which of its blocks are over."""
         while self.passed < len(self.blocks) and self.blocks[self.passed].over:
             self.passed += 1
+
+    def all_over(self) -> bool:
+        """Whether all that the plan has for it is over."""
+        self.pass_over()
+        return self.passed == len(self.blocks)
 
     # what comes next
 
@@ -268,7 +293,7 @@ class Member:
                         again = min(again, at)
         if self.errands:
             top = max(top, 1)
-        for rank in range(self.size - 1, top - 1, -1):
+        for rank in range(min(self.size, self.target) - 1, top - 1, -1):
             if self.stage is Stage.COMING or self.nodes.jobs[rank]:
                 top = rank + 1
             elif (until := self.keep_until(rank, now)) > now:
@@ -277,6 +302,8 @@ class Member:
             else:
                 continue
             break
+        if 0 < top < self.steady:
+            top = self.steady
         return min(top, self.most), again
 
     def keep_until(self, rank: int, now: float) -> float:
@@ -290,13 +317,14 @@ class Member:
         bound = max(self.even, gap) if kept else self.even
         if use.at - now > bound + TINY:
             return now
-        until = self.idle_since[rank] + MOST_IDLE * bound
+        since = max(self.idle_since) if self.steady else self.idle_since[rank]
+        until = since + MOST_IDLE * bound
         return until if until > now + TINY else now
 
     def patience_ends(self, now: float) -> float:
         """When the next of its jobs that wait may start, or has waited for others for long enough."""
         ends = [max(jobs[0].asked, jobs[0].key) + self.even for jobs in self.held.values()]
-        ends += [jobs[0].key for jobs in self.held.values()]
+        ends += [jobs[0].key + LATE for jobs in self.held.values()]
         ends += [e[-1].not_before for e in self.ready[:50]]
         ends += [max(e[-1].asked, e[-1].key) + self.even for e in self.ready[:50]]
         return min((end for end in ends if end > now + TINY), default=inf)

@@ -16,12 +16,14 @@ class JobAsked:
         group: where whoever asks thinks that it goes; the plan has the last word.
         step: that it is a job of, as the plan knows it; None: no step.
         needs: None for a small command, which any MiniCluster that is up takes at once.
+        index: which job of its step it is, as the plan counts them; None: not known.
     """
 
     job: str
     group: str
     step: str | None = None
     needs: Needs | None = None
+    index: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ it on the same cores, GPUs and memory. A delay thus moves what depends on it, an
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 from math import inf
 
 import networkx
@@ -34,12 +33,12 @@ class Block:
         after: blocks whose end it waits for, as they have the nodes before it.
         before: blocks that wait for it.
         waits: how many of `after` are not over.
-        taken: how many of its jobs have been asked for.
+        taken: how many of its jobs have been asked for; `who`: which ones, a bit each.
         begun: how many of them were started; `left`: how many are not over, nor given up.
         since: when the last one was started, on the fleet's clock; `came`: when the last one was asked for.
         slack: seconds that the plan lets pass between what it waits for and its start.
-        each: for each step that its jobs wait for one by one, the block with the last job that they wait for. Jobs are
-            counted in order of their starts, as they are given out in order of arrival.
+        hold: its jobs are not to start before, on the fleet's clock, although they could.
+        each: the blocks with the jobs that its own wait for one by one.
         gaps: for each of its nodes the seconds that the plan leaves it idle before, and whether it is kept meanwhile.
         expected: when it is now expected to start and to end, on the fleet's clock.
     """
@@ -57,11 +56,13 @@ class Block:
     before: list[Block] = field(default_factory=list)
     waits: int = 0
     taken: int = 0
+    who: int = 0
     begun: int = 0
     left: int = 0
     since: float = 0.0
     came: float = -inf
     slack: float = 0.0
+    hold: float = -inf
     each: list[Block] = field(default_factory=list)
     gaps: dict[int, tuple[float, bool]] = field(default_factory=dict)
     expected: tuple[float, float] = NOT_LOOKED_AT
@@ -70,6 +71,14 @@ class Block:
     def over(self) -> bool:
         """Whether nobody has to wait for it any more."""
         return self.left == 0
+
+    def take(self, job: int) -> bool:
+        """Give its n-th job away; whether it was there."""
+        if self.who >> job & 1 or self.taken == self.count or self.over:
+            return False
+        self.who |= 1 << job
+        self.taken += 1
+        return True
 
     def nodes_of(self, job: int) -> tuple[int, ...]:
         """The ranks of its n-th job."""
@@ -100,6 +109,16 @@ class StepState:
     every: list[StepState] = field(default_factory=list)
     elsewhere: bool = False
     expected_end: float = 0.0
+    _by_index: list[Block] = field(default_factory=list)
+
+    def planned(self, index: int) -> tuple[Block, int] | None:
+        """The block of the job with an index, and its place there."""
+        if not self._by_index:
+            self._by_index = sorted(self.blocks, key=lambda b: b.first)
+        at = bisect_right(self._by_index, index, key=lambda b: b.first) - 1
+        if at < 0 or index >= self._by_index[at].first + self._by_index[at].count:
+            return None
+        return self._by_index[at], index - self._by_index[at].first
 
     @property
     def seconds(self) -> float:
@@ -139,32 +158,41 @@ class Order:
                 self.of[b.minicluster].append(b)
         for name, blocks in self.of.items():
             _chain(blocks, self.steps, flavours[name])
+        self.steady: dict[str, int] = {}
+        self.gone = {m.name: m.gone for m in plan.miniclusters}
         for m in plan.miniclusters:
-            _set_gaps(m, self.of[m.name])
+            if _is_steady(m, self.of[m.name]):
+                self.steady[m.name] = m.size
+                _set_common_gaps(self.of[m.name])
+            else:
+                _set_gaps(m, self.of[m.name])
         for state in self.steps.values():
             _pair(state)
         _set_slack(self.blocks, self.steps)
 
-    def take(self, step: str) -> tuple[Block, int] | None:
-        """The next planned job of a step, in order of start; None where all have been taken."""
+    def take(self, step: str, index: int | None = None) -> tuple[Block, int] | None:
+        """A planned job of a step: the one with this index, else the next in order of start; None: all are taken."""
         state = self.steps[step]
-        if returned := self._returned.get(step):
+        if index is not None and (found := state.planned(index)) and found[0].take(found[1]):
+            return found
+        returned = self._returned.get(step, [])
+        while returned:
             block, job = returned.pop()
-            block.taken += 1
-            return block, job
+            if block.take(job):
+                return block, job
         while state.next < len(state.blocks):
             block = state.blocks[state.next]
             if block.taken < block.count and not block.over:
-                block.taken += 1
-                if block.taken == block.count:
-                    state.next += 1
-                return block, block.taken - 1
+                job = (~block.who & (block.who + 1)).bit_length() - 1  # the first that nobody has
+                block.take(job)
+                return block, job
             state.next += 1
         return None
 
     def put_back(self, block: Block, job: int) -> None:
         """A job that was taken has been lost, and may come again."""
         block.taken -= 1
+        block.who &= ~(1 << job)
         self._returned.setdefault(block.step, []).append((block, job))
 
     def done(self, block: Block, jobs: int = 1) -> list[Block]:
@@ -288,17 +316,38 @@ def _set_gaps(planned: PlannedMiniCluster, blocks: Iterable[Block]) -> None:
             ends[rank] = max(ends.get(rank, 0.0), block.end)
 
 
+def _is_steady(planned: PlannedMiniCluster, blocks: Iterable[Block]) -> bool:
+    """Whether the plan keeps a MiniCluster's size although some of its nodes have nothing to do at first or at last."""
+    if planned.resizes or planned.size == 1:
+        return False
+    begins, ends = [inf] * planned.size, [-inf] * planned.size
+    for block in blocks:
+        for rank in block.nodes:
+            begins[rank] = min(begins[rank], block.start)
+            ends[rank] = max(ends[rank], block.end)
+    return min(ends) < planned.released - TINY or max(begins) > planned.ready + TINY
+
+
+def _set_common_gaps(blocks: Iterable[Block]) -> None:
+    """The same for nodes that come and go together."""
+    last = inf
+    for block in blocks:
+        block.gaps = dict.fromkeys(block.nodes, (max(0.0, block.start - last), True))
+        last = block.end if last == inf else max(last, block.end)
+
+
 def _pair(state: StepState) -> None:
     """Find for each block of a step what its jobs wait for one by one."""
     for d in state.step.after:
         source = next(s for s in state.before if s.step.name == d.step)
         if not d.each or not source.blocks:
             continue
-        upto = list(accumulate(b.count for b in source.blocks))
-        jobs = 0
         for block in state.blocks:
-            jobs += block.count
-            block.each.append(source.blocks[min(bisect_left(upto, jobs), len(upto) - 1)])
+            waits: dict[int, Block] = {}
+            for index in range(block.first, block.first + block.count):
+                if found := source.planned(index):
+                    waits[found[0].index] = found[0]
+            block.each += waits.values()
 
 
 def _set_slack(blocks: Iterable[Block], steps: Mapping[str, StepState]) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from streamflow_fluxop.fleet.member import Member, Stage
-from streamflow_fluxop.fleet.order import Block, Order
+from streamflow_fluxop.fleet.order import TINY, Block, Order
 
 FAR = 3000
 """Blocks that a pass looks at. What comes later is not near enough to be decided about."""
@@ -64,6 +65,7 @@ class Retiming:
         still_open: list[Block] = []
         looked = 0
         drift = 0.0
+        clock = self._clock_of_tear_downs(now, members)
         for i, b in enumerate(self._open):
             if not b.left:
                 continue
@@ -77,10 +79,15 @@ class Retiming:
             planned = began + b.start
             if b.begun:
                 start = now
-                end = max(now, b.since + seconds) if b.begun >= b.taken == b.count else now + seconds
+                end = max(now, b.since + seconds) if b.begun >= b.left else now + seconds
+                clock = min(clock, b.start + min(now - b.since, seconds))
+                if b.left > b.begun and b.minicluster is not None:  # some of its jobs are yet to come
+                    for rank in b.nodes:
+                        members[b.minicluster].uses.setdefault(rank, Use(now, planned, b, began))
             elif state.elsewhere and all(s.over for s in state.before):
                 start = state.quiet_since  # out of our sight, but that is when it must have begun
                 end = max(now, start + seconds)
+                clock = min(clock, b.start + min(now - start, seconds))
             else:
                 waited = b.came
                 if b.taken < b.count:
@@ -94,7 +101,13 @@ class Retiming:
                 for other in b.after:
                     if other.left and other.expected[1] > waited:
                         waited = other.expected[1]
-                start = max(now, waited, min(planned, waited + b.slack))
+                start = max(now, waited)
+                if b.slack:
+                    early = now + max(0.0, b.start - clock) if clock < inf else now
+                    b_hold = min(planned, waited + b.slack, early)
+                    if b.hold > b_hold:
+                        b.hold = b_hold
+                    start = max(start, b_hold)
                 if b.minicluster is not None and (b.taken or b.step not in self._order.open_ended):
                     member = members[b.minicluster]
                     uses = member.uses
@@ -104,6 +117,8 @@ class Retiming:
                 if b.minicluster is not None:
                     start = max(start, members[b.minicluster].ready_for(b, now))
                 end = start + seconds
+                if waited <= now + TINY:  # it is the next thing to happen
+                    clock = min(clock, b.start - (start - now))
             b.expected = (start, end)
             if end > state.expected_end:
                 state.expected_end = end
@@ -111,6 +126,17 @@ class Retiming:
         if looked == FAR:
             self._guess_beyond(drift, members)
         self._open = still_open
+
+    def _clock_of_tear_downs(self, now: float, members: Mapping[str, Member]) -> float:
+        """The plan's time of the tear-down that is furthest behind: others may wait for its room."""
+        clock = inf
+        for name, gone in self._order.gone.items():
+            member = members[name]
+            if member.stage is Stage.GOING:
+                clock = min(clock, gone - max(0.0, member.leaves - now))
+            elif member.idle and member.all_over():  # it is about to
+                clock = min(clock, gone - member.flavour.tear_down)
+        return clock
 
     def _guess_beyond(self, drift: float, members: Mapping[str, Member]) -> None:
         """For nodes whose next use is beyond what a pass looks at: the plan, and how late or early we are."""

@@ -184,4 +184,6 @@ class Router:
             size = max(size, min(member.most, ceil(len(unplanned) / max(slots, 1e-9))))
         if member.errands:
             size = max(size, 1)
+        if 0 < size < member.steady:
+            size = member.steady
         return min(size, member.most)

@@ -117,7 +117,7 @@ class FleetRunner:
 
     @asynccontextmanager
     async def job(
-        self, name: str, group: str, step: str | None = None, needs: Needs | None = None
+        self, name: str, group: str, step: str | None = None, needs: Needs | None = None, index: int | None = None
     ) -> AsyncIterator[Place]:
         """Wait until a job may start, and hold its nodes meanwhile.
 
@@ -126,13 +126,14 @@ class FleetRunner:
             group: name of the group that it goes to, unless the plan knows better.
             step: that it is a job of, as the plan knows it.
             needs: None for a small command, which runs beside the jobs of a MiniCluster that is up.
+            index: which job of its step it is, if that is known.
 
         Raises:
             MiniClusterFailed: the MiniCluster did not come up, or the run is over.
         """
         start: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
         self._starts[name] = start
-        self._handle(JobAsked(name, group, step, needs))
+        self._handle(JobAsked(name, group, step, needs, index))
         failed = True
         try:
             yield await start
@@ -265,8 +266,8 @@ class FleetRunner:
         if why is not None:
             logger.warning("MiniCluster %s keeps %d nodes: %s", name, minicluster.size, why)
         self._record(events.MiniClusterResized(minicluster=name, size=minicluster.size, reason=why))
-        self._hold(name, minicluster.size)
         self._handle(Resized(name, minicluster.size, why))
+        self._hold(name, self._fleet.members[name].holds)  # another change may have been asked for meanwhile
 
     async def _watch(self, name: str, minicluster: MiniCluster) -> None:
         """Tell the fleet when a MiniCluster ends although nobody asked it to."""

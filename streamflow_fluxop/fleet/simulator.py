@@ -219,7 +219,7 @@ class Simulation:
         cores = nodes * flavour.cores if needs.exclusive else needs.tasks * needs.cores_per_task
         gpus = needs.tasks * needs.gpus_per_task
         self.record(events.JobAsked(job=name, step=step, nodes=nodes, cores=cores, gpus=gpus))
-        self._handle(JobAsked(name, self._group_of.get(step, ""), step, self._steps[step].needs))
+        self._handle(JobAsked(name, self._group_of.get(step, ""), step, needs, index))
 
     def _complete(self, step: str, index: int) -> None:
         self._outcome.makespan = max(self._outcome.makespan, self.now)
@@ -302,14 +302,13 @@ class Simulation:
         flavour = cluster.flavour
         seconds = flavour.bring_up * factor(self._rng, self.chance.bring_up_noise) if grows else flavour.tear_down
         cluster.nodes_until = max(cluster.nodes_until, self.now + seconds)
-        self._later(cluster.nodes_until - self.now, CHANGES, lambda: self._resized(cluster, size))
+        self._later(cluster.nodes_until - self.now, CHANGES, lambda: self._resized(cluster, size, grows))
 
-    def _resized(self, cluster: _Cluster, size: int) -> None:
-        shrinks = size < cluster.held
-        if self._clusters.get(cluster.life.name) is not cluster or (cluster.going and not shrinks):
+    def _resized(self, cluster: _Cluster, size: int, grows: bool) -> None:
+        if self._clusters.get(cluster.life.name) is not cluster or (cluster.going and grows):
             return
         cluster.nodes.resize(size)
-        if size < cluster.held:
+        if not grows:
             cluster.hold(size, self.now)
         self.record(events.MiniClusterResized(minicluster=cluster.life.name, size=size))
         self._handle(Resized(cluster.life.name, size))

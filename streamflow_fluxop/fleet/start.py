@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 
-from streamflow_fluxop.fleet.member import Entry, Job, Member
+from streamflow_fluxop.fleet.member import LATE, Entry, Job, Member
 from streamflow_fluxop.fleet.order import TINY
 
 MISSES = 8
@@ -20,22 +20,23 @@ def startable(member: Member, now: float) -> Iterator[tuple[Job, tuple[int, ...]
 
     First what is ready, in order. Then, where nothing of that lacks room, jobs that are late because others are not
     there yet that the plan has before them, if they will be over, or nearly so, when those are expected (backfilling);
-    and whoever has lost patience.
+    and whoever has lost patience. Where jobs have been shorter than planned, the others need not be late for that.
     """
     short = False
     missed: list[Entry] = []
     while member.ready and len(missed) < MISSES:
         entry = heappop(member.ready)
         job = entry[-1]
-        if job.not_before > now + TINY:
+        waits = job.not_before > now + TINY
+        if (waits and not member.early) or member.joins_now(job, now):
             missed.append(entry)
             continue
         allowed = None if _impatient(member, job, now) else _unless_reserved(member, job, now)
-        if nodes := _place(member, job, allowed, promised=True):
+        if nodes := _place(member, job, allowed, promised=not waits):
             yield job, nodes
             continue
         missed.append(entry)
-        short = True
+        short = short or not waits
         if job.block is None:
             break  # first come, first served
     for entry in missed:
@@ -45,7 +46,7 @@ def startable(member: Member, now: float) -> Iterator[tuple[Job, tuple[int, ...]
     for index in sorted(member.held)[:MISSES]:
         for job in list(member.held[index]):
             impatient = _impatient(member, job, now)
-            if (short or now < job.key - TINY) and not impatient:
+            if (short or (now < job.key + LATE - TINY and not member.early)) and not impatient:
                 break
             allowed = None if impatient else _unless_reserved(member, job, now)
             nodes = _place(member, job, allowed)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
 from math import inf
 
-from streamflow_fluxop.fleet.member import Job, Member, Stage
+from streamflow_fluxop.fleet.member import LATE, Job, Member, Stage
 from streamflow_fluxop.fleet.messages import (
     BringUp,
     BroughtUp,
@@ -85,6 +85,7 @@ class Fleet:
         self._resizes = resizes
         for member in self._members.values():
             member.fixed = member.fixed or not resizes
+            member.steady = order.steady.get(member.name, 0) if order else 0
         self._jobs: dict[str, Job] = {}
         self._loads: dict[tuple[object, ...], object] = {}
         self._due: set[str] = set()
@@ -165,7 +166,7 @@ class Fleet:
             job.seconds = self._progress.steps[asked.step].seconds
         order, retiming, step = self._order, self._retiming, job.step
         known = order is not None and step in order.steps and job.needs is not None
-        if known and order and retiming and step and (taken := order.take(step)):
+        if known and order and retiming and step and (taken := order.take(step, asked.index)):
             job.block, job.index = taken
             job.key = retiming.began + job.block.start
             job.block.came = self._now
@@ -215,6 +216,8 @@ class Fleet:
                 self._order.put_back(job.block, job.index)
             else:
                 self._clear(self._order.done(job.block))
+                if job.member and self._retiming and self._now < self._retiming.began + job.block.end - LATE:
+                    job.member.early = True
         if self._progress and job.step in self._progress.steps:
             self._clear(self._progress.ended(job.step, self._now))
 
@@ -252,7 +255,8 @@ class Fleet:
             for rank in range(size):
                 member.joins.pop(rank, None)
         else:
-            member.size = member.target = size
+            member.size = size
+            member.target = min(member.target, size)
             member.nodes.resize(size)
             del member.idle_since[size:]
         self._room.take(member.flavour_name, member.holds - held)
@@ -407,7 +411,7 @@ class Fleet:
             if not self._keep_all and not (self._keep_one and self._room.miniclusters == 1):
                 member.given_up = member.next_use() - now <= member.even
                 self._tear_down(member, member.why_go(now))
-        elif wanted < member.size and member.target == member.size and not member.fixed:
+        elif wanted < member.target <= member.size and not member.fixed and member.target > 1:
             self._resize(member, max(1, wanted), member.why_go(now))
 
     def _make_room(self) -> None:
@@ -433,6 +437,7 @@ class Fleet:
                     self._bring_up(member, size)
                 else:
                     self._resize(member, size, member.why_come(self._now))
+                self._alarm(member, member.wanted(self._now)[1])
                 continue
             if blocked is None:
                 self._give_way(more, (key, name), member)
@@ -489,6 +494,7 @@ class Fleet:
 
     def _tear_down(self, member: Member, reason: str) -> None:
         member.stage = Stage.GOING
+        member.leaves = self._now + member.flavour.tear_down
         self._due.discard(member.name)
         self._out.append(TearDown(member.name, reason))
         self._touch(member)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.planner.schedule import Block, Life, Schedule, make_schedule
@@ -40,14 +41,34 @@ def left_shifted(instance: Instance, schedule: Schedule) -> Schedule:
         for life, n in block.runs:
             fit = instance.kinds[step.kind].on(schedule.lives[life].flavour)
             insort(on[life], (end, start, n * fit.cores, n * fit.gpus, n * fit.memory))
-    lives = [
-        Life(x.pool, x.flavour, x.first, jobs[-1][0] if jobs and x.stack < 0 else x.last, x.stack, x.rank)
-        for x, jobs in zip(schedule.lives, on, strict=True)
-    ]
+    lives = _trimmed(schedule.lives, on)
+    flavours = instance.flavours
+    unused = min([*(x.first - flavours[x.flavour].up for x in lives), *(b.start for b in blocks)], default=0)
+    if unused > 0:  # the first MiniCluster is asked for at 0
+        lives = [replace(x, first=x.first - unused, last=x.last - unused) for x in lives]
+        blocks = [b._replace(start=b.start - unused) for b in blocks]
     blocks.sort(key=lambda b: b.start)
     made = make_schedule(instance, lives, blocks, schedule.strategy)
     made.notes = schedule.notes
     return made
+
+
+def _trimmed(lives: list[Life], on: list[list[Placed]]) -> list[Life]:
+    """The nodes until their last job is over; in a MiniCluster not before those above them go."""
+    result = [replace(x, last=jobs[-1][0] if jobs else x.last) for x, jobs in zip(lives, on, strict=True)]
+    stacks: dict[int, list[int]] = {}
+    for i, life in enumerate(lives):
+        if life.stack >= 0:
+            stacks.setdefault(life.stack, []).append(i)
+    for members in stacks.values():
+        members.sort(key=lambda i: (-lives[i].rank, lives[i].first))
+        ranks: dict[int, list[int]] = {}
+        for i in members:
+            ranks.setdefault(lives[i].rank, []).append(i)
+            above = ranks.get(lives[i].rank + 1, ())
+            within = [result[j].last for j in above if lives[i].first <= lives[j].first <= lives[i].last]
+            result[i] = replace(result[i], last=max([result[i].last, *within]))
+    return result
 
 
 def _earliest(instance: Instance, schedule: Schedule, block: Block, ready: int, on: list[list[Placed]]) -> int:

@@ -247,7 +247,7 @@ class MiniClusterConnector(Connector):
         group = self._fleet.group_at(location.name)
         use = f"{name} {next(self._uses)}"
         with recorded_job(self._record, self._fleet, name, group) as job:
-            async with self._active().job(use, group, placement.step, needs) as (minicluster, nodes):
+            async with self._active().job(use, group, placement.step, needs, _index(name)) as (minicluster, nodes):
                 if minicluster.max_size > 1 and self._fleet.config.flux_uri is None:  # there, others choose nodes too
                     request = replace(
                         request, ranks=nodes, nodes=needs.nodes or (len(nodes) if len(nodes) > 1 else None)
@@ -363,6 +363,12 @@ def shell_line(
     exports = [f"export {k}={shlex.quote(v)}" for k, v in (environment or {}).items()]
     directory = [f"cd {shlex.quote(workdir)}"] if workdir else []
     return " && ".join([*directory, *exports, line])
+
+
+def _index(job: str) -> int | None:
+    """Which job of its step a job is: `/step/0.3` is number 3; None where scatters are nested."""
+    tag = job.rsplit("/", 1)[-1].split(".")
+    return int(tag[-1]) if len(tag) <= 2 and tag[-1].isdecimal() else None
 
 
 def _path(target: int | str | None) -> str | None:

@@ -1,9 +1,11 @@
 """Whole runs on simulated time: by the plan where nothing deviates, and within the rules whatever does."""
 
 import pytest
-from fleet_worlds import ARTICLE, GPU, histories, lives, plan, step
-from hypothesis import HealthCheck, given, settings
+from fleet_worlds import ARTICLE, GPU, STRATEGIES, histories, lives, plan, step, workflows
+from hypothesis import HealthCheck, assume, given, reject, settings
+from hypothesis import strategies as st
 
+from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.fleet.member import MOST_IDLE, Stage
 from streamflow_fluxop.fleet.simulator import Chance, Simulation
 from streamflow_fluxop.model import Limits
@@ -24,6 +26,27 @@ def test_what_ends_late_is_waited_for():
     outcome = Simulation(plan(ARTICLE), seconds=seconds).run()
     assert outcome.makespan == 2820
     assert max(life.released - life.asked for life in outcome.lives if life.flavour == "gpu") <= 1320 + 300
+
+
+def test_jobs_that_turn_out_short_start_as_cores_are_free_whatever_was_assumed():
+    made = plan([step("/long", seconds=3600), step("/wide", width=200, seconds=60)], Limits(nodes=2))
+    outcome = Simulation(made, seconds={("/wide", i): 0.01 for i in range(200)}).run()
+    ends = [end for (name, _), (_, end, _) in outcome.starts.items() if name == "/wide"]
+    assert min(end for end in ends) == pytest.approx(120.01)
+    assert max(ends) < 121
+
+
+def test_jobs_do_not_wait_behind_one_that_is_far_longer_than_its_likes():
+    made = plan([step("/wide", width=200, seconds=60)], Limits(nodes=1))
+    outcome = Simulation(made, seconds={("/wide", i): 0.01 if i else 3600 for i in range(200)}).run()
+    assert sorted(end for _, end, _ in outcome.starts.values())[-2] < 121
+
+
+def test_a_workflow_of_short_jobs_takes_no_longer_than_without_a_plan():
+    steps = [step("/a", width=50, seconds=60), step("/b", "/a", width=50, seconds=60, needs=GPU), step("/c", "/b")]
+    made = plan(steps, Limits(nodes=4))
+    outcome = Simulation(made, seconds={(s.name, i): 0.01 for s in steps for i in range(s.width)}).run()
+    assert outcome.makespan < 3 * 120 + 60 + 10
 
 
 def test_a_step_that_is_skipped_brings_nothing_up():
@@ -64,6 +87,20 @@ def test_without_deviation_a_run_is_the_plan_to_the_second(steps, limits):
     outcome = Simulation(made).run()
     assert outcome.makespan == pytest.approx(made.makespan, abs=1e-3)
     assert outcome.cost == pytest.approx(made.cost)
+
+
+@settings(derandomize=settings().max_examples <= 100, suppress_health_check=list(HealthCheck))
+@given(drawn=workflows(10), strategy=st.sampled_from(["auto", "single", *STRATEGIES]))
+def test_without_deviation_every_plan_of_every_strategy_is_what_happens(drawn, strategy):
+    steps, limits = drawn
+    assume(strategy != "by-level" or not any(s.controller for s in steps))  # nobody keeps the engine waiting
+    try:
+        made = plan(steps, limits, strategy)
+    except UserError:
+        reject()
+    outcome = Simulation(made).run()
+    assert outcome.makespan == pytest.approx(made.makespan, abs=0.1)
+    assert outcome.node_seconds == pytest.approx(made.node_seconds, abs=0.1)
 
 
 @settings(derandomize=settings().max_examples <= 100, suppress_health_check=list(HealthCheck))
