@@ -121,6 +121,11 @@ class KubernetesConfig(Document):
     orphan_timeout: NonNegativeFloat = Field(
         600.0, description="Seconds without a sign of life from us after which a MiniCluster ends itself; 0: never."
     )
+    archive: Path | None = Field(
+        None,
+        description="Folder, on a volume, where Flux's state (its past jobs) is saved when a MiniCluster is torn down, "
+        "and found when the next one of the same group comes up.",
+    )
     template: Annotated[dict[str, Any] | str | None, WithJsonSchema({"type": ["object", "string"]})] = Field(
         None,
         description="A partial MiniCluster `spec`, inline or the path of a YAML file, for whatever has no key here. "
@@ -144,6 +149,14 @@ class KubernetesConfig(Document):
         shared = [name for name, volume in self.volumes.items() if volume.shared]
         if len(shared) > 1:
             raise ValueError(f"the volumes {' and '.join(map(repr, shared))} are both `shared`: one takes the work")
+        return self
+
+    @model_validator(mode="after")
+    def _archive_outlives_pods(self) -> KubernetesConfig:
+        if self.archive is not None:
+            lasting = [v.path for v in self.volumes.values() if (v.claim or v.host_path) and not v.read_only and v.path]
+            if not any(pathlib.PurePosixPath(self.archive).is_relative_to(path) for path in lasting):
+                raise ValueError(f"archive {self.archive} is on no claim or host_path that pods can write to")
         return self
 
     @model_validator(mode="after")

@@ -137,3 +137,35 @@ async def proxy_to(address: str, ca: str) -> AsyncIterator[Proxy]:
         server.close()
         proxy.cut()
         await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def tunnel() -> AsyncIterator[Proxy]:
+    """An HTTP proxy as companies have them: clients ask it to CONNECT, and speak TLS through it."""
+    proxy = Proxy("", 0, ssl.create_default_context())
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with proxy._holding(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            line = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n", 1)[0].decode()
+            proxy.requests.append(line)
+            host, _, port = line.split()[1].partition(":")
+            upstream_reader, upstream = await asyncio.open_connection(host, int(port))
+            with proxy._holding(upstream):
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                pumps = [_pump(reader, upstream, None), _pump(upstream_reader, writer, None)]
+                tasks = [asyncio.create_task(pump) for pump in pumps]
+                try:
+                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.wait(tasks)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=_HEAD)
+    proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        server.close()
+        proxy.cut()
+        await asyncio.sleep(0)

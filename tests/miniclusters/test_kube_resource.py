@@ -5,7 +5,7 @@ import re
 import pytest
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
-from streamflow_fluxop.miniclusters.kubernetes.resource import life_name, minicluster
+from streamflow_fluxop.miniclusters.kubernetes.resource import GROUP, life_name, minicluster
 from streamflow_fluxop.model import Flavour
 
 CPU = Flavour(cores=4, memory=8192)
@@ -90,3 +90,13 @@ def test_names_are_short_the_same_each_time_and_one_for_each_life():
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name) for name in names)
     assert life_name("cpu", "1a2b3c", 1) == "cpu-1a2b3c"
+
+
+def test_the_state_of_a_group_is_archived_in_a_file_of_its_own():
+    volumes = {"work": {"claim": "work", "path": "/work", "shared": True}}
+    config = KubernetesConfig.model_validate({"volumes": volumes, "archive": "/work/states"})
+    made = minicluster("analysis-1a2b3c", CPU, 1, config=config, labels={GROUP: "analysis"})["spec"]
+    assert made["archive"] == {"path": "/work/states/analysis.tgz"}
+    assert "archive" not in spec()
+    with pytest.raises(ValueError, match="archive /elsewhere is on no claim"):
+        KubernetesConfig.model_validate({"volumes": volumes, "archive": "/elsewhere"})

@@ -81,6 +81,14 @@ class Api:
             await self._load()
             self._client = ApiClient(self._configuration)
 
+    async def renew(self) -> None:
+        """Read the kubeconfig again: what gives out tokens gives a new one.
+
+        Raises:
+            KubernetesError: there is no usable kubeconfig any more.
+        """
+        await self._load()
+
     async def ask(self) -> None:
         """Find out whether Kubernetes can be reached, and we may see pods.
 
@@ -272,7 +280,7 @@ class Api:
             except ApiException as error:
                 if error.status == 401 and not renewed:  # a token that has expired
                     renewed = True
-                    await self._load()
+                    await self.renew()
                     continue
                 failure = self.in_words(verb, resource, error)
                 if error.status not in _TRY_AGAIN:

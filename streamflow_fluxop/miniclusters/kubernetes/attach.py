@@ -45,4 +45,7 @@ async def start_agent(api: Api, lead: Attachable, spec: dict[str, Any], *, name:
     except KubernetesError as error:
         if error.status == 403:  # the reason must be seen
             raise Gone(str(error)) from None
-        raise
+        if error.status != 401:
+            raise
+    await api.renew()  # a token that has expired
+    return await ExecStream.start(api, lead.pod, lead.container, argv, name=name)

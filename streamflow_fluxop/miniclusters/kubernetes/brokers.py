@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 from collections.abc import Callable
 
 from streamflow_fluxop.agent.client import AgentClient, AgentError
@@ -12,6 +13,9 @@ logger = logging.getLogger(__name__)
 
 _AGAIN = 0.5
 _COMMAND_TIMEOUT = 30.0
+
+SAVE = 'mkdir -p "$(dirname "$1")" && flux dump -q "$1.$$" && mv "$1.$$" "$1"'
+"""Saves Flux's state in the file $1, whole or not at all; the operator has the next broker restore it."""
 
 
 class Brokers:
@@ -86,18 +90,32 @@ class Brokers:
             except AgentError as error:
                 logger.debug("MiniCluster %s: %s", self._name, error)
 
+    async def save(self, path: str) -> None:
+        """Save Flux's state, before it is shut down.
+
+        Args:
+            path: of the file, as the lead broker's pod sees it.
+        """
+        try:
+            await self._run(shlex.join(["sh", "-c", SAVE, "save", path]))
+        except AgentError as error:
+            logger.warning("MiniCluster %s: its archive %s is not saved: %s", self._name, path, error)
+
     async def _flux(self, command: str) -> str:
-        """What a command of Flux's says.
+        return await self._run(f"flux {command}")
+
+    async def _run(self, command: str) -> str:
+        """What a command says.
 
         Raises:
             AgentError: it fails.
         """
         try:
-            result = await self._client.run_command(f"flux {command}", timeout=_COMMAND_TIMEOUT)
+            result = await self._client.run_command(command, timeout=_COMMAND_TIMEOUT)
         except asyncio.TimeoutError:
-            raise AgentError(f"`flux {command}` takes longer than {_COMMAND_TIMEOUT:g} s") from None
+            raise AgentError(f"`{command}` takes longer than {_COMMAND_TIMEOUT:g} s") from None
         if result.exit_code:
-            raise AgentError(f"`flux {command}` fails: {result.errors.decode(errors='replace').strip()}")
+            raise AgentError(f"`{command}` fails: {result.errors.decode(errors='replace').strip()}")
         return result.output.decode(errors="replace")
 
 

@@ -307,7 +307,9 @@ class KubernetesMiniCluster(MiniCluster):
         if self._client is None:
             return False
         try:
-            if self._client.hello.backend == "flux":
+            if self._brokers.there:
+                if path := self._body["spec"].get("archive", {}).get("path"):
+                    await self._brokers.save(path)
                 if self._stream is not None:
                     self._stream.quiet = True  # the agent's complaints that Flux is going
                 # in the background, as it ends what runs it

@@ -75,6 +75,8 @@ def minicluster(
     ours |= {"interactive": True, "cleanup": True}
     if config.deadline is not None:
         ours["deadlineSeconds"] = config.deadline
+    if config.archive is not None:
+        ours["archive"] = {"path": f"{config.archive}/{labels.get(GROUP, name)}.tgz"}
     ours |= {
         # a service of its own: one that MiniClusters share goes with the first of them
         "network": {"headlessName": name, **({"disableAffinity": True} if config.disable_affinity else {})},

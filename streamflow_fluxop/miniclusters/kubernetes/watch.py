@@ -110,7 +110,7 @@ class NamespaceWatch:
                 while True:
                     version = await self._watch(function, known, selector, version)
             except ApiException as error:
-                if error.status == _EXPIRED:
+                if error.status in (_EXPIRED, 401):  # 401: a token has expired, and the listing gets a new one
                     logger.debug("the watch of %s has expired: listing again", resource)
                     continue
                 failure = self._api.in_words("watch", resource, error)
