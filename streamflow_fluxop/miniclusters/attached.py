@@ -61,14 +61,6 @@ class AttachedMiniCluster(MiniCluster):
     ) -> None:
         super().__init__(name, flavour, size, image=image, max_size=max_size)
         self._flux_uri = flux_uri
-        self._client: AgentClient | None = None
-
-    @property
-    def client(self) -> AgentClient:
-        """See `MiniCluster.client`."""
-        if self._client is None:
-            raise MiniClusterError(self.name, "is not up")
-        return self._client
 
     async def up(self) -> None:
         """See `MiniCluster.up`."""

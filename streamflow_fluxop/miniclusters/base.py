@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine
 
 from streamflow_fluxop.agent.client import AgentClient
 from streamflow_fluxop.errors import FluxopError
@@ -47,15 +49,19 @@ class MiniCluster(ABC):
         self.size = size
         self.image = image
         self.max_size = max(size, max_size or size)
+        self._client: AgentClient | None = None
+        self._work: asyncio.Task[None] | None = None
 
     @property
-    @abstractmethod
     def client(self) -> AgentClient:
         """Its agent.
 
         Raises:
             MiniClusterError: it is not up.
         """
+        if self._client is None:
+            raise MiniClusterError(self.name, "is not up")
+        return self._client
 
     @property
     def waiting_for(self) -> str:
@@ -100,6 +106,28 @@ class MiniCluster(ABC):
             Why, in words that help.
         """
         return f"the connection to its agent ended: {await self.client.wait_closed()}"
+
+    async def _unless_interrupted(self, work: Coroutine[None, None, None]) -> None:
+        """Do what takes its time as a task of its own, so that `_interrupt` can end it, as `down` has to.
+
+        Raises:
+            MiniClusterError: `_interrupt` has ended it.
+        """
+        self._work = asyncio.create_task(work)
+        try:
+            await asyncio.shield(self._work)
+        except asyncio.CancelledError:
+            if self._work.cancelled():
+                raise MiniClusterError(self.name, "was taken down meanwhile") from None
+            self._work.cancel()
+            await asyncio.wait([self._work])
+            raise
+        finally:
+            self._work = None
+
+    def _interrupt(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
 
     def __str__(self) -> str:
         return self.name

@@ -74,45 +74,26 @@ class LocalMiniCluster(MiniCluster):
     ) -> None:
         super().__init__(name, flavour, size, image=image, max_size=max_size)
         self._backend = backend
-        self._client: AgentClient | None = None
         self._folder: Path | None = None
         self._mark = ""
         self._lock = asyncio.Lock()
-        self._coming_up: asyncio.Task[None] | None = None
-
-    @property
-    def client(self) -> AgentClient:
-        """See `MiniCluster.client`."""
-        if self._client is None:
-            raise MiniClusterError(self.name, "is not up")
-        return self._client
 
     async def up(self) -> None:
         """See `MiniCluster.up`."""
         async with self._lock:
             if self._client is not None:
                 return
-            self._coming_up = asyncio.create_task(self._up())
             try:
-                # a task of its own, so that `down` can end it and we can tell its end from our own cancellation
-                await asyncio.shield(self._coming_up)
-            except asyncio.CancelledError:
-                if self._coming_up.cancelled():
-                    raise MiniClusterError(self.name, "was taken down while it came up") from None
-                self._coming_up.cancel()
-                await asyncio.wait([self._coming_up])
+                await self._unless_interrupted(self._up())
+            except BaseException as error:
                 await self._clean()
+                if isinstance(error, (AgentError, ConnectionLost, OSError)):
+                    raise MiniClusterError(self.name, str(error)) from error
                 raise
-            except (AgentError, ConnectionLost, OSError) as error:
-                await self._clean()
-                raise MiniClusterError(self.name, str(error)) from error
-            finally:
-                self._coming_up = None
 
     async def down(self) -> None:
         """See `MiniCluster.down`."""
-        if self._coming_up is not None:
-            self._coming_up.cancel()
+        self._interrupt()
         async with self._lock:
             await self._clean()
 

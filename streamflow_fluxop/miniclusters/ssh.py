@@ -230,15 +230,13 @@ class SSHMiniCluster(MiniCluster):
         self.external = cluster.flux_uri is not None
         self._cluster = cluster
         self._config = cluster.config
-        self._client: AgentClient | None = None
         self._folder = ""
         self._lock = asyncio.Lock()
-        self._coming_up: asyncio.Task[None] | None = None
 
     @property
     def client(self) -> AgentClient:
         """See `MiniCluster.client`."""
-        if self._client is None or self._coming_up is not None:
+        if self._client is None or self._work is not None:
             raise MiniClusterError(self.name, "is not up")
         return self._client
 
@@ -247,30 +245,17 @@ class SSHMiniCluster(MiniCluster):
         async with self._lock:
             if self._client is not None:
                 return
-            self._coming_up = asyncio.create_task(self._up())
             try:
-                await asyncio.shield(self._coming_up)
-            except asyncio.CancelledError:
-                if self._coming_up.cancelled():
-                    await self._clean()
-                    raise MiniClusterError(self.name, "was taken down while it came up") from None
-                self._coming_up.cancel()
-                await asyncio.wait([self._coming_up])
+                await self._unless_interrupted(self._up())
+            except BaseException as error:
                 await self._clean()
+                if isinstance(error, (AgentError, ConnectionLost, OSError, asyncssh.Error, asyncio.TimeoutError)):
+                    raise MiniClusterError(self.name, self._why(error)) from error
                 raise
-            except (AgentError, ConnectionLost, OSError, asyncssh.Error, asyncio.TimeoutError) as error:
-                await self._clean()
-                raise MiniClusterError(self.name, self._why(error)) from error
-            except MiniClusterError:
-                await self._clean()
-                raise
-            finally:
-                self._coming_up = None
 
     async def down(self) -> None:
         """See `MiniCluster.down`."""
-        if self._coming_up is not None:
-            self._coming_up.cancel()
+        self._interrupt()
         async with self._lock:
             await self._clean()
 

@@ -6,6 +6,7 @@ Two by default, all with FLUXOP_TEST_EXAMPLES=all; there are few nodes, and each
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import tempfile
 from collections.abc import AsyncIterator
@@ -61,8 +62,13 @@ def as_it_is(name: str, namespace: Namespace) -> Path:
 async def test_an_example_gives_in_pods_what_cwltool_gives(name: str, namespace: Namespace, tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="fluxop-volume-", dir="/var/tmp") as volume:
         await namespace.volume("work", Path(volume))
-        environment = examples.environment(tmp_path)
+        environment = {**examples.environment(tmp_path), "FLUXOP_RUNS": str(tmp_path / "runs")}
         reference = await asyncio.to_thread(examples.cwltool, name, tmp_path, environment)
         file = as_it_is(name, namespace)
         ours = await asyncio.to_thread(examples.streamflow, file, tmp_path, environment)
         examples.is_what_cwltool_gives(name, ours, reference)
+    if name == "mpi-pi":
+        (log,) = (tmp_path / "runs").glob("*.jsonl")
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+        sizes = [e["size"] for e in events if e["event"] in ("minicluster-asked", "minicluster-resized")]
+        assert sizes[:2] == [1, 2], "it is to grow for the job on two nodes, as planned"

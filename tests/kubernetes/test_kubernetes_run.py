@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
+import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,39 +45,99 @@ steps:
 """
 
 
-async def test_a_workflow_runs_in_pods_and_leaves_nothing(
-    namespace: Namespace, shared_volume: Path, tmp_path: Path
+@dataclass
+class Run:
+    """What `streamflow run` did."""
+
+    outputs: Path
+    said: str
+    events: list[dict[str, Any]]
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event"] == kind]
+
+
+def write_files(
+    namespace: Namespace, volume: Path, folder: Path, *, target: dict[str, Any] | None = None, **fleet: Any
 ) -> None:
-    (tmp_path / "workflow.cwl").write_text(WORKFLOW)
-    volumes = {"work": {"claim": "shared", "path": str(shared_volume), "shared": True}}
-    kubernetes: dict[str, Any] = {"flux": {"view_image": namespace.image, "disable": True}, "volumes": volumes}
-    fleet = {
+    """The workflow, and a StreamFlow file that runs it in pods which see `volume`."""
+    (folder / "workflow.cwl").write_text(WORKFLOW)
+    config = {
         "cluster": "kubernetes",
         "image": namespace.image,
         "flavours": {"small": SMALL},
         "limits": {"nodes": 2},
         "storage": {"controller": True},  # the nodes are this machine
-        "kubernetes": {**kubernetes, "template": TEMPLATE},
+        "kubernetes": {
+            "flux": {"view_image": namespace.image, "disable": True},
+            "volumes": {"work": {"claim": "shared", "path": str(volume), "shared": True}},
+            "template": TEMPLATE,
+        },
+        **fleet,
+    }
+    workflow = {
+        "type": "cwl",
+        "config": {"file": "workflow.cwl"},
+        "bindings": [{"step": "/", "target": {"deployment": "fleet", **(target or {})}}],
     }
     document = {
         "version": "v1.0",
-        "workflows": {
-            "main": {
-                "type": "cwl",
-                "config": {"file": "workflow.cwl"},
-                "bindings": [{"step": "/", "target": {"deployment": "fleet"}}],
-            }
-        },
-        "deployments": {"fleet": {"type": "minicluster", "config": fleet}},
+        "workflows": {"main": workflow},
+        "deployments": {"fleet": {"type": "minicluster", "config": config}},
     }
-    (tmp_path / "streamflow.yml").write_text(yaml.safe_dump(document))
-    process = await asyncio.create_subprocess_exec(
+    (folder / "streamflow.yml").write_text(yaml.safe_dump(document))
+
+
+async def start(namespace: Namespace, folder: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("streamflow")), "run", "--outdir", "out", "streamflow.yml",
-        cwd=tmp_path,
-        env={**os.environ, "KUBECONFIG": str(namespace.kubeconfig)},
+        cwd=folder,
+        env={**os.environ, "KUBECONFIG": str(namespace.kubeconfig), "FLUXOP_RUNS": str(folder / "runs")},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    said, _ = await asyncio.wait_for(process.communicate(), 150)
+
+
+async def run(namespace: Namespace, folder: Path) -> Run:
+    process = await start(namespace, folder)
+    said, _ = await asyncio.wait_for(process.communicate(), 240)
     assert process.returncode == 0, said.decode()
-    assert (tmp_path / "out" / "sum.txt").read_text() == "30\n"
+    (log,) = (folder / "runs").glob("*.jsonl")
+    return Run(folder / "out", said.decode(), [json.loads(line) for line in log.read_text().splitlines()])
+
+
+async def test_a_workflow_runs_in_pods_and_leaves_nothing(
+    namespace: Namespace, shared_volume: Path, tmp_path: Path
+) -> None:
+    write_files(namespace, shared_volume, tmp_path)
+    done = await run(namespace, tmp_path)
+    assert (done.outputs / "sum.txt").read_text() == "30\n"
+
+
+async def test_with_lifetime_job_each_job_has_a_minicluster_of_its_own(
+    namespace: Namespace, shared_volume: Path, tmp_path: Path
+) -> None:
+    groups = {"alone": {"flavour": "small", "size": 1, "lifetime": "job"}}
+    write_files(namespace, shared_volume, tmp_path, target={"service": "alone"}, groups=groups)
+    done = await run(namespace, tmp_path)
+    assert (done.outputs / "sum.txt").read_text() == "30\n"
+    objects = re.findall(r"MiniCluster alone-(\d) is (\S+) in namespace", done.said)
+    assert len(set(objects)) == 5  # four squares, and their sum
+
+
+async def test_ctrl_c_in_the_middle_leaves_nothing(namespace: Namespace, shared_volume: Path, tmp_path: Path) -> None:
+    write_files(namespace, shared_volume, tmp_path)
+    workflow = (tmp_path / "workflow.cwl").read_text().replace("echo $(($0 * $0));", "sleep 600;")
+    (tmp_path / "workflow.cwl").write_text(workflow)
+    process = await start(namespace, tmp_path)
+    assert process.stdout is not None
+    said = ""
+    while "SUBMITTING job" not in said:
+        line = (await asyncio.wait_for(process.stdout.readline(), 90)).decode()
+        assert line, said
+        said += line
+    process.send_signal(signal.SIGINT)
+    rest, _ = await asyncio.wait_for(process.communicate(), 60)
+    said += rest.decode()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said, said

@@ -113,15 +113,7 @@ class AttachedKubernetesMiniCluster(MiniCluster):
     ) -> None:
         super().__init__(name, flavour, size, image=image, max_size=max_size)
         self._cluster = cluster
-        self._client: AgentClient | None = None
         self._waiting_for = ""
-
-    @property
-    def client(self) -> AgentClient:
-        """See `MiniCluster.client`."""
-        if self._client is None:
-            raise MiniClusterError(self.name, "is not up")
-        return self._client
 
     @property
     def waiting_for(self) -> str:

@@ -66,17 +66,8 @@ class KubernetesMiniCluster(MiniCluster):
         self._asked_for = False
         self._lead = ""
         self._waiting_for = ""
-        self._client: AgentClient | None = None
         self._stream: ExecStream | None = None
         self._lock = asyncio.Lock()
-        self._work: asyncio.Task[None] | None = None
-
-    @property
-    def client(self) -> AgentClient:
-        """See `MiniCluster.client`."""
-        if self._client is None:
-            raise MiniClusterError(self.name, "is not up")
-        return self._client
 
     @property
     def waiting_for(self) -> str:
@@ -89,7 +80,7 @@ class KubernetesMiniCluster(MiniCluster):
             if self._client is not None:
                 return
             try:
-                await self._alone(self._up())
+                await self._change(self._up())
             except BaseException:
                 await self._clean()
                 raise
@@ -100,12 +91,11 @@ class KubernetesMiniCluster(MiniCluster):
             if not 1 <= size <= self.max_size:
                 raise MiniClusterError(self.name, f"can have 1 to {self.max_size} nodes, not {size}")
             if size != self.size:
-                await self._alone(self._grow(size) if size > self.size else self._shrink(size))
+                await self._change(self._grow(size) if size > self.size else self._shrink(size))
 
     async def down(self) -> None:
         """See `MiniCluster.down`."""
-        if self._work is not None:
-            self._work.cancel()
+        self._interrupt()
         async with self._lock:
             await self._clean()
 
@@ -127,27 +117,18 @@ class KubernetesMiniCluster(MiniCluster):
                 task.cancel()
             await asyncio.wait([closed, gone])
 
-    async def _alone(self, work: Coroutine[None, None, None]) -> None:
-        """Do something that takes its time as a task of its own, so that `down` can end it.
+    async def _change(self, work: Coroutine[None, None, None]) -> None:
+        """Do it unless `down` ends it.
 
         Raises:
             MiniClusterError: it failed, or `down` has ended it.
         """
-        self._work = asyncio.create_task(work)
         try:
-            await asyncio.shield(self._work)
-        except asyncio.CancelledError:
-            if self._work.cancelled():
-                raise MiniClusterError(self.name, "was taken down meanwhile") from None
-            self._work.cancel()
-            await asyncio.wait([self._work])
-            raise
-        except MiniClusterError:
-            raise
+            await self._unless_interrupted(work)
         except FluxopError as error:
+            if isinstance(error, MiniClusterError):
+                raise
             raise MiniClusterError(self.name, str(error)) from error
-        finally:
-            self._work = None
 
     # --------------------------------------------------------------------------------------------------------- coming
 
