@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.planner.instance import TICKS
@@ -69,13 +70,13 @@ def reasons(
 
 
 def seconds(ticks: float) -> str:
-    """Ticks as seconds, minutes and hours."""
-    s = ticks / TICKS
-    if s < 120:
-        return f"{s:.4g} s"
-    if s < 7200:
-        return f"{s / 60:.4g} min"
-    return f"{s / 3600:.4g} h"
+    """Ticks as seconds, minutes and hours: ``16 min 40 s``, from two minutes on rounded up to seconds."""
+    if ticks < 120 * TICKS:
+        return f"{ticks / TICKS:.4g} s"
+    minutes, s = divmod(ceil(ticks / TICKS), 60)
+    hours, minutes = divmod(minutes, 60) if minutes >= 120 else (0, minutes)
+    parts = ((hours, "h"), (minutes, "min"), (s, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
 def _some(instance: Instance, steps: Iterable[int]) -> str:

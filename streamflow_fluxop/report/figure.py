@@ -261,9 +261,13 @@ class _Drawing:
 
     def _work(self, axes: Any, work: Work, y: float) -> None:
         colour = _COLOURS[work.kind % len(_COLOURS)]
+        inch = self.end / (0.975 - self.left) / WIDTH
+        wide = work.end - work.start > 0.03 * inch
+        end = max(work.end, work.start + 0.01 * inch)  # jobs of a moment show as a line, which an edge would cover
         self._box(
-            axes, work.start, work.end, y + 0.06, 0.88, facecolor=colour, edgecolor="white", linewidth=0.6, gid=True
-        )
+            axes, work.start, end, y + 0.06, 0.88,
+            facecolor=colour, edgecolor="white", linewidth=0.6 if wide else 0, zorder=3 if wide else 4, gid=True,
+        )  # fmt: skip
         label = work.label.replace(" x", " \N{MULTIPLICATION SIGN}")
         room = (work.end - work.start) / self.end * (0.975 - self.left) * WIDTH
         name = work.label.rsplit(" x", 1)[0] if work.jobs > 1 else label

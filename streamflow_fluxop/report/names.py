@@ -37,6 +37,13 @@ class StepNames:
         self.kind = {name: kinds.setdefault(_kind(short), len(kinds)) for name, short in self.short.items()}
         self.kinds = tuple(kinds)
 
+    def together(self, steps: Iterable[str]) -> list[str]:
+        """The steps' names, those of a kind as one: ``20 mProject``."""
+        by_kind: dict[int, list[str]] = {}
+        for step in steps:
+            by_kind.setdefault(self.kind[step], []).append(self.short[step])
+        return [own[0] if len(own) == 1 else f"{len(own)} {self.kinds[kind]}" for kind, own in by_kind.items()]
+
 
 def _kind(name: str) -> str:
     """Traces number the tasks of a program: mProject_ID0000012."""

@@ -12,7 +12,7 @@ from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan
 from streamflow_fluxop.report import figure
 from streamflow_fluxop.report.chart import Chart, chart
-from streamflow_fluxop.report.names import short_names
+from streamflow_fluxop.report.names import StepNames
 from streamflow_fluxop.report.tables import NoPlan, amounts, job_time, quality, some
 from streamflow_fluxop.report.units import duration, number
 
@@ -91,7 +91,7 @@ def _strategies(plan: Plan, rows: Sequence[Alternative | NoPlan]) -> str:
 
 
 def _miniclusters(plan: Plan) -> str:
-    names = short_names(s.name for s in plan.problem.workflow.steps)
+    names = StepNames(s.name for s in plan.problem.workflow.steps)
     images = any(m.image for m in plan.miniclusters)
     times = (">asked", ">ready", ">given up", ">gone")
     return table(
@@ -105,7 +105,7 @@ def _miniclusters(plan: Plan) -> str:
                 *(duration(t) for t in (m.asked, m.ready, m.released, m.gone)),
                 number(m.node_seconds),
                 number(m.cost),
-                some([names[s] for s in m.steps], 20),
+                some(names.together(m.steps), 8),
             )
             for m in plan.miniclusters[:ROWS]
         ),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan, Step
-from streamflow_fluxop.report.names import short_names
+from streamflow_fluxop.report.names import StepNames, short_names
 from streamflow_fluxop.report.units import duration, number, times
 
 
@@ -94,27 +94,27 @@ def _score(plan: Plan, row: Alternative) -> float:
 
 
 def miniclusters(plan: Plan, rows: int | None = None) -> Table:
-    """Every MiniCluster from asked for to gone.
+    """Every MiniCluster from asked for to gone; where images are shown, there is no room for when it is ready.
 
     Args:
         plan: the plan.
         rows: how many at most; None: all.
     """
     images = any(m.image for m in plan.miniclusters)
-    names = short_names(s.name for s in plan.problem.workflow.steps)
-    made = table("MiniCluster", "nodes", *(["image"] if images else []), "asked", "ready", "gone", ">cost", "steps")
+    names = StepNames(s.name for s in plan.problem.workflow.steps)
+    when = ("image", "asked", "gone") if images else ("asked", "ready", "gone")
+    made = table("=MiniCluster", "nodes", *when, ">cost", "steps")
+    made.columns[-1].min_width = 14
     for m in plan.miniclusters[:rows]:
         sizes = [m.size, *(r.size for r in m.resizes)]
         nodes = " then ".join(map(str, sizes[:4])) + (" …" if len(sizes) > 4 else "")
         made.add_row(
             m.name,
             f"{nodes} {m.flavour}",
-            *([m.image or ""] if images else []),
-            duration(m.asked),
-            duration(m.ready),
+            *((m.image or "", duration(m.asked)) if images else (duration(m.asked), duration(m.ready))),
             duration(m.gone),
             number(m.cost),
-            some([names[s] for s in m.steps], 6),
+            some(names.together(m.steps), 6),
         )
     return made
 
@@ -128,7 +128,7 @@ def steps(plan: Plan, rows: int | None = None) -> Table:
     """
     by_name = {s.name: s for s in plan.problem.workflow.steps}
     names = short_names(by_name)
-    made = table("step", ">jobs", "needs of a job", "time of a job", "runs", "in")
+    made = table("step", ">jobs", "needs of a job", "time of a job", "=runs", "in")
     for estimate in plan.steps[:rows]:
         step = by_name[estimate.step]
         made.add_row(
@@ -166,9 +166,13 @@ def sentences(pairs: Iterable[tuple[str, str]]) -> RenderableType:
 
 
 def table(*columns: str) -> Table:
-    """A table; columns whose names begin with ``>`` are those of numbers."""
+    """A table; names begin with ``>`` where columns are of numbers, with ``=`` where they are not to be broken."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
     for name in columns:
-        numeric = name.startswith(">")
-        made.add_column(name.lstrip(">"), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+        made.add_column(
+            name.lstrip(">="),
+            justify="right" if name.startswith(">") else "left",
+            no_wrap=name.startswith((">", "=")),
+            overflow="fold",
+        )
     return made

@@ -18,7 +18,7 @@ ROWS = 60
 """Rows of all MiniClusters at most; what is left out is said."""
 
 _COLOURS = (
-    "black on bright_blue",
+    "black on bright_cyan",
     "black on green",
     "black on yellow",
     "black on magenta",
