@@ -22,8 +22,9 @@ Cost, for each pool the larger of two sums.
 - A chain with its gaps: between two of its jobs a node is either kept, or brought up and taken down once more.
 
 Both at once. For a makespan of T, jobs with head >= h and tail >= q take, at some moment, what they take on average
-over T - h - q; what is up at that moment has been brought up and will be taken down. So the cost bound grows as T
-shrinks, and the least weighted sum over all T bounds the balanced objective better than the sum of the two bounds.
+over T - h - q; what is up at that moment, whole nodes, has been brought up and will be taken down. So the cost bound
+grows as T shrinks, and the least weighted sum over all T bounds the balanced objective better than the sum of the two
+bounds.
 
 Room. With what a node takes of a limit as its price, the same bound says what is held of the limit, bring-up and
 tear-down included, summed over time. All of that lies between 0 and the makespan plus the longest tear-down.
@@ -31,7 +32,7 @@ tear-down included, summed over time. All of that lies between 0 and the makespa
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 GRID = 96
 SOME_POOLS = 8
 """Pools up to which it is worked out whether all that is held finds room under the limits."""
+WHOLE = 64
+"""Nodes up to which it counts that they come whole."""
 EPS = 1e-9
 WITH_GPUS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.5, 0.5, 0.0), (0.25, 0.75, 0.0), (0.5, 0.0, 0.5))
 """Weights of cores, GPUs and memory that are tried on flavours with GPUs; the others are tried on those without."""
@@ -246,6 +249,7 @@ class _Pool:
         corners: dict[int, float] = {}
         for h, q, area in _areas(instance, heads, tails, load):
             corners[h + q] = max(corners.get(h + q, 0.0), area)
+        self.sums = _sums({even[f] for k in kinds for f in k.wishes})
         self.corners: list[tuple[int, float]] = []
         for gone, area in sorted(corners.items(), reverse=True):
             if not self.corners or area > self.corners[-1][1]:
@@ -255,10 +259,24 @@ class _Pool:
         """The bound, for plans of at most this makespan."""
         fixed = self.fixed
         if makespan is not None:
-            fixed = max(
-                fixed, max((area / (makespan - gone) for gone, area in self.corners if makespan > gone), default=0.0)
-            )
+            up = max((area / (makespan - gone) for gone, area in self.corners if makespan > gone), default=0.0)
+            place = bisect_left(self.sums, up * (1 - EPS))
+            fixed = max(fixed, self.sums[place] if place < len(self.sums) else up)
         return max(self.work + fixed, self.gapped)
+
+
+def _sums(even: set[float]) -> list[float]:
+    """What so many nodes cost to bring up and take down that come whole: all sums up to a size, in order."""
+    costs = sorted(e for e in even if e > 0)
+    if not costs:
+        return []
+    sums, top = {0.0}, WHOLE * costs[0]
+    for cost in costs:
+        for one in sorted(sums):
+            while one + cost <= top and len(sums) < 20 * WHOLE:
+                one += cost
+                sums.add(one)
+    return sorted(sums) if len(sums) < 20 * WHOLE else []
 
 
 def _fixed(kinds: list[Kind], even: list[float]) -> float:
