@@ -53,6 +53,9 @@ def _explain_one(
             return UserError(f"unknown key {way[-1]!r}", where=place, fix=fix)
         case "value_error":
             return UserError(str(problem["ctx"]["error"]), where=place)
+        case "too_short":
+            least = problem["ctx"]["min_length"]
+            return UserError(f"it needs {least} {'entry' if least == 1 else 'entries'} at least", where=place)
         case kind if kind in _KINDS:
             value = json.dumps(problem["input"], default=str)
             return UserError(f"{value} is not {_KINDS[kind]}", where=place)

@@ -153,11 +153,11 @@ def _too_small(needs: Needs, flavour: Flavour) -> str:
     tasks = needs.tasks if needs.nodes is None else -(-needs.tasks // needs.nodes)
     for few in (1, tasks):
         what = [
-            f"{have} {unit} where {want} are needed"
+            f"{_so_many(have, unit)} where {want} {'is' if want == 1 else 'are'} needed"
             for unit, have, want in (
-                ("cores", flavour.cores, few * needs.cores_per_task),
-                ("GPUs", flavour.gpus, few * needs.gpus_per_task),
-                ("MiB of memory", flavour.memory, -(-few * needs.memory // needs.tasks)),
+                ("core", flavour.cores, few * needs.cores_per_task),
+                ("GPU", flavour.gpus, few * needs.gpus_per_task),
+                ("MiB", flavour.memory, -(-few * needs.memory // needs.tasks)),
             )
             if want > have
         ]
@@ -166,13 +166,17 @@ def _too_small(needs: Needs, flavour: Flavour) -> str:
     return "too little a node"
 
 
+def _so_many(n: int, unit: str) -> str:
+    return f"{n} MiB of memory" if unit == "MiB" else f"{n} {unit}{'' if n == 1 else 's'}"
+
+
 def _at_least(needs: Needs) -> str:
     tasks = 1 if needs.nodes is None else -(-needs.tasks // needs.nodes)
-    amounts = [f"{tasks * needs.cores_per_task} cores"]
+    amounts = [_so_many(tasks * needs.cores_per_task, "core")]
     if needs.gpus_per_task:
-        amounts.append(f"{tasks * needs.gpus_per_task} GPUs")
+        amounts.append(_so_many(tasks * needs.gpus_per_task, "GPU"))
     if needs.memory:
-        amounts.append(f"{-(-tasks * needs.memory // needs.tasks)} MiB of memory")
+        amounts.append(_so_many(-(-tasks * needs.memory // needs.tasks), "MiB"))
     return ", ".join(amounts)
 
 

@@ -98,3 +98,9 @@ def test_the_document_refuses_what_makes_no_sense(wrong):
 
 def test_a_workflow_without_steps_is_refused():
     assert "has no steps" in refused(Workflow(steps=[]))
+
+
+def test_one_of_a_thing_is_one():
+    told = refused(workflow("a", a=takes(100, gpus_per_task=1)))
+    assert "0 GPUs where 1 is needed" in told
+    assert "at least 1 core, 1 GPU a node" in told
