@@ -169,9 +169,7 @@ class Member:
 
     def ready_for(self, block: Block, now: float) -> float:
         """When the nodes of a block take jobs at the earliest."""
-        top = max(block.nodes, default=0)
-        if self.stage is Stage.UP and top < self.size:
-            return now
+        top = block.top
         if top in self.joins:
             return self.joins[top]
         if self.stage is Stage.COMING and top < self.size:

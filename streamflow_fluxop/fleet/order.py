@@ -37,6 +37,7 @@ class Block:
         begun: how many of them were started; `left`: how many are not over, nor given up.
         since: when the last one was started, on the fleet's clock; `came`: when the last one was asked for.
         slack: seconds that the plan lets pass between what it waits for and its start.
+        top: the highest of its nodes.
         hold: its jobs are not to start before, on the fleet's clock, although they could.
         each: the blocks with the jobs that its own wait for one by one.
         gaps: for each of its nodes the seconds that the plan leaves it idle before, and whether it is kept meanwhile.
@@ -63,6 +64,7 @@ class Block:
     came: float = -inf
     slack: float = 0.0
     hold: float = -inf
+    top: int = 0
     each: list[Block] = field(default_factory=list)
     gaps: dict[int, tuple[float, bool]] = field(default_factory=dict)
     expected: tuple[float, float] = NOT_LOOKED_AT
@@ -94,6 +96,7 @@ class StepState:
         next: index of the first block that has jobs to be asked for.
         open: how many of its jobs wait or run.
         quiet_since: when something last happened to it, or to a step before it.
+        expected_end: of its last job, as of the pass of that number, `look`.
         elsewhere: it runs beside the workflow engine, out of the fleet's sight.
     """
 
@@ -109,6 +112,7 @@ class StepState:
     every: list[StepState] = field(default_factory=list)
     elsewhere: bool = False
     expected_end: float = 0.0
+    look: int = 0
     _by_index: list[Block] = field(default_factory=list)
 
     def planned(self, index: int) -> tuple[Block, int] | None:
@@ -233,6 +237,7 @@ def _block(index: int, a: Assignment) -> Block:
         end=a.end,
         nodes=tuple(a.nodes),
         span=len(a.nodes) // a.count,
+        top=max(a.nodes, default=0),
         left=a.count,
     )
 

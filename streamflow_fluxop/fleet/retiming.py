@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from math import inf
 
 from streamflow_fluxop.fleet.member import Member, Stage
-from streamflow_fluxop.fleet.order import TINY, Block, Order
+from streamflow_fluxop.fleet.order import TINY, Block, Order, StepState
 
-FAR = 3000
+FAR = 2000
 """Blocks that a pass looks at. What comes later is not near enough to be decided about."""
 
 CREDIT = 40
 """Blocks that a pass may look at for each event since the last one: what re-timing costs a job is bounded by this."""
+
+PAID_BY_A_TICK = 400
+"""The same for a moment that was waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,12 @@ class Retiming:
         self._order = order
         self.began = began
         self._open = list(order.blocks)
-        self._credit = len(self._open)
+        self._credit: float = len(self._open)
+        self._looks = 0
 
-    def due(self) -> bool:
+    def due(self, credit: float = CREDIT) -> bool:
         """Note an event; whether a pass has been paid for."""
-        self._credit += CREDIT
+        self._credit += credit
         return self._credit >= min(len(self._open), FAR)
 
     def look(self, now: float, members: Mapping[str, Member]) -> None:
@@ -57,74 +61,65 @@ class Retiming:
             members: the MiniClusters, by name.
         """
         self._credit = 0
-        for state in self._order.steps.values():
-            state.expected_end = now
+        self._looks += 1
+        this = self._looks
+        up = {name: m.size if m.stage is Stage.UP else 0 for name, m in members.items()}
         for member in members.values():
             member.uses = {}
-        began, steps = self.began, self._order.steps
+        began, steps, open_ended = self.began, self._order.steps, self._order.open_ended
         still_open: list[Block] = []
-        looked = 0
         drift = 0.0
         clock = self._clock_of_tear_downs(now, members)
         for i, b in enumerate(self._open):
             if not b.left:
                 continue
-            if looked == FAR:
+            if len(still_open) == FAR:
                 still_open.extend(self._open[i:])
+                self._guess_beyond(drift, members)
                 break
             still_open.append(b)
-            looked += 1
             state = steps[b.step]
             seconds = b.end - b.start
-            planned = began + b.start
+            member = members[b.minicluster] if b.minicluster is not None else None
             if b.begun:
                 start = now
-                end = max(now, b.since + seconds) if b.begun >= b.left else now + seconds
-                clock = min(clock, b.start + min(now - b.since, seconds))
-                if b.left > b.begun and b.minicluster is not None:  # some of its jobs are yet to come
+                done = now - b.since
+                end = now + (max(0.0, seconds - done) if b.begun >= b.left else seconds)
+                if b.left > b.begun and member is not None:  # some of its jobs are yet to come
                     for rank in b.nodes:
-                        members[b.minicluster].uses.setdefault(rank, Use(now, planned, b, began))
+                        member.uses.setdefault(rank, Use(now, began + b.start, b, began))
+                reached = b.start + min(done, seconds)
+                if reached < clock:
+                    clock = reached
             elif state.elsewhere and all(s.over for s in state.before):
                 start = state.quiet_since  # out of our sight, but that is when it must have begun
                 end = max(now, start + seconds)
                 clock = min(clock, b.start + min(now - start, seconds))
             else:
-                waited = b.came
-                if b.taken < b.count:
-                    waited = now
-                    for s in state.every:
-                        if s.expected_end > waited:
-                            waited = s.expected_end
-                    for e in b.each:
-                        if e.left and e.expected[1] > waited:
-                            waited = e.expected[1]
-                for other in b.after:
-                    if other.left and other.expected[1] > waited:
-                        waited = other.expected[1]
-                start = max(now, waited)
+                waited = _waits_until(b, state, now, this)
+                start = waited if waited > now else now
                 if b.slack:
                     early = now + max(0.0, b.start - clock) if clock < inf else now
-                    b_hold = min(planned, waited + b.slack, early)
-                    if b.hold > b_hold:
-                        b.hold = b_hold
-                    start = max(start, b_hold)
-                if b.minicluster is not None and (b.taken or b.step not in self._order.open_ended):
-                    member = members[b.minicluster]
-                    uses = member.uses
-                    for rank in b.nodes:
-                        if rank not in uses:
-                            uses[rank] = Use(start, planned, b, began)
-                if b.minicluster is not None:
-                    start = max(start, members[b.minicluster].ready_for(b, now))
+                    hold = min(began + b.start, waited + b.slack, early)
+                    if b.hold > hold:
+                        b.hold = hold
+                    if hold > start:
+                        start = hold
+                if member is not None:
+                    if b.taken or b.step not in open_ended:
+                        uses = member.uses
+                        for rank in b.nodes:
+                            if rank not in uses:
+                                uses[rank] = Use(start, began + b.start, b, began)
+                    if b.top >= up[member.name]:
+                        start = max(start, member.ready_for(b, now))
                 end = start + seconds
                 if waited <= now + TINY:  # it is the next thing to happen
                     clock = min(clock, b.start - (start - now))
             b.expected = (start, end)
-            if end > state.expected_end:
-                state.expected_end = end
-            drift = start - planned
-        if looked == FAR:
-            self._guess_beyond(drift, members)
+            if state.look != this or end > state.expected_end:
+                state.look, state.expected_end = this, end
+            drift = start - began - b.start
         self._open = still_open
 
     def _clock_of_tear_downs(self, now: float, members: Mapping[str, Member]) -> float:
@@ -147,3 +142,20 @@ class Retiming:
                 if b is not None:
                     planned = self.began + b.start
                     member.uses = {rank: Use(planned + drift, planned, b, self.began) for rank in b.nodes}
+
+
+def _waits_until(b: Block, state: StepState, now: float, look: int) -> float:
+    """When a block has its data, and those are over that have its nodes before."""
+    waited = b.came
+    if b.taken < b.count:
+        waited = now
+        for s in state.every:
+            if s.look == look and s.expected_end > waited:
+                waited = s.expected_end
+        for e in b.each:
+            if e.left and e.expected[1] > waited:
+                waited = e.expected[1]
+    for other in b.after:
+        if other.left and other.expected[1] > waited:
+            waited = other.expected[1]
+    return waited

@@ -40,7 +40,7 @@ from streamflow_fluxop.fleet.messages import (
 )
 from streamflow_fluxop.fleet.order import TINY, Block, Order
 from streamflow_fluxop.fleet.progress import Progress
-from streamflow_fluxop.fleet.retiming import Retiming
+from streamflow_fluxop.fleet.retiming import CREDIT, PAID_BY_A_TICK, Retiming
 from streamflow_fluxop.fleet.room import Room
 from streamflow_fluxop.fleet.route import Router
 from streamflow_fluxop.fleet.start import startable
@@ -321,7 +321,7 @@ class Fleet:
             self._clear(self._progress.look(self._now))
 
     def _retime(self, tick: bool) -> None:
-        if self._retiming and (self._retiming.due() or tick):
+        if self._retiming and self._retiming.due(PAID_BY_A_TICK if tick else CREDIT):
             self._retiming.look(self._now, self._members)
             for member in self._members.values():
                 if member.stage is not Stage.DOWN or member.uses:
