@@ -91,9 +91,11 @@ class Member:
         joins: when nodes that are not there yet will be, by rank.
         idle_since: for each node that takes jobs.
         uses: the next use of each node, by rank, as last re-timed.
-        given_up: it was idle for too long, or did not come up: what was foreseen was wrong, wait for a job.
+        given_up: it, or a node of it, was idle for too long, or did not come up: what was foreseen was wrong, and
+            nothing is brought up for it before a job comes.
         fixed: it can't change its size.
         steady: nodes that come and go together, as the plan has it.
+        rests_since: when something last ran there, or it came up.
         leaves: when it will be gone, if it goes down.
         early: jobs were over before the plan has it: there is room that it does not know of.
         passed: how many of its blocks, from the first on, are over.
@@ -122,6 +124,7 @@ class Member:
         self.passed = 0
         self.lives = 0
         self.leaves = 0.0
+        self.rests_since = 0.0
         self.alarm = inf
         self.clock = 0.0
 
@@ -282,7 +285,7 @@ class Member:
         top, again = 0, inf
         if not self.fixed:
             top = self.needed(now)
-            for rank in [r for r in self.uses if r >= self.target]:
+            for rank in [r for r in self.uses if r >= self.target and not self.given_up]:
                 if use := self.use_of(rank):
                     at = use.at - self.flavour.bring_up
                     if at <= now + TINY:
@@ -315,9 +318,16 @@ class Member:
         bound = max(self.even, gap) if kept else self.even
         if use.at - now > bound + TINY:
             return now
-        since = max(self.idle_since) if self.steady else self.idle_since[rank]
+        since = self.idle_since[rank]
+        if self.idle:  # that others have joined meanwhile counts for nothing
+            since = self.rests_since if self.steady else min(since, self.rests_since)
         until = since + MOST_IDLE * bound
         return until if until > now + TINY else now
+
+    def was_kept_in_vain(self, rank: int, now: float) -> bool:
+        """Whether a node that goes was kept for a use that is still near."""
+        use = self.use_of(rank)
+        return use is not None and use.block.gaps.get(rank, (0.0, True))[1] and use.at - now <= self.even
 
     def patience_ends(self, now: float) -> float:
         """When the next of its jobs that wait may start, or has waited for others for long enough."""

@@ -235,6 +235,7 @@ class Fleet:
         member.stage = Stage.UP
         member.nodes.resize(member.size)
         member.idle_since = [self._now] * member.size
+        member.rests_since = self._now
         for rank in range(member.size):
             member.joins.pop(rank, None)
         self._touch(member)
@@ -344,6 +345,7 @@ class Fleet:
         self._dirty[member.name] = None
 
     def _set_idle(self, member: Member, rank: int) -> None:
+        member.rests_since = self._now
         if rank < len(member.idle_since):
             member.idle_since[rank] = self._now
 
@@ -412,7 +414,9 @@ class Fleet:
                 member.given_up = member.next_use() - now <= member.even
                 self._tear_down(member, member.why_go(now))
         elif wanted < member.target <= member.size and not member.fixed and member.target > 1:
-            self._resize(member, max(1, wanted), member.why_go(now))
+            size = max(1, wanted)
+            member.given_up |= any(member.was_kept_in_vain(rank, now) for rank in range(size, member.target))
+            self._resize(member, size, member.why_go(now))
 
     def _make_room(self) -> None:
         """Bring up what is due, in the plan's order, as far as the limits allow; what is idle gives way to it."""

@@ -11,6 +11,22 @@ from streamflow_fluxop.fleet.simulator import Chance, Simulation
 from streamflow_fluxop.model import Limits
 
 
+def idleness(simulation):
+    """Watches that no MiniCluster is idle for longer than the rule allows."""
+    longest = max((gap for b in simulation.order.blocks for gap, _ in b.gaps.values()), default=0.0)
+    since = {}
+
+    def watch(now, fleet):
+        for name, m in fleet.members.items():
+            if m.stage is Stage.UP and m.idle:
+                start = since.setdefault(name, now)
+                assert now - start <= MOST_IDLE * max(m.even, longest) + 1e-3, f"{name} idles"
+            else:
+                since.pop(name, None)
+
+    return watch
+
+
 def test_the_articles_workflow_takes_three_miniclusters_each_just_in_time():
     assert lives(Simulation(plan(ARTICLE)).run()) == [("cpu-1", 0, 1020), ("cpu-2", 2100, 2520), ("gpu-1", 900, 2220)]
 
@@ -53,6 +69,19 @@ def test_a_step_that_is_skipped_brings_nothing_up():
     steps = [step("/a", seconds=1000), step("/b", "/a", needs=GPU), step("/c", "/b")]
     outcome = Simulation(plan(steps), widths={"/b": 0}, open_ended=frozenset({"/b"})).run()
     assert all(life.flavour == "cpu" for life in outcome.lives)
+
+
+@pytest.mark.parametrize("seed", [1, 4, 8])
+def test_nodes_that_wait_in_vain_do_not_come_again_before_a_job_does(seed):
+    steps = [
+        step("/a", seconds=1, width=2, needs=GPU),
+        step("/b", "/a", width=4),
+        step("/c", seconds=1, width=5),
+        step("/d", "/b", seconds=1, width=5),
+    ]
+    simulation = Simulation(plan(steps, strategy="by-level"), Chance(noise=1.0, failures=0.3, seed=seed))
+    simulation.watch = idleness(simulation)
+    assert len(simulation.run().starts) == 16
 
 
 def test_a_narrower_scatter_keeps_nobody_waiting():
@@ -107,19 +136,7 @@ def test_without_deviation_every_plan_of_every_strategy_is_what_happens(drawn, s
 @given(simulation=histories())
 def test_whatever_happens_jobs_run_once_within_the_limits_and_nothing_idles_for_long(simulation):
     """The simulation itself refuses limits that are passed, nodes that are full, and jobs that wait for ever."""
-    planned = {b: gap for blocks in [simulation.order.blocks] for b in blocks for gap, _ in b.gaps.values()}
-    longest = max(planned.values(), default=0.0)
-    since = {}
-
-    def watch(now, fleet):
-        for name, m in fleet.members.items():
-            if m.stage is Stage.UP and m.idle:
-                start = since.setdefault(name, now)
-                assert now - start <= MOST_IDLE * max(m.even, longest) + 1e-3, f"{name} idles"
-            else:
-                since.pop(name, None)
-
-    simulation.watch = watch
+    simulation.watch = idleness(simulation)
     outcome = simulation.run()
     jobs = {(n, i) for n, width in simulation.widths.items() for i in range(width) if not simulation.elsewhere(n)}
     assert set(outcome.starts) == jobs
