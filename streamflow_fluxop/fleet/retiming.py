@@ -97,7 +97,7 @@ class Retiming:
                 clock = min(clock, b.start + min(now - start, seconds))
             else:
                 waited = _waits_until(b, state, now, this)
-                start = waited if waited > now else now
+                start = max(now, waited)
                 if b.slack:
                     early = now + max(0.0, b.start - clock) if clock < inf else now
                     hold = min(began + b.start, waited + b.slack, early)
