@@ -48,12 +48,15 @@ class Nodes:
     def __init__(self, flavour: Flavour) -> None:
         self._empty = [flavour.cores, flavour.gpus, flavour.memory]
         self._free: list[list[int]] = []
+        self._spare: set[int] = set()
         self.jobs: list[int] = []
 
     def resize(self, size: int) -> None:
         """Nodes join at the end and leave from the end."""
+        self._spare.difference_update(range(size, len(self._free)))
         del self._free[size:], self.jobs[size:]
         while len(self._free) < size:
+            self._spare.add(len(self._free))
             self._free.append(list(self._empty))
             self.jobs.append(0)
 
@@ -92,7 +95,9 @@ class Nodes:
         ):
             return tuple(wanted)
         found: list[int] = []
-        for rank in range(min(top, len(self._free))):
+        for rank in sorted(self._spare):  # the others have no core left
+            if rank >= top:
+                break
             if self.has_room(rank, parts[len(found)], alone) and (allowed is None or allowed(rank)):
                 found.append(rank)
                 if len(found) == len(parts):
@@ -113,3 +118,7 @@ class Nodes:
             for i, amount in enumerate(part):
                 free[i] -= sign * amount
             self.jobs[rank] += sign
+            if free[0] > 0:
+                self._spare.add(rank)
+            else:
+                self._spare.discard(rank)

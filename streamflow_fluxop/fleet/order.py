@@ -37,7 +37,7 @@ class Block:
         begun: how many of them were started; `left`: how many are not over, nor given up.
         since: when the last one was started, on the fleet's clock; `came`: when the last one was asked for.
         slack: seconds that the plan lets pass between what it waits for and its start.
-        top: the highest of its nodes.
+        ranks: its nodes, each once; `top`: the highest.
         hold: its jobs are not to start before, on the fleet's clock, although they could.
         each: the blocks with the jobs that its own wait for one by one.
         gaps: for each of its nodes the seconds that the plan leaves it idle before, and whether it is kept meanwhile.
@@ -64,6 +64,7 @@ class Block:
     came: float = -inf
     slack: float = 0.0
     hold: float = -inf
+    ranks: tuple[int, ...] = ()
     top: int = 0
     each: list[Block] = field(default_factory=list)
     gaps: dict[int, tuple[float, bool]] = field(default_factory=dict)
@@ -237,6 +238,7 @@ def _block(index: int, a: Assignment) -> Block:
         end=a.end,
         nodes=tuple(a.nodes),
         span=len(a.nodes) // a.count,
+        ranks=tuple(sorted(set(a.nodes))),
         top=max(a.nodes, default=0),
         left=a.count,
     )

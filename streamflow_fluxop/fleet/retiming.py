@@ -16,6 +16,9 @@ from streamflow_fluxop.fleet.order import TINY, Block, Order, StepState
 FAR = 2000
 """Blocks that a pass looks at. What comes later is not near enough to be decided about."""
 
+RANKS = 8
+"""As many nodes of a block cost a pass as much as the block itself."""
+
 CREDIT = 40
 """Blocks that a pass may look at for each event since the last one: what re-timing costs a job is bounded by this."""
 
@@ -46,12 +49,13 @@ class Retiming:
         self.began = began
         self._open = list(order.blocks)
         self._credit: float = len(self._open)
+        self._price = 0.0
         self._looks = 0
 
     def due(self, credit: float = CREDIT) -> bool:
         """Note an event; whether a pass has been paid for."""
         self._credit += credit
-        return self._credit >= min(len(self._open), FAR)
+        return self._credit >= self._price
 
     def look(self, now: float, members: Mapping[str, Member]) -> None:
         """Set the expectations of blocks, and the next uses of the members' nodes.
@@ -64,20 +68,21 @@ class Retiming:
         self._looks += 1
         this = self._looks
         up = {name: m.size if m.stage is Stage.UP else 0 for name, m in members.items()}
-        for member in members.values():
-            member.uses = {}
+        for m in members.values():
+            m.uses = {}
         began, steps, open_ended = self.began, self._order.steps, self._order.open_ended
         still_open: list[Block] = []
-        drift = 0.0
+        drift = price = 0.0
         clock = self._clock_of_tear_downs(now, members)
         for i, b in enumerate(self._open):
             if not b.left:
                 continue
-            if len(still_open) == FAR:
+            if price >= FAR:
                 still_open.extend(self._open[i:])
                 self._guess_beyond(drift, members)
                 break
             still_open.append(b)
+            price += 1 + len(b.ranks) / RANKS
             state = steps[b.step]
             seconds = b.end - b.start
             member = members[b.minicluster] if b.minicluster is not None else None
@@ -86,8 +91,9 @@ class Retiming:
                 done = now - b.since
                 end = now + (max(0.0, seconds - done) if b.begun >= b.left else seconds)
                 if b.left > b.begun and member is not None:  # some of its jobs are yet to come
-                    for rank in b.nodes:
-                        member.uses.setdefault(rank, Use(now, began + b.start, b, began))
+                    use = Use(now, began + b.start, b, began)
+                    for rank in b.ranks:
+                        member.uses.setdefault(rank, use)
                 reached = b.start + min(done, seconds)
                 if reached < clock:
                     clock = reached
@@ -108,9 +114,10 @@ class Retiming:
                 if member is not None:
                     if b.taken or b.step not in open_ended:
                         uses = member.uses
-                        for rank in b.nodes:
+                        use = None
+                        for rank in b.ranks:
                             if rank not in uses:
-                                uses[rank] = Use(start, began + b.start, b, began)
+                                uses[rank] = use = use or Use(start, began + b.start, b, began)
                     if b.top >= up[member.name]:
                         start = max(start, member.ready_for(b, now))
                 end = start + seconds
@@ -120,7 +127,7 @@ class Retiming:
             if state.look != this or end > state.expected_end:
                 state.look, state.expected_end = this, end
             drift = start - began - b.start
-        self._open = still_open
+        self._open, self._price = still_open, price
 
     def _clock_of_tear_downs(self, now: float, members: Mapping[str, Member]) -> float:
         """The plan's time of the tear-down that is furthest behind: others may wait for its room."""
@@ -141,7 +148,7 @@ class Retiming:
                 b = next((b for b in blocks[member.passed :] if not b.over), None)
                 if b is not None:
                     planned = self.began + b.start
-                    member.uses = {rank: Use(planned + drift, planned, b, self.began) for rank in b.nodes}
+                    member.uses = {rank: Use(planned + drift, planned, b, self.began) for rank in b.ranks}
 
 
 def _waits_until(b: Block, state: StepState, now: float, look: int) -> float:
