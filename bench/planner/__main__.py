@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from itertools import product
 from math import exp, log
+from multiprocessing import get_context
 from pathlib import Path
 
 from bench.planner.adversary import climb
 from bench.planner.baselines import baselines
 from bench.planner.instances import LIMITS, RECIPES, REGIMES, Shape, layered_shape, problem, wfcommons_shape
-from streamflow_fluxop.collector import paused
+from bench.planner.scaling import scaled
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Plan, Problem
 from streamflow_fluxop.planner import budget, cpsat, solve, verify
@@ -191,20 +192,23 @@ def adversary(seeds: int, seconds: float) -> list[str]:
 
 
 def scale(sizes: list[int], recipes: list[str], seconds: float) -> list[str]:
-    """Time and memory of large workflows, from the JSON document to the plan document."""
-    lines = ["| instance | read | planned | GB | score | bound |", "|---|---|---|---|---|---|"]
+    """CPU time and memory of large workflows, from the JSON document to the plan document, each in its own process."""
+    lines = [
+        "| instance | read | plan | write | together | GB | score | bound | verify |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for size, recipe in product(sizes, recipes):
         shape = shape_of(recipe, size, 1)
         assert shape is not None
-        text = json.dumps(problem(shape, 1).model_dump(mode="json"))
-        start = time.process_time()
-        with paused():
-            case = Problem.model_validate_json(text)
-        read = time.process_time() - start
-        plan, took = planned(case, seconds)
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        with tempfile.TemporaryDirectory() as folder:
+            document = Path(folder, "problem.json")
+            document.write_text(json.dumps(problem(shape, 1).model_dump(mode="json")), encoding="utf-8")
+            with get_context("spawn").Pool(1) as pool:
+                times, used, score, bound = pool.apply(scaled, (document, seconds))
+        read, plan, write, check = (f"{t:.1f} s" for t in times)
         lines.append(
-            f"| {shape.name} | {read:.1f} s | {took:.1f} s | {used:.2f} | {plan.score:.3f} | {plan.bounds.score:.3f} |"
+            f"| {shape.name} | {read} | {plan} | {write} | {sum(times[:3]):.1f} s | {used:.2f} | {score:.3f} | "
+            f"{bound:.3f} | {check} |"
         )
         print(lines[-1], flush=True)
     return lines

@@ -1,0 +1,31 @@
+"""What one large plan takes, measured in a process of its own."""
+
+from __future__ import annotations
+
+import resource
+import time
+from itertools import pairwise
+from pathlib import Path
+
+from streamflow_fluxop.collector import paused
+from streamflow_fluxop.model import Problem
+from streamflow_fluxop.planner import budget, solve, verify
+
+
+def scaled(document: Path, seconds: float) -> tuple[list[float], float, float, float]:
+    """CPU seconds to read, plan, write and verify; GB used to write at most; score and its bound."""
+    budget.monotonic = time.process_time
+    times = [time.process_time()]
+    with paused():
+        case = Problem.model_validate_json(document.read_bytes())
+    times.append(time.process_time())
+    plan = solve(case, time_limit=seconds)
+    times.append(time.process_time())
+    plan.model_dump_json()
+    times.append(time.process_time())
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    faults = verify(plan)
+    times.append(time.process_time())
+    if faults:
+        raise SystemExit(f"{case.workflow.name}: {faults[:3]}")
+    return [b - a for a, b in pairwise(times)], used, plan.score, plan.bounds.score
