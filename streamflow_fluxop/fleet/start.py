@@ -83,6 +83,9 @@ def _unless_reserved(member: Member, job: Job, now: float) -> Callable[[int], bo
         use = member.use_of(rank)
         if use is None or not use.block.gaps.get(rank, (0.0, True))[1]:
             return block is None or rank in own
+        idle = not member.nodes.jobs[rank]
+        if idle and (member.given_up or now - member.idle_since[rank] > member.even):
+            return True  # whoever was expected is not coming, or it takes him long
         if (use.planned, use.block.index) >= (job.key, block.index if block else -1):
             return True
         return now + seconds * (1 - LATER) <= use.at

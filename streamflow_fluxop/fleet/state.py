@@ -179,7 +179,7 @@ class Fleet:
             return
         member.clock = self._now
         member.add(job)
-        member.given_up = False
+        member.given_up &= job.block is None
         self._touch(member)
 
     def _ended(self, job: Job, failed: bool) -> None:

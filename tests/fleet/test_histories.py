@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.fleet.member import MOST_IDLE, Stage
 from streamflow_fluxop.fleet.simulator import Chance, Simulation
-from streamflow_fluxop.model import Limits
+from streamflow_fluxop.model import Limits, Needs
 
 
 def idleness(simulation):
@@ -82,6 +82,19 @@ def test_nodes_that_wait_in_vain_do_not_come_again_before_a_job_does(seed):
     simulation = Simulation(plan(steps, strategy="by-level"), Chance(noise=1.0, failures=0.3, seed=seed))
     simulation.watch = idleness(simulation)
     assert len(simulation.run().starts) == 16
+
+
+@pytest.mark.parametrize("seed", [59, 95, 150])
+def test_a_job_beyond_the_plan_does_not_wait_for_one_that_is_overdue(seed):
+    steps = [
+        step("/a", seconds=400, width_source="hint"),
+        step("/b", "/a", seconds=1, controller=True),
+        step("/c", "/b", seconds=1, width=3, needs=Needs(cores_per_task=2, memory=1024)),
+    ]
+    chance = Chance(noise=1.0, failures=0.1, losses=0.2, seed=seed)
+    simulation = Simulation(plan(steps, strategy="per-step"), chance, widths={"/a": 8})
+    simulation.watch = idleness(simulation)
+    assert len(simulation.run().starts) == 11
 
 
 def test_a_narrower_scatter_keeps_nobody_waiting():
