@@ -108,9 +108,9 @@ def check(command: list[str], folder: Path) -> None:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout.decode()[-4000:]}")
 
 
-def seconds(run: Callable[[int, Path], None], jobs: int, where: Path | None = None) -> tuple[float, float]:
-    """How long a scatter of `jobs` takes, and its CPU time; `where` is for its files."""
-    with tempfile.TemporaryDirectory(prefix="jps", dir=where) as folder:
+def seconds(run: Callable[[int, Path], None], jobs: int) -> tuple[float, float]:
+    """How long a scatter of `jobs` takes, and its CPU time."""
+    with tempfile.TemporaryDirectory(prefix="jps") as folder:
         begin, cpu = time.perf_counter(), cpu_seconds()
         run(jobs, Path(folder))
         return time.perf_counter() - begin, cpu_seconds() - cpu

@@ -3,9 +3,10 @@
     eval "$(../shared/kube/kube env)"; python -m bench.kubernetes [--real] [--image IMAGE]
 
 Bring-up is split by what is waited for; it is the median of the rounds. Jobs a second are those of a scatter through
-`streamflow run`, as bench.jobs_per_second has them; both kinds take turns, so that what else the machine does slows
-both. CPU time is the controller's own, without what runs the jobs. The nodes have to be this machine: they and the
-controller see the same folder, and the files go by the agent all the same, unless `--controller-sees-files`.
+`streamflow run`, from the first job's submission to the last one's end; both kinds take turns, so that what else the
+machine does slows both. CPU time is the controller's own, without what runs the jobs. The nodes have to be this
+machine: they and the controller see the same folder, and the files go by the agent all the same, unless
+`--controller-sees-files`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import secrets
 import statistics
 import subprocess
@@ -25,7 +27,7 @@ from typing import Any
 
 from kubernetes_asyncio import client, config
 
-from bench.jobs_per_second import NODE, seconds, streamflow
+from bench.jobs_per_second import NODE, streamflow
 from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.miniclusters.kubernetes.attached import AttachedKubernetesCluster
 from streamflow_fluxop.miniclusters.kubernetes.cluster import KubernetesCluster
@@ -35,7 +37,8 @@ STANDIN = Path(__file__).parents[1] / "tests" / "kubernetes" / "standin_operator
 PARTS = ("create", "schedule", "containers", "brokers", "agent")
 
 CONTROLLER = """\
-import atexit, resource, sys
+import atexit, os, resource
+os.environ["FLUXOP_RUNS"] = "runs"
 def tell():
     used = resource.getrusage(resource.RUSAGE_SELF)
     open("controller-cpu", "w").write(str(used.ru_utime + used.ru_stime))
@@ -155,31 +158,34 @@ async def lives(fleet: FleetConfig, rounds: int) -> None:
         await cluster.close()
 
 
-def controller_seconds(deployment: dict[str, Any], jobs: int, folder: Path) -> tuple[float, float]:
-    """How long a scatter takes, and the controller's CPU time."""
-    cpu = 0.0
+def scatter(deployment: dict[str, Any], jobs: int, folder: Path) -> tuple[float, float]:
+    """Run so many jobs through `streamflow run`.
+
+    Returns:
+        Seconds from the first job's submission to the last one's end, and CPU seconds of the controller in all.
+    """
     run = streamflow(deployment, [sys.executable, "-c", CONTROLLER])
+    with tempfile.TemporaryDirectory(dir=folder) as where:
+        run(jobs, Path(where))
+        cpu = float(Path(where, "controller-cpu").read_text())
+        (log,) = Path(where, "runs").glob("*.jsonl")
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+    begin = min(e["at"] for e in events if e["event"] == "job-submitted")
+    return max(e["at"] for e in events if e["event"] == "job-ended") - begin, cpu
 
-    def measured(count: int, where: Path) -> None:
-        nonlocal cpu
-        run(count, where)
-        cpu = float((where / "controller-cpu").read_text())
 
-    elapsed, _ = seconds(measured, jobs, folder)
-    return elapsed, cpu
-
-
-def rates(kinds: dict[str, dict[str, Any]], sizes: tuple[int, int], rounds: int, folder: Path) -> None:
+def rates(kinds: dict[str, dict[str, Any]], jobs: int, rounds: int, folder: Path) -> None:
     """Print jobs a second of each kind, round by round, and the medians."""
-    small, large = sizes
+    few = 10
+    start = {kind: scatter(deployment, few, folder)[1] for kind, deployment in kinds.items()}
     speed: dict[str, list[float]] = {kind: [] for kind in kinds}
     cpu: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in range(rounds):
         turn = list(kinds.items())
         for kind, deployment in turn if number % 2 == 0 else reversed(turn):
-            (few, few_cpu), (many, many_cpu) = (controller_seconds(deployment, n, folder) for n in sizes)
-            speed[kind].append((large - small) / (many - few))
-            cpu[kind].append(1000 * (many_cpu - few_cpu) / (large - small))
+            elapsed, used = scatter(deployment, jobs, folder)
+            speed[kind].append(jobs / elapsed)
+            cpu[kind].append(1000 * (used - start[kind]) / (jobs - few))
             print(
                 f"round {number + 1}: {kind:12} {speed[kind][-1]:6.1f} jobs/s, {cpu[kind][-1]:5.1f} ms a job",
                 flush=True,
@@ -189,8 +195,12 @@ def rates(kinds: dict[str, dict[str, Any]], sizes: tuple[int, int], rounds: int,
             f"{kind:12} median {statistics.median(speed[kind]):6.1f} jobs/s, "
             f"{statistics.median(cpu[kind]):5.1f} ms CPU time of the controller a job"
         )
-    local, there = speed.values()
-    print(f"kubernetes / local: {statistics.median(t / s for s, t in zip(local, there, strict=True)):.2f} (median)")
+    for what, measured in (("jobs/s", speed), ("CPU time", cpu)):
+        local, there = measured.values()
+        ratios = sorted(t / s for s, t in zip(local, there, strict=True))
+        print(
+            f"{what}, kubernetes / local: median {statistics.median(ratios):.2f}, {ratios[0]:.2f} to {ratios[-1]:.2f}"
+        )
 
 
 def main() -> None:
@@ -199,7 +209,7 @@ def main() -> None:
     parser.add_argument("--real", action="store_true", help="the Flux Operator runs there, and the image has Flux")
     parser.add_argument("--image", default="localhost/python:1")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sizes", type=int, nargs=2, default=[50, 450], metavar=("SMALL", "LARGE"))
+    parser.add_argument("--jobs", type=int, default=400)
     parser.add_argument("--only", choices=["lives", "rates"])
     parser.add_argument("--controller-sees-files", action="store_true")
     options = parser.parse_args()
@@ -218,7 +228,7 @@ def main() -> None:
                     name: {"type": "minicluster", "config": {**fleet, "storage": storage}}
                     for name, fleet in (("local", local), ("kubernetes", fleet))
                 }
-                await asyncio.to_thread(rates, kinds, tuple(options.sizes), options.rounds, folder)
+                await asyncio.to_thread(rates, kinds, options.jobs, options.rounds, folder)
 
     # what pods wrote belongs to root
     with (

@@ -141,6 +141,11 @@ class Api:
                 namespace = await asyncio.to_thread(_own_namespace)
             else:
                 file = self._file
+                if not any(map(os.path.exists, _kubeconfigs(file))):
+                    raise KubernetesError(
+                        f"no way into Kubernetes: there is no {' and no '.join(_kubeconfigs(file))}; "
+                        "KUBECONFIG, or `kubeconfig` in the fleet's configuration, names the file"
+                    )
                 await load_kube_config(file, config.context, self._configuration, persist_config=False)
                 contexts, current = await asyncio.to_thread(list_kube_config_contexts, file)
                 chosen = next((c for c in contexts if c["name"] == config.context), current) or {}
@@ -333,8 +338,13 @@ class Api:
 
 def _only_in_cluster() -> bool:
     """Whether we run in a pod, and no kubeconfig is in sight."""
-    files = os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
-    return "KUBERNETES_SERVICE_HOST" in os.environ and not any(os.path.exists(f) for f in files.split(os.pathsep))
+    return "KUBERNETES_SERVICE_HOST" in os.environ and not any(map(os.path.exists, _kubeconfigs(None)))
+
+
+def _kubeconfigs(named: str | None) -> list[str]:
+    """The files that are read: the one that the configuration names, else KUBECONFIG's, else the usual one."""
+    files = named or os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
+    return [named] if named else files.split(os.pathsep)
 
 
 def _own_namespace() -> str:
