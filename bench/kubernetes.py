@@ -83,8 +83,8 @@ def kubernetes(namespace: str, image: str, folder: Path) -> dict[str, Any]:
     return {
         "cluster": "kubernetes",
         "image": image,
-        # many cores for Flux, few of the machine's, where other pods run, too
-        "flavours": {"node": {**NODE, "resources": {"cpu": "500m", "memory": "512Mi"}}},
+        # many cores for Flux; of the machine as much as there is, as what a pod asks for is also its limit
+        "flavours": {"node": {**NODE, "resources": {"cpu": "1900m", "memory": "1Gi"}}},
         "limits": {"nodes": 1},
         "kubernetes": {
             "namespace": namespace,
