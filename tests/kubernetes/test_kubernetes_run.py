@@ -92,7 +92,12 @@ async def start(namespace: Namespace, folder: Path) -> asyncio.subprocess.Proces
     return await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("streamflow")), "run", "--outdir", "out", "streamflow.yml",
         cwd=folder,
-        env={**os.environ, "KUBECONFIG": str(namespace.kubeconfig), "FLUXOP_RUNS": str(folder / "runs")},
+        env={
+            **os.environ,
+            "HOME": str(folder),  # runs at the same time do not wait for each other's database
+            "KUBECONFIG": str(namespace.kubeconfig),
+            "FLUXOP_RUNS": str(folder / "runs"),
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
@@ -139,5 +144,5 @@ async def test_ctrl_c_in_the_middle_leaves_nothing(namespace: Namespace, shared_
     process.send_signal(signal.SIGINT)
     rest, _ = await asyncio.wait_for(process.communicate(), 60)
     said += rest.decode()
-    assert process.returncode == 130, said
+    assert process.returncode in (130, -signal.SIGINT), said
     assert "Traceback" not in said, said

@@ -14,8 +14,9 @@ logger = logging.getLogger(__name__)
 _AGAIN = 0.5
 _COMMAND_TIMEOUT = 30.0
 
-SAVE = 'mkdir -p "$(dirname "$1")" && flux dump -q "$1.$$" && mv "$1.$$" "$1"'
-"""Saves Flux's state in the file $1, whole or not at all; the operator has the next broker restore it."""
+SAVE = 'new=${1%.tgz}.$$.tgz; mkdir -p "${1%/*}" && flux dump -q "$new" && mv "$new" "$1"'
+"""Saves Flux's state in the file $1, whole or not at all; its suffix says the format. The operator's start script has
+the next lead broker restore it."""
 
 
 class Brokers:
@@ -50,8 +51,9 @@ class Brokers:
             up = int(told[0]) if told else 0
             if up >= count:
                 return
-            drained = await self._flux("resource status -s drain -no 'rank {ranks} is drained: {reason}'")
-            waits_for("; ".join([f"{up} of {count} brokers are up", *drained.splitlines()]))
+            drained = await self._flux("resource status -s drain -no '{ranks} {reason}'")
+            why = [f"drained is rank {line}" for line in drained.splitlines() if line.strip()]
+            waits_for("; ".join([f"{up} of {count} brokers are up", *why]))
             await asyncio.sleep(_AGAIN)
 
     async def drain(self, first: int, end: int) -> None:
