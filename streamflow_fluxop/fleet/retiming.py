@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, sqrt
 
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.order import TINY, Block, Order, StepState
@@ -16,13 +16,21 @@ from streamflow_fluxop.fleet.order import TINY, Block, Order, StepState
 FAR = 2000
 """Blocks that a pass looks at. What comes later is not near enough to be decided about."""
 
+OVERDUE = 0.85
+"""How much longer a job is expected to take that should be over: deviations of a lognormal duration."""
+
+ENOUGH = 5
+"""Jobs after which their spread is believed; below `NO_SPREAD` there is none."""
+
+NO_SPREAD = 0.01
+
 RANKS = 8
 """As many nodes of a block cost a pass as much as the block itself."""
 
-CREDIT = 40
+CREDIT = 20
 """Blocks that a pass may look at for each event since the last one: what re-timing costs a job is bounded by this."""
 
-PAID_BY_A_TICK = 400
+PAID_BY_A_TICK = 200
 """The same for a moment that was waited for."""
 
 
@@ -51,6 +59,18 @@ class Retiming:
         self._credit: float = len(self._open)
         self._price = 0.0
         self._looks = 0
+        self.spread = 0.0
+        self._jobs, self._mean, self._squares = 0, 0.0, 0.0
+
+    def learn(self, ratio: float) -> None:
+        """Note that a job took so many times as long as expected."""
+        self._jobs += 1
+        step = ratio - self._mean
+        self._mean += step / self._jobs
+        self._squares += step * (ratio - self._mean)
+        if self._jobs >= ENOUGH and self._mean > 0:
+            spread = sqrt(self._squares / self._jobs) / self._mean
+            self.spread = spread if spread > NO_SPREAD else 0.0
 
     def due(self, credit: float = CREDIT) -> bool:
         """Note an event; whether a pass has been paid for."""
@@ -89,7 +109,8 @@ class Retiming:
             if b.begun:
                 start = now
                 done = now - b.since
-                end = now + (max(0.0, seconds - done) if b.begun >= b.left else seconds)
+                left = seconds - done if b.begun >= b.left else seconds
+                end = now + (left if left > 0.0 else self.spread * OVERDUE * seconds)
                 if b.left > b.begun and member is not None:  # some of its jobs are yet to come
                     use = Use(now, began + b.start, b, began)
                     for rank in b.ranks:

@@ -216,6 +216,8 @@ class Fleet:
                 self._order.put_back(job.block, job.index)
             else:
                 self._clear(self._order.done(job.block))
+                if self._retiming and job.block.end > job.block.start and job.started < inf:
+                    self._retiming.learn((self._now - job.started) / (job.block.end - job.block.start))
                 if job.member and self._retiming and self._now < self._retiming.began + job.block.end - LATE:
                     job.member.early = True
         if self._progress and job.step in self._progress.steps:
