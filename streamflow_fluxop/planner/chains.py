@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.instance import Instance
 
 EPS = 1e-9
-MANY = 20_000
+MANY = 5_000
 """Steps from which a chain is taken by itself, without what runs beside it."""
 
 
