@@ -1,0 +1,1 @@
+"""How far a run is from its plan, and what the fleet's decisions cost."""
