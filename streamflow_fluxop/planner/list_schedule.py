@@ -357,7 +357,7 @@ class _Run:
         at = now - yard.data.up
         if at >= 0 and not self.limited:
             return nodes
-        floor = max(at, 0)
+        floor = max(at, 0, yard.gone_by(nodes))
         granted = 0
         while granted < nodes:
             step = nodes if all_or_none else 1

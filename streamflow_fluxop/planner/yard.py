@@ -96,6 +96,10 @@ class Yard:
         """Since when its longest idle node could have been given up, and from when that frees its room."""
         return (self.idle[0][0], self.idle[0][0] + self.data.down) if self.idle else None
 
+    def gone_by(self, nodes: int) -> int:
+        """When the places of so many new nodes are free: at once, where any MiniCluster may have them."""
+        return 0
+
     def _new_node(self) -> int:
         self._cores.append(self.data.cores)
         self._gpus.append(self.data.gpus)
@@ -318,6 +322,12 @@ class StackYard(Yard):
         """What so many more nodes take of the limits."""
         weight = times(nodes, self.data.weight)
         return (*weight, float(not self.busy and not self.idle)) if self._counted else weight
+
+    def gone_by(self, nodes: int) -> int:
+        """When the nodes that were given up, in whose places so many new ones come, are gone."""
+        first = self.busy + len(self.idle)
+        lives = [self.lives[life] for life in self._life[first : first + nodes] if life >= 0]
+        return max((life.last + self.data.down for life in lives), default=0)
 
     def closable(self) -> tuple[int, int] | None:
         """Since when its longest idle node could have been given up, and from when that frees its room."""
