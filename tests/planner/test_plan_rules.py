@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
-from planner_worlds import CPU, problems, takes, workflow
+from planner_worlds import CPU, FLAVOURS, problems, takes, workflow
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.model import Problem
+from streamflow_fluxop.model import Limits, Problem
 from streamflow_fluxop.planner import STRATEGIES, solve, verify
 from streamflow_fluxop.planner.bounds import lower_bounds
+from streamflow_fluxop.planner.budget import Budget
+from streamflow_fluxop.planner.document import make_plan
 from streamflow_fluxop.planner.instance import compile_problem
 from streamflow_fluxop.planner.left_shift import left_shifted
 from streamflow_fluxop.planner.objective import Judge
 from streamflow_fluxop.planner.portfolio import automatic
 from streamflow_fluxop.planner.schedule import Block, Life, make_schedule
+from streamflow_fluxop.planner.search import Search
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
@@ -64,3 +68,25 @@ def test_jobs_that_share_their_nodes_move_left_together_or_not_at_all():
     lives = [Life(0, 0, 0, 2 * second, 0, rank) for rank in range(2)]
     shifted = left_shifted(instance, make_schedule(instance, lives, blocks, "by hand"))
     assert [b.start for b in shifted.blocks] == [0, second]
+
+
+def test_a_node_that_gave_way_comes_again_only_when_it_is_gone():
+    """Jobs on several nodes beside others that outrank them, under one limit: on a walk of the search."""
+    whole = workflow(
+        "a x7; b x20; c x7; d",
+        a=takes(10, tasks=5, cores_per_task=4, exclusive=True),
+        b=takes(0, nodes=3, tasks=7),
+        c=takes(333.25, nodes=1, tasks=3, cores_per_task=2),
+        d=takes(10, nodes=2, tasks=2, cores_per_task=2),
+    )
+    large = FLAVOURS["large"].model_copy(update={"count": 2})
+    problem = Problem(workflow=whole, flavours={**FLAVOURS, "large": large}, limits=Limits(nodes=8))
+    instance = compile_problem(problem)
+    judge = Judge(instance, lower_bounds(instance))
+    for seed in range(6):
+        search, rng = Search(instance, judge, Budget(9, instance.jobs)), Random(seed)
+        state = next(iter(search.starts()))
+        for _ in range(40):
+            state = rng.choice(search.moves())(state, rng) or state
+            search.best = search.current = search.decode(state)
+            assert verify(make_plan(problem, instance, search.decode(state), judge, seed=0)) == []
