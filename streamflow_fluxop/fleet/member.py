@@ -294,10 +294,11 @@ class Member:
                         again = min(again, at)
         if self.errands:
             top = max(top, 1)
+        too_small = self.fixed and self.needed(now) > self.size  # it could not grow: it has to come again
         for rank in range(min(self.size, self.target) - 1, top - 1, -1):
             if self.stage is Stage.COMING or self.nodes.jobs[rank]:
                 top = rank + 1
-            elif (until := self.keep_until(rank, now)) > now:
+            elif not too_small and (until := self.keep_until(rank, now)) > now:
                 top = rank + 1
                 again = min(again, until)
             else:

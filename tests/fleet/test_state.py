@@ -1,6 +1,6 @@
 """Short histories of the fleet's decisions, event by event."""
 
-from fleet_worlds import FLAVOURS
+from fleet_worlds import FLAVOURS, plan, step
 
 from streamflow_fluxop.fleet.messages import (
     BringUp,
@@ -11,12 +11,16 @@ from streamflow_fluxop.fleet.messages import (
     JobAsked,
     JobEnded,
     Lost,
+    Resize,
+    Resized,
     StartJob,
     TearDown,
+    Tick,
     WakeAt,
 )
+from streamflow_fluxop.fleet.order import Order
 from streamflow_fluxop.fleet.state import Fleet, Stage
-from streamflow_fluxop.grouping import Group
+from streamflow_fluxop.grouping import Group, planned_groups
 from streamflow_fluxop.model import Limits, Needs
 
 
@@ -53,3 +57,30 @@ def test_what_waits_for_room_comes_when_what_held_it_is_gone():
     assert what(it.handle(JobAsked("k", "b", needs=Needs()), 20)) == []
     assert what(it.handle(JobEnded("j"), 30)) == [TearDown]
     assert what(it.handle(Gone("a"), 40)) == [BringUp]
+
+
+def test_a_minicluster_that_can_not_grow_comes_again_with_the_nodes_that_a_job_needs():
+    it = Fleet([Group("a", "cpu", 1, None, max_size=2)], FLAVOURS, Limits())
+    it.handle(JobAsked("small", "a", needs=Needs()), 0)
+    it.handle(BroughtUp("a"), 10)
+    assert what(it.handle(JobAsked("wide", "a", needs=Needs(nodes=2, tasks=2)), 20)) == [Resize]
+    assert what(it.handle(Resized("a", 1, "the quota is used up"), 30)) == []
+    assert what(it.handle(JobEnded("small"), 40)) == [TearDown]
+    (up,) = (i for i in it.handle(Gone("a"), 50) if isinstance(i, BringUp))
+    assert up.size == 2
+    assert what(it.handle(Lost("a", "the quota is used up"), 60)) == [FailJob, TearDown]
+
+
+def test_a_planned_job_that_waits_for_a_growth_that_fails_gets_another_life_of_the_minicluster():
+    steps = [step("/a", seconds=400), step("/b", "/a", seconds=300, needs=Needs(nodes=2, tasks=2))]
+    made = plan(steps)
+    (name,) = (m.name for m in made.miniclusters if m.resizes)
+    it = Fleet(planned_groups(made, frozenset()), FLAVOURS, Limits(), Order(made, frozenset()))
+    it.handle(JobAsked("a", name, "/a", steps[0].needs), 0)
+    it.handle(BroughtUp(name), 120)
+    assert what(it.handle(Tick(), 400)) == [Resize]
+    it.handle(JobEnded("a"), 500)
+    assert what(it.handle(JobAsked("b", name, "/b", steps[1].needs), 500)) == []
+    assert what(it.handle(Resized(name, 1, "the quota is used up"), 510)) == [TearDown]
+    (up,) = (i for i in it.handle(Gone(name), 570) if isinstance(i, BringUp))
+    assert (up.group, up.size) == (name, 2)
