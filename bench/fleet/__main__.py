@@ -72,7 +72,7 @@ def deviation(options: argparse.Namespace) -> list[str]:
         noisy += runs
         clairvoyant += over
         lines.append(
-            f"| {shape.name} | {regime} | {limits} | {exact[-1][0]:+.2%} | {exact[-1][1]:+.2%} | "
+            f"| {shape.name} | {regime} | {limits} | {abs(exact[-1][0]):.2%} | {abs(exact[-1][1]):.2%} | "
             f"{median(abs(c) for c, _ in runs):.1%} | {median(abs(m) for _, m in runs):.1%} | {median(over):+.1%} |"
         )
         print(lines[-1], flush=True)
@@ -80,8 +80,8 @@ def deviation(options: argparse.Namespace) -> list[str]:
     cost, makespan = (median(abs(of(r)) for r in noisy) for of in (itemgetter(0), itemgetter(1)))
     summary = [
         "",
-        f"Without noise {equal} of {len(exact)} runs are their plans to the second; the others' cost is at most "
-        f"{max(c for c, _ in exact):+.2%} off, their makespan {max(m for _, m in exact):+.2%}.",
+        f"Without noise {equal} of {len(exact)} runs are their plans to the second, no cost is more than "
+        f"{max(abs(c) for c, _ in exact):.2%} off, no makespan more than {max(abs(m) for _, m in exact):.2%}.",
         f"With {options.noise:.0%} noise, medians of {len(noisy)} runs: cost {cost:.1%} off the plan, makespan "
         f"{makespan:.1%}; against a clairvoyant plan the mean of both is {median(clairvoyant):+.1%}.",
     ]
