@@ -80,6 +80,12 @@ async def test_runs_that_are_still_going_here_keep_theirs(namespace: Namespace, 
     log = EventLog.of_new_run()
     await namespace.minicluster("going-1", run=log.run, size=1)
     await namespace.minicluster("old-1", run="aaa111", size=1)
+
+    async def pods_are_there() -> None:  # else one might come after its MiniCluster has gone, and go a little later
+        assert await namespace.pod("going-1", 0)
+        assert await namespace.pod("old-1", 0)
+
+    await eventually(pods_are_there)
     code, printed = await fluxop("clean", "--yes", kubeconfig=namespace.kubeconfig)
     assert code == 0, printed
     assert f"run {log.run} is still going: its MiniClusters stay" in printed
