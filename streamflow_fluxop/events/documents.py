@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, RootModel
 
-from streamflow_fluxop.model import Document, Flavour, Limits, Plan
+from streamflow_fluxop.model import Document, Flavour, Limits, Needs, Plan
 
 
 class _Happening(Document):
@@ -130,6 +130,19 @@ class JobAsked(_OfJob):
     nodes: PositiveInt = Field(1, description="That it occupies, wholly or in part.")
     cores: NonNegativeInt = Field(1, description="That it occupies on all nodes; exclusive jobs: all that there are.")
     gpus: NonNegativeInt = Field(0, description="That it occupies on all nodes.")
+
+    @classmethod
+    def of(cls, job: str, needs: Needs, flavour: Flavour, step: str | None, minicluster: str | None = None) -> JobAsked:
+        """A job with these needs, on nodes of this flavour."""
+        nodes = needs.nodes_on(flavour) or 1
+        return cls(
+            job=job,
+            step=step,
+            minicluster=minicluster,
+            nodes=nodes,
+            cores=nodes * flavour.cores if needs.exclusive else needs.tasks * needs.cores_per_task,
+            gpus=needs.tasks * needs.gpus_per_task,
+        )
 
 
 class JobSubmitted(_OfJob):

@@ -215,10 +215,7 @@ class Simulation:
         self._running[name] = (step, index)
         needs = self._steps[step].needs
         flavour = self._flavours[self.fleet.group(self._group_of[step]).flavour]
-        nodes = needs.nodes_on(flavour) or 1
-        cores = nodes * flavour.cores if needs.exclusive else needs.tasks * needs.cores_per_task
-        gpus = needs.tasks * needs.gpus_per_task
-        self.record(events.JobAsked(job=name, step=step, nodes=nodes, cores=cores, gpus=gpus))
+        self.record(events.JobAsked.of(name, needs, flavour, step))
         self._handle(JobAsked(name, self._group_of.get(step, ""), step, needs, index))
 
     def _complete(self, step: str, index: int) -> None:

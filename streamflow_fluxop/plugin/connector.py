@@ -239,7 +239,7 @@ class MiniClusterConnector(Connector):
             stderr=_path(stderr),
             nodes=needs.nodes,
             tasks=needs.tasks,
-            cores_per_task=placement.cores_per_task,
+            cores_per_task=needs.cores_per_task,
             gpus_per_task=needs.gpus_per_task,
             exclusive=needs.exclusive,
             time_limit=timeout,

@@ -94,18 +94,8 @@ def recorded_job(record: Recorder, fleet: FleetRun, name: str, group: str) -> It
         group: in whose MiniCluster it is to run.
     """
     placement = fleet.placements[name]
-    needs, flavour = placement.needs, fleet.config.flavours[fleet.groups[group].flavour]
-    nodes = needs.nodes_on(flavour) or 1
-    record(
-        events.JobAsked(
-            job=name,
-            step=placement.step or None,
-            minicluster=group,
-            nodes=nodes,
-            cores=nodes * flavour.cores if needs.exclusive else needs.tasks * placement.cores_per_task,
-            gpus=needs.tasks * needs.gpus_per_task,
-        )
-    )
+    flavour = fleet.config.flavours[fleet.groups[group].flavour]
+    record(events.JobAsked.of(name, placement.needs, flavour, placement.step or None, group))
     job = RecordedJob(record, name)
     why = "cancelled"
     try:

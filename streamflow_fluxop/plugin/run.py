@@ -52,7 +52,6 @@ class Placement:
     group: str
     step: str
     needs: Needs
-    cores_per_task: int
     merge_stderr: bool
 
 
@@ -128,7 +127,6 @@ class FleetRun:
             group=group.name,
             step=known.name,
             needs=needs,
-            cores_per_task=needs.cores_per_task,
             merge_stderr=known.stderr_declared,
         )
         return group.name
