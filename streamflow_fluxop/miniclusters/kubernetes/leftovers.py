@@ -81,9 +81,7 @@ async def remove(api: Api, leftovers: Sequence[Leftover], *, timeout: float = GO
 
 async def _remove(api: Api, name: str, timeout: float) -> str | None:
     try:
-        await api.delete(name)
-        for pod in await _pods(api, name):
-            await api.end_pod(pod)
+        await api.delete(name)  # pods go after their job: ended before it, they would be replaced
         await asyncio.wait_for(_gone(api, name), timeout)
     except asyncio.TimeoutError:
         return f"{name}: deleted, but {timeout:g} s later it is still there: look at it with kubectl"
