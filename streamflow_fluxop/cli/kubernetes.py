@@ -37,7 +37,8 @@ async def connected(config: KubernetesConfig) -> AsyncIterator[Api]:
     Raises:
         UserError: what fails of it within the block, or opening it.
     """
-    from streamflow_fluxop.miniclusters.kubernetes.api import Api, KubernetesError
+    from streamflow_fluxop.miniclusters.kubernetes.api import Api
+    from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
 
     api = Api(config)
     try:

@@ -5,22 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
 from kubernetes_asyncio.client import ApiClient, ApiException, Configuration, CoreV1Api, CustomObjectsApi
-from kubernetes_asyncio.config import (
-    ConfigException,
-    list_kube_config_contexts,
-    load_incluster_config,
-    load_kube_config,
-)
 
-from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.miniclusters.kubernetes import kubeconfig
+from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NameTaken
 from streamflow_fluxop.miniclusters.kubernetes.resource import API_GROUP, PLURAL, VERSION
 
 logger = logging.getLogger(__name__)
@@ -28,7 +22,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MINICLUSTERS = f"{PLURAL}.{API_GROUP}"
-SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 PATIENCE = 60.0
 """Seconds for which a request is tried again: an API server that restarts is away for about 20."""
@@ -38,23 +31,6 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 
 CONNECTION_ERRORS = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
-
-
-class KubernetesError(FluxopError):
-    """Kubernetes did not do what it was asked to.
-
-    Args:
-        text: what, and why, in words that help.
-        status: HTTP status of the answer; 0: there was none.
-    """
-
-    def __init__(self, text: str, status: int = 0) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-class NameTaken(KubernetesError):
-    """An object of the name that we wanted is somebody else's: it is not to be touched."""
 
 
 class Api:
@@ -69,7 +45,6 @@ class Api:
         self._configuration = Configuration()
         self._client: ApiClient | None = None
         self.namespace = config.namespace or "default"
-        self._file = os.path.expanduser(config.kubeconfig) if config.kubeconfig else None
 
     async def open(self) -> None:
         """Read the kubeconfig and get ready; the cluster itself is not asked yet.
@@ -134,26 +109,8 @@ class Api:
         return self._client
 
     async def _load(self) -> None:
-        config = self._config
-        try:
-            if config.in_cluster or (not config.kubeconfig and _only_in_cluster()):
-                load_incluster_config(client_configuration=self._configuration)  # type: ignore[no-untyped-call]
-                namespace = await asyncio.to_thread(_own_namespace)
-            else:
-                file = self._file
-                if not any(map(os.path.exists, _kubeconfigs(file))):
-                    raise KubernetesError(
-                        f"no way into Kubernetes: there is no {' and no '.join(_kubeconfigs(file))}; "
-                        "KUBECONFIG, or `kubeconfig` in the fleet's configuration, names the file"
-                    )
-                await load_kube_config(file, config.context, self._configuration, persist_config=False)
-                contexts, current = await asyncio.to_thread(list_kube_config_contexts, file)
-                chosen = next((c for c in contexts if c["name"] == config.context), current) or {}
-                namespace = chosen.get("context", {}).get("namespace")
-        except (ConfigException, OSError, ValueError) as error:
-            where = config.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-            raise KubernetesError(f"no way into Kubernetes by {where}: {error}") from error
-        self.namespace = config.namespace or namespace or "default"
+        namespace = await kubeconfig.load(self._config, self._configuration)
+        self.namespace = self._config.namespace or namespace or "default"
 
     # ---------------------------------------------------------------------------------------------------- MiniClusters
 
@@ -334,22 +291,6 @@ class Api:
             case _:
                 text = f"Kubernetes cannot {verb} {resource}: {message}"
         return KubernetesError(text, error.status)
-
-
-def _only_in_cluster() -> bool:
-    """Whether we run in a pod, and no kubeconfig is in sight."""
-    return "KUBERNETES_SERVICE_HOST" in os.environ and not any(map(os.path.exists, _kubeconfigs(None)))
-
-
-def _kubeconfigs(named: str | None) -> list[str]:
-    """The files that are read: the one that the configuration names, else KUBECONFIG's, else the usual one."""
-    files = named or os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
-    return [named] if named else files.split(os.pathsep)
-
-
-def _own_namespace() -> str:
-    with open(f"{SERVICE_ACCOUNT}/namespace", encoding="utf-8") as file:
-        return file.read().strip()
 
 
 def _retry_after(headers: Mapping[str, str] | None) -> float | None:

@@ -7,7 +7,8 @@ from typing import Any
 from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.errors import Gone
 from streamflow_fluxop.miniclusters.kubernetes import resource
-from streamflow_fluxop.miniclusters.kubernetes.api import Api, KubernetesError
+from streamflow_fluxop.miniclusters.kubernetes.api import Api
+from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
 from streamflow_fluxop.miniclusters.kubernetes.exec import ExecStream
 from streamflow_fluxop.miniclusters.kubernetes.readiness import Attachable
 

@@ -11,7 +11,8 @@ from kubernetes_asyncio.client import ApiextensionsV1Api, AuthorizationV1Api, Ve
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes import nodes, resource
-from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, Api, KubernetesError
+from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, Api
+from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
 from streamflow_fluxop.model import Flavour
 
 _PATIENCE = 5.0  # seconds: a doctor does not wait for an API server that restarts

@@ -13,9 +13,9 @@ from streamflow_fluxop.agent.errors import Gone
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.kubernetes import readiness
-from streamflow_fluxop.miniclusters.kubernetes.api import KubernetesError, NameTaken
 from streamflow_fluxop.miniclusters.kubernetes.attach import start_agent
 from streamflow_fluxop.miniclusters.kubernetes.brokers import Brokers
+from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NameTaken
 from streamflow_fluxop.miniclusters.kubernetes.exec import ExecStream
 from streamflow_fluxop.model import Flavour
 

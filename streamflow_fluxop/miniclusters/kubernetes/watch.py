@@ -11,7 +11,8 @@ import aiohttp
 from kubernetes_asyncio.client import ApiException
 from kubernetes_asyncio.watch import Watch
 
-from streamflow_fluxop.miniclusters.kubernetes.api import CONNECTION_ERRORS, Api, KubernetesError
+from streamflow_fluxop.miniclusters.kubernetes.api import CONNECTION_ERRORS, Api
+from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
 from streamflow_fluxop.miniclusters.kubernetes.resource import MINICLUSTER, RUN
 
 logger = logging.getLogger(__name__)
