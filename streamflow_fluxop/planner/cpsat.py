@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from math import floor, gcd
 from typing import TYPE_CHECKING, Any
 
-from streamflow_fluxop.planner.bounds import least_work
 from streamflow_fluxop.planner.instance import TICKS
 from streamflow_fluxop.planner.schedule import Block, Life, Schedule, make_schedule
+from streamflow_fluxop.planner.shares import least_work
 
 if TYPE_CHECKING:
     from streamflow_fluxop.planner.instance import Instance

@@ -1,0 +1,58 @@
+"""What a plan costs at least because a limit binds: the cheapest flavour may take more of the limit than there is.
+
+Let a node cost a charge more for what it takes of the limit. Jobs then run where that and the price are least, and
+
+    cost >= (least cost with the charge) - charge * (what of the limit there is, summed over time)
+
+for any charge (a Lagrange multiplier). Of the jobs with head >= h and tail >= q, all is held between h and T - q, where
+T is the makespan: so with the charge on those jobs' nodes alone, just while they run, the last term is charge * (T - h
+- q). The least cost is concave in the charge and bends where a kind of job goes to another flavour: one of these
+bends is best.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+from streamflow_fluxop.planner.shares import WEIGHTS, amounts, areas, dot, weighted
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.planner.instance import Instance
+
+FEW = 8
+"""Charges that are tried: those at which most work changes its flavour."""
+
+
+def charges(instance: Instance, limit: int) -> list[float]:
+    """Charges a tick for the whole of a limit at which kinds of job go to another flavour, for a start."""
+    capacity, amount = instance.capacity[limit], amounts(instance)
+    worth: dict[float, float] = {}
+    for n, kind in enumerate(instance.kinds):
+        for f, g in permutations(kind.wishes, 2):
+            dear = kind.on(g).share * instance.flavours[g].price - kind.on(f).share * instance.flavours[f].price
+            less = (
+                kind.on(f).share * instance.flavours[f].weight[limit]
+                - kind.on(g).share * instance.flavours[g].weight[limit]
+            )
+            if dear > 0 and less > 0:
+                charge = float(f"{dear / less * capacity:.9e}")  # equal bends of different kinds are one
+                worth[charge] = worth.get(charge, 0.0) + amount[n]
+    return sorted(worth, key=lambda charge: (-worth[charge], charge))[:FEW]
+
+
+def charged(instance: Instance, limit: int, charge: float, heads: list[int], tails: list[int]) -> float:
+    """What all jobs' work costs at least, with the charge on the best set of jobs, and ``charge * (h + q)``.
+
+    Less the charge times the makespan, and with what bring-up and tear-down cost, this is a bound of the cost.
+    """
+    amount = amounts(instance)
+    price = [f.price for f in instance.flavours]
+    dear = [f.price + charge * f.weight[limit] / instance.capacity[limit] for f in instance.flavours]
+    plain, more = 0.0, [0.0] * len(instance.kinds)
+    for pool in range(len(instance.pools)):
+        weights = max(WEIGHTS, key=lambda w, p=pool: dot(weighted(instance, p, dear, w), amount))  # type: ignore[misc]
+        without, within = (weighted(instance, pool, worth, weights) for worth in (price, dear))
+        plain += dot(without, amount)
+        more = [m + b - a for m, a, b in zip(more, without, within, strict=True)]
+    return plain + max((area + charge * (h + q) for h, q, area in areas(instance, heads, tails, more)), default=0.0)
