@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if HERE in item.path.parents:
                 item.add_marker(pytest.mark.skip(reason="no KUBECONFIG in the environment: no Kubernetes to test on"))
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +81,9 @@ async def admin(prefix: str) -> AsyncIterator[ApiClient]:
 
 
 @pytest_asyncio.fixture
-async def namespace(admin: ApiClient, prefix: str, image: str, tmp_path: Path) -> AsyncIterator[Namespace]:
+async def namespace(
+    request: pytest.FixtureRequest, admin: ApiClient, prefix: str, image: str, tmp_path: Path
+) -> AsyncIterator[Namespace]:
     """Empty, but for a service account that has the rights of manifests/rbac.yaml: what the plugin is given.
 
     Afterwards the namespace must be as empty: no MiniCluster, Job, pod or claim of ours.
@@ -80,7 +92,13 @@ async def namespace(admin: ApiClient, prefix: str, image: str, tmp_path: Path) -
     await namespace.create()
     try:
         yield namespace
-        await namespace.is_empty()
+        if request.node.stash.get(FAILED, False):
+            print(await namespace.describe())
+        else:
+            await namespace.is_empty()
+    except AssertionError:
+        print(await namespace.describe())
+        raise
     finally:
         await namespace.delete()
 

@@ -46,6 +46,12 @@ class Namespace:
 
     async def create(self) -> None:
         await self.core.create_namespace({"metadata": {"name": self.name}})
+
+        async def has_its_default_account() -> None:  # without it pods are refused, and tried again ever more seldom
+            accounts = await self.core.list_namespaced_service_account(self.name)
+            assert "default" in [a.metadata.name for a in accounts.items]
+
+        await eventually(has_its_default_account)
         self.kubeconfig = await self.account("fluxop", yaml.safe_load_all(RBAC.read_text()))
 
     async def account(self, name: str, manifests: Iterable[Object]) -> Path:
@@ -217,7 +223,20 @@ class Namespace:
             left += [f"{kind} {name}" for name in found if name != "kube-root-ca.crt"]
         return left
 
-    async def is_empty(self, seconds: float = 5.0) -> None:
+    async def describe(self) -> str:
+        """What a reader of a failed test wants to know: the MiniClusters' states, Jobs, pods, and what happened."""
+        lines = [f"MiniCluster {m['metadata']['name']}: {m.get('status')}" for m in await self.miniclusters()]
+        jobs = (await self.batch.list_namespaced_job(self.name)).items
+        lines += [f"Job {j.metadata.name}: {j.status.active} active, {j.status.failed} failed" for j in jobs]
+        for pod in await self.pods():
+            going = ", going" if pod.metadata.deletion_timestamp else ""
+            lines.append(f"pod {pod.metadata.name}: {pod.status.phase}{going}")
+        for event in (await self.core.list_namespaced_event(self.name)).items:
+            about = f"{event.involved_object.kind} {event.involved_object.name}"
+            lines.append(f"{event.last_timestamp or event.event_time} {about}: {event.reason}: {event.message}")
+        return "\n".join(lines)
+
+    async def is_empty(self, seconds: float = 30.0) -> None:
         """Nothing of ours is left.
 
         Pods must be gone already: whoever took a MiniCluster down waits for them. The rest goes with its owner, which
@@ -266,7 +285,7 @@ class Namespace:
         await self.core.delete_namespaced_resource_quota("small", self.name)
 
 
-async def eventually(holds: Callable[[], Awaitable[None]], seconds: float = 30.0) -> None:
+async def eventually(holds: Callable[[], Awaitable[None]], seconds: float = 60.0) -> None:
     """Wait until what `holds` asserts is so; its last AssertionError when that takes longer."""
     end = time.monotonic() + seconds
     while True:

@@ -10,7 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
-from kubernetes_asyncio.client import ApiClient, ApiException, Configuration, CoreV1Api, CustomObjectsApi
+from kubernetes_asyncio.client import (
+    ApiClient,
+    ApiException,
+    BatchV1Api,
+    Configuration,
+    CoreV1Api,
+    CustomObjectsApi,
+)
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes import kubeconfig
@@ -162,6 +169,24 @@ class Api:
         function = self.custom.delete_namespaced_custom_object
         deleting = self._minicluster("delete", function, name, propagation_policy="Background")
         return await self._unless_gone(deleting) is not None
+
+    async def is_gone(self, name: str) -> bool:
+        """Whether a MiniCluster is no more, nor its Job, which replaces pods that end before it.
+
+        Where we may not see Jobs: whether the MiniCluster is no more.
+
+        Raises:
+            KubernetesError: it can't be told.
+        """
+        if await self.get(name) is not None:
+            return False
+        read = BatchV1Api(self._opened()).read_namespaced_job
+        try:
+            return await self._unless_gone(self.call("get", "jobs", read, name, self.namespace)) is None
+        except KubernetesError as error:
+            if error.status == 403:
+                return True
+            raise
 
     async def resize(self, name: str, size: int) -> None:
         """Ask for another size of a MiniCluster.

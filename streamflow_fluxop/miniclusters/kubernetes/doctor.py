@@ -37,6 +37,7 @@ RIGHTS = (
     Right("patch", resource.API_GROUP, "miniclusters", "MiniClusters keep their size"),
     *(Right(v, "", "pods", "") for v in ("list", "watch")),
     Right("delete", "", "pods", "a MiniCluster that did not come up takes its grace period, 30 s, to go"),
+    Right("get", "batch", "jobs", "pods that are replaced while a MiniCluster goes down may outlive it by a moment"),
     *(Right(v, "", "pods/exec", "") for v in ("get", "create")),
     Right("get", "", "pods/log", "a MiniCluster that crashes does not show its last words"),
     *(

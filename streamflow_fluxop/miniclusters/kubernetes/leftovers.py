@@ -11,6 +11,7 @@ from typing import Any
 from streamflow_fluxop.miniclusters.kubernetes import resource
 from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, Api
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
+from streamflow_fluxop.miniclusters.kubernetes.minicluster import SETTLES
 
 _SELECTOR = ",".join(f"{key}={value}" for key, value in resource.MANAGED_BY.items())
 _LOOK_AGAIN = 0.5
@@ -82,8 +83,10 @@ async def remove(api: Api, leftovers: Sequence[Leftover], *, timeout: float = GO
 
 async def _remove(api: Api, name: str, timeout: float) -> str | None:
     try:
-        await api.delete(name)  # pods go after their job: ended before it, they would be replaced
-        await asyncio.wait_for(_gone(api, name), timeout)
+        pods = await _pods(api, name)
+        await api.delete(name)
+        await asyncio.gather(*map(api.end_pod, pods))
+        await asyncio.wait_for(_gone(api, name, 0.0 if pods else SETTLES), timeout)
     except asyncio.TimeoutError:
         return f"{name}: deleted, but {timeout:g} s later it is still there: look at it with kubectl"
     except KubernetesError as error:
@@ -91,8 +94,10 @@ async def _remove(api: Api, name: str, timeout: float) -> str | None:
     return None
 
 
-async def _gone(api: Api, name: str) -> None:
-    while await api.get(name) is not None or await _pods(api, name):  # noqa: ASYNC110 - no event tells
+async def _gone(api: Api, name: str, settles: float) -> None:
+    clock = asyncio.get_running_loop().time
+    settled = clock() + settles
+    while clock() < settled or await _pods(api, name) or not await api.is_gone(name):  # noqa: ASYNC110 - no event tells
         await asyncio.sleep(_LOOK_AGAIN)
 
 

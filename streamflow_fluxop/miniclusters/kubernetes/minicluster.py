@@ -30,6 +30,9 @@ SHUTDOWN_TIMEOUT = 15.0
 GONE_TIMEOUT = 120.0
 """Seconds that a deleted MiniCluster's pods get to go: a grace period is 30 s, and nodes may be slow."""
 
+SETTLES = 2.0
+"""Seconds in which a deleted MiniCluster that had no pods may still get a Job, and the Job pods."""
+
 _LOOK_AGAIN = 10.0  # seconds after which we look even though nothing has changed
 _ATTACH_AGAIN = 1.0
 _GONE_AGAIN = 0.5
@@ -308,9 +311,11 @@ class KubernetesMiniCluster(MiniCluster):
             await client.close()
 
     async def _delete(self, *, at_once: bool) -> None:
-        await self._cluster.api.delete(self.object)
+        api, watch, clock = self._cluster.api, self._cluster.watch, asyncio.get_running_loop().time
+        there = [pod["metadata"]["name"] for pod in watch.pods(self.object)]
+        settled = clock() + (0 if there else SETTLES)
+        await api.delete(self.object)
         if at_once:  # else their shell, which ignores SIGTERM, would wait for the end of the grace period, 30 s
-            for pod in self._cluster.watch.pods(self.object):
-                await self._cluster.api.end_pod(pod["metadata"]["name"])
-        while self._cluster.watch.pods(self.object) or await self._cluster.api.get(self.object) is not None:
-            await self._cluster.watch.changed(_LOOK_AGAIN if self._cluster.watch.pods(self.object) else _GONE_AGAIN)
+            await asyncio.gather(*map(api.end_pod, there))
+        while (pods := watch.pods(self.object)) or clock() < settled or not await api.is_gone(self.object):
+            await watch.changed(_LOOK_AGAIN if pods else _GONE_AGAIN)
