@@ -19,13 +19,15 @@ from streamflow_fluxop.agent.backend import (
 from streamflow_fluxop.agent.flux_reactor import Reactor
 from streamflow_fluxop.agent.jobspec import NotForFlux, base_environment, jobspec
 from streamflow_fluxop.agent.log import log
-from streamflow_fluxop.agent.placement import nodes_wanted
+from streamflow_fluxop.agent.placement import Nodes, Unsatisfiable, nodes_wanted
 from streamflow_fluxop.agent.processes import MARK, is_in_job, send_signal, to_bytes, with_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from streamflow_fluxop.agent.protocol import JobRequest
+
+_FLUXION_REFUSES = 'alloc denied due to type="unsatisfiable"'
 
 
 def flux_is_here() -> bool:
@@ -68,6 +70,10 @@ class FluxBackend(Backend):
         self._reactor = Reactor(self._heard, listener.broken, self._session, self._recover)
         about = await self._reactor.start()
         self._largest: tuple[int, int] = about.pop("largest")
+        self._nodes = Nodes([self._largest] * about["nodes"])
+        self._fluxion: bool = about.pop("fluxion")
+        if self._fluxion:
+            about["version"] += " with Fluxion"
         return {"backend": "flux", "recovers": bool(self._session), **about}
 
     def submit(self, job: str, request: JobRequest) -> None:
@@ -80,13 +86,22 @@ class FluxBackend(Backend):
                 environment={**self._environment, **request.environment},
                 shell_options=self._shell_options,
                 label={"session": self._session, "job": job} if self._session else None,
+                whole_seconds=self._fluxion,
             )
         except (NotForFlux, OSError) as error:
             self._listener.finished(job, Outcome(1, f"cannot start: {_reason(error)}"))
             return
-        self._jobs[job] = _Job(request.time_limit)
+        self._jobs[job] = _Job(request.time_limit, lambda: self._refusal(request))
         self._gone.clear()
         self._reactor.submit(job, spec)
+
+    def _refusal(self, request: JobRequest) -> str:
+        """Why the nodes cannot hold a job, which Fluxion does not say; empty where more than their sizes matters."""
+        try:
+            self._nodes.check(request)
+        except Unsatisfiable as error:
+            return str(error)
+        return ""
 
     def cancel(self, job: str) -> None:
         """See `Backend.cancel`."""
@@ -122,7 +137,7 @@ class FluxBackend(Backend):
 
     def _heard(self, job: str, event: str, context: Mapping[str, Any]) -> None:
         if event == "recovered":
-            self._jobs[job] = _Job(context["time_limit"] or None)
+            self._jobs[job] = _Job(context["time_limit"] or None, lambda: "")
             self._gone.clear()
             self._listener.recovered(job)
             return
@@ -139,8 +154,9 @@ class FluxBackend(Backend):
 
 
 class _Job:
-    def __init__(self, time_limit: float | None) -> None:
+    def __init__(self, time_limit: float | None, refusal: Callable[[], str]) -> None:
         self._time_limit = time_limit
+        self._refusal = refusal
 
     def outcome(self, end: Mapping[str, Any]) -> Outcome:
         """Translate what Flux says, see `Reactor._ended`."""
@@ -153,6 +169,8 @@ class _Job:
                 exit_code, reason = TIME_LIMIT_EXIT_CODE, f"time limit of {self._time_limit:.10g} s exceeded"
             elif kind == "cancel":
                 exit_code, reason = CANCELLED_EXIT_CODE, "cancelled"
+            elif kind == "alloc" and note == _FLUXION_REFUSES:
+                exit_code, reason = exit_code or 1, self._refusal() or f"unsatisfiable request: {note}"
             else:
                 exit_code, reason = exit_code or 1, note or kind
         return Outcome(exit_code, reason, end.get("output", b""), end.get("dropped", 0))

@@ -76,7 +76,8 @@ class Reactor:
         """Start the thread.
 
         Returns:
-            Flux's version, its nodes, cores and GPUs, and `largest`: cores and GPUs of a node.
+            Flux's version, its nodes, cores and GPUs; `largest`: cores and GPUs of a node; `fluxion`: whether that
+            schedules, or Flux's default scheduler.
 
         Raises:
             OSError: Flux does not answer.
@@ -154,6 +155,7 @@ class Reactor:
                 "gpus": int(resources.ngpus),
                 "largest": (int(resources.ncores) // max(1, int(resources.nnodes)),
                             int(resources.ngpus) // max(1, int(resources.nnodes))),
+                "fluxion": _answers(handle, "sched-fluxion-qmanager"),
             }  # fmt: skip
             if self._session:
                 self._own()
@@ -303,6 +305,15 @@ class Reactor:
         del self._ids[job]
         self._cancelled.discard(job)
         self._tell(job, "end", self._ends.pop(number))
+
+
+def _answers(handle: Any, module: str) -> bool:
+    """Whether a broker module is loaded: each answers to `ping` (flux-ping(1))."""
+    try:
+        handle.rpc(f"{module}.ping", {"seq": 0, "pad": ""}).get()
+    except OSError:
+        return False
+    return True
 
 
 def _output(events: str) -> Tail:

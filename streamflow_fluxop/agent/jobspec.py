@@ -11,6 +11,7 @@ several tasks, perhaps on several nodes, write to one file is left to Flux's she
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,7 @@ def jobspec(
     environment: Mapping[str, str],
     shell_options: Mapping[str, Any],
     label: Mapping[str, str] | None = None,
+    whole_seconds: bool = False,
 ) -> str:
     """Encode a job.
 
@@ -53,6 +55,7 @@ def jobspec(
         environment: the whole of it; names and values are UTF-8.
         shell_options: of the Flux shell, added to ours.
         label: by which another agent finds the job, see `label_of`.
+        whole_seconds: round the time limit up: Fluxion cuts fractions off, and 0 is no limit.
 
     Raises:
         NotForFlux: it cannot be expressed.
@@ -68,6 +71,7 @@ def jobspec(
     paths = [path for path in (request.stdin, request.stdout, request.stderr) if path is not None]
     plain = _is_plain(*argv, *paths, cwd, *environment, *environment.values())
     script = _script(request)
+    limit = request.time_limit or 0
     if request.tasks > 1:
         if not plain:
             raise NotForFlux(
@@ -91,7 +95,7 @@ def jobspec(
             "tasks": [{"command": argv, "slot": "task", "count": _count(request, nodes)}],
             "attributes": {
                 "system": {
-                    "duration": request.time_limit or 0,
+                    "duration": math.ceil(limit) if whole_seconds else limit,
                     "cwd": cwd,
                     "environment": environment,
                     "shell": {"options": options},
