@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from streamflow_fluxop.agent.protocol import CommandResult
 from streamflow_fluxop.agent.shell_answers import Budget, Heavy, Unsure
-from streamflow_fluxop.agent.shell_changes import chmod, cp, ln, mkdir, rm
+from streamflow_fluxop.agent.shell_changes import chmod, cp, ln, made, mkdir, rm
 from streamflow_fluxop.agent.shell_questions import cat, checksum, find, glob, head, real_path, sizes, test
 from streamflow_fluxop.agent.words import NotSimple, Word, simple, split
 
@@ -71,7 +71,7 @@ def _answer(command: str, budget: Budget) -> CommandResult:
         return checksum(split(line[: -len(_CHECKSUM_TAIL)]), budget)
     parts = split(line)
     if len(parts) == 3 and parts[1] == "&&":
-        return real_path(parts[0], parts[2])
+        return made(parts[0], parts[2], budget) or real_path(parts[0], parts[2])
     if len(parts) != 1:
         raise NotSimple
     words = list(parts[0])  # type: ignore[arg-type]

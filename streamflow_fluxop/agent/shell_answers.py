@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from streamflow_fluxop.agent.protocol import CommandResult
@@ -54,6 +55,19 @@ def path_of(word: Word) -> bytes:
     if path[:1] in (b"", b"-", b"(", b")", b"!", b",", b"="):
         raise Unsure
     return path
+
+
+def real_path_of(path: bytes) -> CommandResult:
+    """What ``readlink -f`` says of a path that is there.
+
+    Raises:
+        Unsure: it is not there any more.
+    """
+    real = os.path.realpath(path)
+    if not os.path.lexists(real):
+        raise Unsure  # it changed under our eyes
+    # POSIX lets two leading slashes mean something else, and Python keeps them; Linux and readlink do not.
+    return CommandResult(b"/" + real.lstrip(b"/") + b"\n", 0)
 
 
 def one_path(words: Sequence[Word]) -> bytes:

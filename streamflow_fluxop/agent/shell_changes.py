@@ -8,7 +8,7 @@ import stat
 from collections.abc import Sequence
 
 from streamflow_fluxop.agent.protocol import CommandResult
-from streamflow_fluxop.agent.shell_answers import BLOCK, OK, Budget, Unsure, path_of
+from streamflow_fluxop.agent.shell_answers import BLOCK, OK, Budget, Unsure, path_of, real_path_of
 from streamflow_fluxop.agent.words import NotSimple, Word
 
 _OCTAL = re.compile(r"0?[0-7]{3}\Z")
@@ -41,6 +41,18 @@ def mkdir(words: Sequence[Word], budget: Budget) -> CommandResult:
             # numeric modes leave a directory its inherited set-group-ID bit
             os.chmod(path, mode | stat.S_IMODE(os.lstat(path).st_mode) & 0o6000)
     return OK
+
+
+def made(left: list[Word] | str, right: list[Word] | str, budget: Budget) -> CommandResult | None:
+    """Answer ``mkdir [-m MODE] -p PATH… && readlink -f PATH``; None where the line begins with another command."""
+    if isinstance(left, str) or isinstance(right, str) or len(left) < 2 or left[0].text != "mkdir":
+        return None
+    if len(right) != 3 or [word.text for word in right[:2]] != ["readlink", "-f"] or left[-1] != right[2]:
+        raise NotSimple
+    if all(word.text != "-p" for word in left[1:-1]):
+        raise NotSimple  # a second try would find what the first has made
+    mkdir(left[1:], budget)
+    return real_path_of(path_of(right[2]))
 
 
 def _make_parents(path: bytes, budget: Budget) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from streamflow_fluxop.agent.processes import to_text
 from streamflow_fluxop.agent.protocol import CommandResult
-from streamflow_fluxop.agent.shell_answers import BLOCK, FALSE, OK, Budget, Unsure, one_path, path_of
+from streamflow_fluxop.agent.shell_answers import BLOCK, FALSE, OK, Budget, Unsure, one_path, path_of, real_path_of
 from streamflow_fluxop.agent.words import NotSimple, Word
 
 _CAT_MAX = 1 << 22
@@ -49,13 +49,7 @@ def real_path(left: list[Word] | str, right: list[Word] | str) -> CommandResult:
     path = path_of(left[2])
     if path != path_of(right[2]):
         raise NotSimple
-    if not os.path.exists(path):
-        return FALSE
-    real = os.path.realpath(path)
-    if not os.path.lexists(real):
-        raise Unsure  # it changed under our eyes
-    # POSIX lets two leading slashes mean something else, and Python keeps them; Linux and readlink do not.
-    return CommandResult(b"/" + real.lstrip(b"/") + b"\n", 0)
+    return real_path_of(path) if os.path.exists(path) else FALSE
 
 
 def checksum(parts: list[list[Word] | str], budget: Budget) -> CommandResult:

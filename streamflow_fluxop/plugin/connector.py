@@ -27,6 +27,7 @@ from streamflow_fluxop.agent.protocol import CommandResult, JobRequest
 from streamflow_fluxop.agent.shell import answer
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.plugin import hook
+from streamflow_fluxop.plugin.made import Made
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class MiniClusterConnector(Connector):
         self._runner: FleetRunner | None = None
         self._record: Recorder  # from deploy on
         self._uses = itertools.count()
+        self._made = Made()
         self._locations = self._make_locations()
 
     @classmethod
@@ -200,7 +202,7 @@ class MiniClusterConnector(Connector):
         try:
             if job_name is None:
                 line = shell_line(command, environment, workdir, stdin, stdout, stderr)
-                result = await self._run_command(location, line, timeout)
+                result = await self._run_small(location, line, timeout)
                 text = result.output + (result.errors if result.exit_code else b"")
                 output, exit_code = text.decode(errors="replace").strip(), result.exit_code
             else:
@@ -258,6 +260,19 @@ class MiniClusterConnector(Connector):
         if result.reason:
             return "\n".join(filter(None, (result.reason, result.output.strip()))), result.exit_code or 1
         return result.output.strip(), result.exit_code
+
+    async def _run_small(self, location: ExecutionLocation, line: str, timeout: float | None) -> CommandResult:
+        """One of the command lines that StreamFlow has around each job."""
+        if location.local:
+            return await _run_here(line, timeout)
+        if (path := self._made.real_path(location.name, line)) is not None:
+            return CommandResult(path.encode(), 0)
+        line, directory = self._made.asking(location.name, line)
+        result = await self._run_command(location, line, timeout)
+        if directory is None or result.exit_code:
+            return result
+        self._made.made(location.name, directory, result.output.decode().strip())
+        return replace(result, output=b"")
 
     async def _run_command(self, location: ExecutionLocation, line: str, timeout: float | None) -> CommandResult:
         if location.local:

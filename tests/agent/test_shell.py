@@ -145,6 +145,8 @@ COMMANDS = {
     "mkdir": lambda p, q: f"mkdir -m 777 {quoted(q)}",
     "mkdir with parents": lambda p, q: f"mkdir -m 755 -p {quoted(q)}",
     "mkdir with parents, unquoted": lambda p, q: f"mkdir -p {q}",
+    "mkdir and real path": lambda p, q: f"mkdir -m 777 -p {quoted(q)} && readlink -f {quoted(q)}",
+    "mkdir without parents and real path": lambda p, q: f"mkdir {quoted(q)} && readlink -f {quoted(q)}",
     "two mkdirs": lambda p, q: f"mkdir -p {quoted(p)} {quoted(q)}",
     "remove": lambda p, q: f"rm -rf {quoted(p)}",
     "remove, unquoted": lambda p, q: f"rm -rf {p}",
@@ -193,6 +195,7 @@ def test_a_line_is_split_as_the_shell_splits_it_or_not_at_all(words: list[str]) 
 WORLD: Tree = [([], "file", "file"), ([], "a b'c", "file"), (["d e"], "x", "file"), ([], "nowhere-link", "missing")]
 ANSWERED = [
     "mkdir -m 777 -p {w}/new/er",
+    "mkdir -m 777 -p {w}/new/er && readlink -f {w}/new/er",
     "mkdir -p {w}/file-not/there {w}/other",
     "test -e {w}/file",
     "test -e '{w}/a b'\"'\"'c'",
