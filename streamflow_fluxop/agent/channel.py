@@ -25,8 +25,8 @@ _READ = 1 << 18
 class Link:
     """One duplex stream of messages: two file descriptors, no thread.
 
-    Messages of one turn of the event loop leave in one write. While more than a MiB waits to be sent, nothing is read:
-    who does not take our answers gets no more of them to wait for.
+    Messages of one turn of the event loop, or of a longer time (`apart`), leave in one write. While more than a MiB
+    waits to be sent, nothing is read: who does not take our answers gets no more of them to wait for.
 
     Args:
         source: file descriptor to read from.
@@ -46,6 +46,9 @@ class Link:
         self._flushing = False
         self._reading = False
         self._progress = time.monotonic()
+        self._earliest = 0.0
+        self.apart = 0.0
+        """Seconds between two writes, for a stream on which one costs more than its bytes."""
         self.open = True
         self.held = False
         """Whether the leashes stay until the process ends: it has still to clean up."""
@@ -80,7 +83,11 @@ class Link:
         self._unsent_bytes += len(data)
         if not self._flushing:
             self._flushing = True
-            self._loop.call_soon(self._flush)
+            wait = self._earliest - time.monotonic()
+            if wait > 0:
+                self._loop.call_later(wait, self._flush)
+            else:
+                self._loop.call_soon(self._flush)
         if self._unsent_bytes > _HIGH_WATER:
             self.room.clear()
             self._read_less()
@@ -138,6 +145,7 @@ class Link:
         try:
             sent = os.write(self._sink, data)
             self._progress = time.monotonic()
+            self._earliest = self._progress + self.apart
         except BlockingIOError:
             sent = 0
         except OSError as error:  # EPIPE: nobody listens any more
@@ -273,6 +281,7 @@ class Channel:
                 old.close()
         self._client_has = message.get("received", 0) if message.get("agent") == self.identity else 0
         self._heartbeat = message.get("heartbeat", 0.0)
+        link.apart = message.get("apart", 0.0)
         self._beat()
         self._started(message)
 

@@ -94,6 +94,7 @@ class AgentClient:
         heartbeat: seconds between two signs of life, over streams that can be made again.
         orphan_timeout: seconds without a sign of life after which a watchdog beside the agent ends the Flux instance
             (or runs `on_orphan`); 0: never. Only with what makes streams.
+        apart: seconds that the agent leaves between two writes, on streams where one costs more than its bytes.
         on_orphan: what the watchdog runs instead of ``flux shutdown``, after it killed the agent; empty: nothing.
         on_connection: is called with "reconnecting", "connected" (again) and "lost", and the reason.
     """
@@ -111,6 +112,7 @@ class AgentClient:
         heartbeat: float = HEARTBEAT,
         orphan_timeout: float = 0.0,
         on_orphan: Sequence[str] | None = None,
+        apart: float = 0.0,
         on_connection: Callable[[ConnectionState, str], None] | None = None,
     ) -> None:
         self.name = name
@@ -120,7 +122,13 @@ class AgentClient:
             stream if callable(stream) else _once(stream),
             self,
             name=name,
-            start={"backend": backend, "nodes": list(nodes), "linger": linger, "flux": flux or {}},
+            start={
+                "backend": backend,
+                "nodes": list(nodes),
+                "linger": linger,
+                "flux": flux or {},
+                **({"apart": apart} if apart else {}),
+            },
             program_options={"orphan_timeout": orphan_timeout, "on_orphan": on_orphan and list(on_orphan)},
             resumable=resumable,
             heartbeat=heartbeat if resumable else 0.0,

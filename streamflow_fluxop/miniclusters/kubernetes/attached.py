@@ -14,7 +14,7 @@ from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniCluste
 from streamflow_fluxop.miniclusters.kubernetes import readiness, resource
 from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, Api
 from streamflow_fluxop.miniclusters.kubernetes.attach import start_agent
-from streamflow_fluxop.miniclusters.kubernetes.exec import ExecStream
+from streamflow_fluxop.miniclusters.kubernetes.exec import APART, ExecStream
 from streamflow_fluxop.model import Flavour
 
 logger = logging.getLogger(__name__)
@@ -159,6 +159,7 @@ class AttachedKubernetesMiniCluster(MiniCluster):
             name=self.name,
             nodes=[(self.flavour.cores, self.flavour.gpus)] * size,
             linger=self._cluster.config.orphan_timeout or None,  # then our jobs end; the MiniCluster does not
+            apart=APART,
         )
         try:
             await client.start()

@@ -31,9 +31,12 @@ _HEARTBEAT = 20.0
 _CONNECT_TIMEOUT = 20.0
 _FRAME = 256 * 1024
 _HIGH_WATER = 1 << 20
-_APART = 0.003  # seconds between frames: one costs more than its bytes, so what comes close together travels together
 _LINES_KEPT = 20
 _GRACE = 10.0
+
+APART = 0.005
+"""Seconds between two frames of one direction: API server, kubelet and containerd pass each one on, which costs more
+than its bytes do. So what comes close together travels together; what comes alone goes at once."""
 
 
 class _Sockets(WsApiClient):
@@ -196,7 +199,7 @@ class ExecStream:
                 await self._to_send.wait()
                 if len(self._unsent) < _FRAME and (early := earliest - time()) > 0:
                     await asyncio.sleep(early)
-                earliest = time() + _APART
+                earliest = time() + APART
                 frame = bytes([STDIN_CHANNEL]) + self._unsent[:_FRAME]
                 del self._unsent[:_FRAME]
                 await self._socket.send_bytes(frame)

@@ -16,7 +16,7 @@ from streamflow_fluxop.miniclusters.kubernetes import readiness
 from streamflow_fluxop.miniclusters.kubernetes.attach import start_agent
 from streamflow_fluxop.miniclusters.kubernetes.brokers import Brokers
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NameTaken
-from streamflow_fluxop.miniclusters.kubernetes.exec import ExecStream
+from streamflow_fluxop.miniclusters.kubernetes.exec import APART, ExecStream
 from streamflow_fluxop.model import Flavour
 
 if TYPE_CHECKING:
@@ -209,6 +209,7 @@ class KubernetesMiniCluster(MiniCluster):
             flux={"shell": {"cpu-affinity": "off"}},
             linger=None,  # the watchdog, or the end of the pod, ends it
             orphan_timeout=self._cluster.config.orphan_timeout,
+            apart=APART,
         )
         await self._client.start()
         await self._brokers.are_up(self.size, self._wait_for)
