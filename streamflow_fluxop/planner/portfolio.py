@@ -98,6 +98,7 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
             instance, judge, run.best, seed=seed, seconds=3 * seconds * proof, effort=seconds * proof
         )
         found.optimal, found.bound = answer.optimal, answer.bound
+        found.cut = found.cut and not answer.optimal  # with more time it would be the same plan
         if answer.schedule is not None:
             found.best = answer.schedule
             found.best.strategy = "cp-sat"
