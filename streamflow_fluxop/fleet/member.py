@@ -15,6 +15,7 @@ from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.model import Flavour, Needs
 
 if TYPE_CHECKING:
+    from streamflow_fluxop.fleet.pool import Pool
     from streamflow_fluxop.fleet.retiming import Use
 
 
@@ -43,6 +44,8 @@ class Job:
         group: where whoever asked for it thinks that it goes.
         key: what orders it among others: when the plan would have it start, on the fleet's clock, or when it came.
         block: its part of the plan, and `index` its place there; None where the plan knows nothing of it.
+        tail: seconds from its start to the end of the longest chain that begins with it.
+        waits: it is in a queue.
     """
 
     name: str
@@ -57,7 +60,14 @@ class Job:
     load: Load | None = None
     nodes: tuple[int, ...] = ()
     seconds: float | None = None
+    tail: float = 0.0
     started: float = inf
+    waits: bool = False
+
+    @property
+    def expected_end(self) -> float:
+        """When it should be over, once it runs."""
+        return self.started + (self.seconds or 0.0)
 
     @property
     def not_before(self) -> float:
@@ -90,6 +100,8 @@ class Member:
         running: the jobs that run, by name; `errands`: small commands that run or wait.
         joins: when nodes that are not there yet will be, by rank.
         idle_since: for each node that takes jobs.
+        until: when the jobs that run on a node are expected to be over, by rank.
+        pool: the MiniClusters that it shares jobs with.
         uses: the next use of each node, by rank, as last re-timed.
         given_up: it, or a node of it, was idle for too long, or did not come up: what was foreseen was wrong, and
             nothing is brought up for it before a job comes.
@@ -116,6 +128,8 @@ class Member:
         self.errands: dict[str, Job] = {}
         self.joins: dict[int, float] = {}
         self.idle_since: list[float] = []
+        self.until: dict[int, float] = {}
+        self.pool: Pool | None = None
         self.uses: dict[int, Use] = {}
         self.given_up = False
         self.fixed = group.max_size is None
@@ -184,6 +198,7 @@ class Member:
     def add(self, job: Job) -> None:
         """Queue a job, behind those that the plan has before it."""
         job.member = self
+        job.waits = True
         if job.needs is None:
             self.errands[job.name] = job
         elif job.block is not None and job.block.waits and job.block.minicluster == self.name:
@@ -228,8 +243,37 @@ class Member:
         if not jobs:
             del self.held[job.block.index]
 
+    def book(self, job: Job, ranks: tuple[int, ...], now: float) -> None:
+        """A job starts."""
+        assert job.load is not None
+        job.waits = False
+        job.nodes, job.started = ranks, now
+        self.nodes.take(job.load, ranks)
+        self.running[job.name] = job
+        for rank in ranks:
+            self.until[rank] = max(self.until.get(rank, 0.0), job.expected_end)
+
+    def leave(self, job: Job) -> None:
+        """A job that ran is over."""
+        assert job.load is not None
+        del self.running[job.name]
+        if job.nodes:  # else they went while it ran, as the run was over
+            self.nodes.give(job.load, job.nodes)
+        for rank in job.nodes:
+            if self.until[rank] <= job.expected_end:
+                ends = (other.expected_end for other in self.running.values() if rank in other.nodes)
+                self.until[rank] = max(ends, default=0.0)
+
+    def busy_until(self, now: float) -> list[float]:
+        """For each node when it, and all that leave before it, are expected to have nothing to do."""
+        ends, last = [now] * self.usable, now
+        for rank in range(self.usable - 1, -1, -1):
+            last = ends[rank] = max(last, self.until.get(rank, 0.0))
+        return ends
+
     def drop(self, job: Job) -> None:
         """Forget a job that waits."""
+        job.waits = False
         self.errands.pop(job.name, None)
         self.ready = [entry for entry in self.ready if entry[-1] is not job]
         heapify(self.ready)
@@ -256,13 +300,18 @@ class Member:
         del self.uses[rank]  # it has begun, or never will, since the last look
         for block in self.blocks[self.passed :]:
             if rank in block.nodes and is_next(block) and block.expected is not NOT_LOOKED_AT:
-                self.uses[rank] = replace(use, at=block.expected[0], planned=block.start + use.began, block=block)
+                at = block.expected[0]
+                self.uses[rank] = replace(use, at=at, ready=at, planned=block.start + use.began, block=block)
                 return self.uses[rank]
         return None
 
     def next_use(self) -> float:
         """When its next job is expected; `inf` where none is."""
         return min((u.at for rank in list(self.uses) if (u := self.use_of(rank))), default=inf)
+
+    def wanted_at(self) -> float:
+        """When it should be there; `inf` where nothing is foreseen for it."""
+        return min((u.ready for rank in list(self.uses) if (u := self.use_of(rank))), default=inf)
 
     def key(self) -> tuple[float, str]:
         """Orders MiniClusters by what they are needed for next, as the plan has it."""
@@ -287,7 +336,7 @@ class Member:
             top = self.needed(now)
             for rank in [r for r in self.uses if r >= self.target and not self.given_up]:
                 if use := self.use_of(rank):
-                    at = use.at - self.flavour.bring_up
+                    at = use.ready - self.flavour.bring_up
                     if at <= now + TINY:
                         top = max(top, rank + 1)
                     else:

@@ -60,6 +60,11 @@ class Nodes:
             self._free.append(list(self._empty))
             self.jobs.append(0)
 
+    @property
+    def spare(self) -> bool:
+        """Whether a node has a core left."""
+        return bool(self._spare)
+
     def has_room(self, rank: int, part: Amount, alone: bool = False) -> bool:
         """Whether so much is free on a node."""
         free = self._free[rank]

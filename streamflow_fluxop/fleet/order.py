@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
+from statistics import NormalDist
 
 import networkx
 
@@ -41,7 +42,7 @@ class Block:
         hold: its jobs are not to start before, on the fleet's clock, although they could.
         each: the blocks with the jobs that its own wait for one by one.
         gaps: for each of its nodes the seconds that the plan leaves it idle before, and whether it is kept meanwhile.
-        expected: when it is now expected to start and to end, on the fleet's clock.
+        expected: when it is now expected to start and to end, on the fleet's clock; `uncertain`: variance of the end.
     """
 
     index: int
@@ -69,6 +70,7 @@ class Block:
     each: list[Block] = field(default_factory=list)
     gaps: dict[int, tuple[float, bool]] = field(default_factory=dict)
     expected: tuple[float, float] = NOT_LOOKED_AT
+    uncertain: float = 0.0
 
     @property
     def over(self) -> bool:
@@ -97,8 +99,9 @@ class StepState:
         next: index of the first block that has jobs to be asked for.
         open: how many of its jobs wait or run.
         quiet_since: when something last happened to it, or to a step before it.
-        expected_end: of its last job, as of the pass of that number, `look`.
+        expected_end: of its last job, mean and variance, as of the pass of that number, `look`.
         elsewhere: it runs beside the workflow engine, out of the fleet's sight.
+        tail: seconds from the start of one of its jobs to the end of the longest chain that begins with it.
     """
 
     step: Step
@@ -112,8 +115,9 @@ class StepState:
     before: list[StepState] = field(default_factory=list)
     every: list[StepState] = field(default_factory=list)
     elsewhere: bool = False
-    expected_end: float = 0.0
+    expected_end: tuple[float, float] = (0.0, 0.0)
     look: int = 0
+    tail: float = 0.0
     _by_index: list[Block] = field(default_factory=list)
 
     def planned(self, index: int) -> tuple[Block, int] | None:
@@ -142,13 +146,17 @@ class Order:
     def __init__(self, plan: Plan, may_be_skipped: frozenset[str] = frozenset()) -> None:
         self.open_ended = may_be_skipped
         steps = plan.problem.workflow.steps
-        depth = _depths(steps)
+        graph = _graph(steps)
+        depth = _depths(graph)
         ordered = sorted(plan.assignments, key=lambda a: (a.start, a.end, depth[a.step], a.first))
         self.blocks = [_block(i, a) for i, a in enumerate(ordered)]
         of_step: dict[str, list[Block]] = {s.name: [] for s in steps}
         for b in self.blocks:
             of_step[b.step].append(b)
         self.steps = {s.name: StepState(s, of_step[s.name], elsewhere=s.controller) for s in steps}
+        for name in reversed(list(networkx.topological_sort(graph))):
+            after = (self.steps[follower].tail for follower in graph.successors(name))
+            self.steps[name].tail = self.steps[name].seconds + max(after, default=0.0)
         self._returned: dict[str, list[tuple[Block, int]]] = {}
         for state in self.steps.values():
             for d in state.step.after:
@@ -163,6 +171,7 @@ class Order:
                 self.of[b.minicluster].append(b)
         for name, blocks in self.of.items():
             _chain(blocks, self.steps, flavours[name])
+        self.haste = _haste(plan)
         self.steady: dict[str, int] = {}
         self.gone = {m.name: m.gone for m in plan.miniclusters}
         for m in plan.miniclusters:
@@ -244,10 +253,31 @@ def _block(index: int, a: Assignment) -> Block:
     )
 
 
-def _depths(steps: Iterable[Step]) -> dict[str, int]:
-    graph = networkx.DiGraph()
+def _haste(plan: Plan) -> dict[str, float]:
+    """By how many standard deviations after the expected time a MiniCluster should be there, for each.
+
+    What it costs to be late by a second is weighed against what it costs to be early: the newsvendor's quantile.
+    """
+    goal = plan.problem.objective
+    weight = {"cost": 1.0, "makespan": 0.0, "balanced": goal.weight}[goal.goal]
+    late = (1 - weight) / plan.makespan if plan.makespan else 0.0
+    haste = {}
+    for m in plan.miniclusters:
+        price = plan.problem.flavours[m.flavour].price / 3600
+        early = weight * m.size * price / plan.cost if plan.cost else 0.0
+        share = early / (early + late) if early + late else 0.5
+        haste[m.name] = NormalDist().inv_cdf(min(max(share, 0.05), 0.95))
+    return haste
+
+
+def _graph(steps: Iterable[Step]) -> networkx.DiGraph[str]:
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
     graph.add_nodes_from(s.name for s in steps)
     graph.add_edges_from((d.step, s.name) for s in steps for d in s.after)
+    return graph
+
+
+def _depths(graph: networkx.DiGraph[str]) -> dict[str, int]:
     return {name: level for level, layer in enumerate(networkx.topological_generations(graph)) for name in layer}
 
 

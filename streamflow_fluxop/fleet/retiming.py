@@ -10,19 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, sqrt
 
+from streamflow_fluxop.fleet.deviation import Deviation, Moment, later, left, length
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.order import TINY, Block, Order, StepState
 
 FAR = 2000
 """Blocks that a pass looks at. What comes later is not near enough to be decided about."""
-
-OVERDUE = 0.85
-"""How much longer a job is expected to take that should be over: deviations of a lognormal duration."""
-
-ENOUGH = 5
-"""Jobs after which their spread is believed; below `NO_SPREAD` there is none."""
-
-NO_SPREAD = 0.01
 
 RANKS = 8
 """As many nodes of a block cost a pass as much as the block itself."""
@@ -36,9 +29,13 @@ PAID_BY_A_TICK = 200
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The next use of a node: when it is expected, when it was planned, and by what; `began`: when the plan did."""
+    """The next use of a node: when it is expected, when it was planned, and by what; `began`: when the plan did.
+
+    `ready`: when the node should be there, as far as that can be told before.
+    """
 
     at: float
+    ready: float
     planned: float
     block: Block
     began: float
@@ -59,18 +56,7 @@ class Retiming:
         self._credit: float = len(self._open)
         self._price = 0.0
         self._looks = 0
-        self.spread = 0.0
-        self._jobs, self._mean, self._squares = 0, 0.0, 0.0
-
-    def learn(self, ratio: float) -> None:
-        """Note that a job took so many times as long as expected."""
-        self._jobs += 1
-        step = ratio - self._mean
-        self._mean += step / self._jobs
-        self._squares += step * (ratio - self._mean)
-        if self._jobs >= ENOUGH and self._mean > 0:
-            spread = sqrt(self._squares / self._jobs) / self._mean
-            self.spread = spread if spread > NO_SPREAD else 0.0
+        self.deviation = Deviation()
 
     def due(self, credit: float = CREDIT) -> bool:
         """Note an event; whether a pass has been paid for."""
@@ -90,9 +76,11 @@ class Retiming:
         up = {name: m.size if m.stage is Stage.UP else 0 for name, m in members.items()}
         for m in members.values():
             m.uses = {}
+        deviation = self.deviation
         began, steps, open_ended = self.began, self._order.steps, self._order.open_ended
         still_open: list[Block] = []
         drift = price = 0.0
+        haste = self._order.haste
         clock = self._clock_of_tear_downs(now, members)
         for i, b in enumerate(self._open):
             if not b.left:
@@ -109,10 +97,10 @@ class Retiming:
             if b.begun:
                 start = now
                 done = now - b.since
-                left = seconds - done if b.begun >= b.left else seconds
-                end = now + (left if left > 0.0 else self.spread * OVERDUE * seconds)
+                more, var = left(seconds, deviation.of(state.step), done if b.begun >= b.left else 0.0, b.left)
+                end = now + more
                 if b.left > b.begun and member is not None:  # some of its jobs are yet to come
-                    use = Use(now, began + b.start, b, began)
+                    use = Use(now, now, began + b.start, b, began)
                     for rank in b.ranks:
                         member.uses.setdefault(rank, use)
                 reached = b.start + min(done, seconds)
@@ -120,10 +108,10 @@ class Retiming:
                     clock = reached
             elif state.elsewhere and all(s.over for s in state.before):
                 start = state.quiet_since  # out of our sight, but that is when it must have begun
-                end = max(now, start + seconds)
+                end, var = max(now, start + seconds), 0.0
                 clock = min(clock, b.start + min(now - start, seconds))
             else:
-                waited = _waits_until(b, state, now, this)
+                waited, var = _waits_until(b, state, now, this)
                 start = max(now, waited)
                 if b.slack:
                     early = now + max(0.0, b.start - clock) if clock < inf else now
@@ -138,15 +126,19 @@ class Retiming:
                         use = None
                         for rank in b.ranks:
                             if rank not in uses:
-                                uses[rank] = use = use or Use(start, began + b.start, b, began)
+                                ready = start + sqrt(var) * haste[member.name] if var else start
+                                uses[rank] = use = use or Use(start, ready, began + b.start, b, began)
                     if b.top >= up[member.name]:
                         start = max(start, member.ready_for(b, now))
-                end = start + seconds
+                more, wider = length(seconds, deviation.of(state.step), b.left)
+                end, var = start + more, var + wider
                 if waited <= now + TINY:  # it is the next thing to happen
                     clock = min(clock, b.start - (start - now))
-            b.expected = (start, end)
-            if state.look != this or end > state.expected_end:
-                state.look, state.expected_end = this, end
+            b.expected, b.uncertain = (start, end), var
+            if state.look != this:
+                state.look, state.expected_end = this, (end, var)
+            else:
+                state.expected_end = later(state.expected_end, (end, var))
             drift = start - began - b.start
         self._open, self._price = still_open, price
 
@@ -169,21 +161,22 @@ class Retiming:
                 b = next((b for b in blocks[member.passed :] if not b.over), None)
                 if b is not None:
                     planned = self.began + b.start
-                    member.uses = {rank: Use(planned + drift, planned, b, self.began) for rank in b.ranks}
+                    at = planned + drift
+                    member.uses = {rank: Use(at, at, planned, b, self.began) for rank in b.ranks}
 
 
-def _waits_until(b: Block, state: StepState, now: float, look: int) -> float:
+def _waits_until(b: Block, state: StepState, now: float, look: int) -> Moment:
     """When a block has its data, and those are over that have its nodes before."""
-    waited = b.came
+    waited = (b.came, 0.0)
     if b.taken < b.count:
-        waited = now
+        waited = (now, 0.0)
         for s in state.every:
-            if s.look == look and s.expected_end > waited:
-                waited = s.expected_end
+            if s.look == look:
+                waited = later(waited, s.expected_end)
         for e in b.each:
-            if e.left and e.expected[1] > waited:
-                waited = e.expected[1]
+            if e.left:
+                waited = later(waited, (e.expected[1], e.uncertain))
     for other in b.after:
-        if other.left and other.expected[1] > waited:
-            waited = other.expected[1]
+        if other.left:
+            waited = later(waited, (other.expected[1], other.uncertain))
     return waited

@@ -174,7 +174,7 @@ class Router:
         horizon = inf if self.all_at_once else now + member.flavour.bring_up + TINY
         for rank in list(member.uses):
             use = member.use_of(rank)
-            if use is not None and use.at <= horizon:
+            if use is not None and use.ready <= horizon:
                 size = max(size, rank + 1)
         if member.group.max_size is None and (size or member.called_for(now) <= now):
             return max(size, member.group.size)

@@ -39,6 +39,7 @@ from streamflow_fluxop.fleet.messages import (
     WakeAt,
 )
 from streamflow_fluxop.fleet.order import TINY, Block, Order
+from streamflow_fluxop.fleet.pool import Pool
 from streamflow_fluxop.fleet.progress import Progress
 from streamflow_fluxop.fleet.retiming import CREDIT, PAID_BY_A_TICK, Retiming
 from streamflow_fluxop.fleet.room import Room
@@ -83,11 +84,12 @@ class Fleet:
         self._keep_one = keep_one
         self._keep_all = keep_all
         self._resizes = resizes
+        self._pools: dict[tuple[str | None, str, str | None], Pool] = {}
         for member in self._members.values():
             member.fixed = member.fixed or not resizes
             member.steady = order.steady.get(member.name, 0) if order else 0
+            self._pool_of(member)
         self._jobs: dict[str, Job] = {}
-        self._loads: dict[tuple[object, ...], object] = {}
         self._due: set[str] = set()
         self._dirty: dict[str, None] = {}
         self._freed = False
@@ -163,7 +165,8 @@ class Fleet:
         self._jobs[job.name] = job
         if self._progress and asked.step in self._progress.steps:
             self._clear(self._progress.asked(asked.step, self._now))
-            job.seconds = self._progress.steps[asked.step].seconds
+            state = self._progress.steps[asked.step]
+            job.seconds, job.tail = state.seconds, state.tail
         order, retiming, step = self._order, self._retiming, job.step
         known = order is not None and step in order.steps and job.needs is not None
         if known and order and retiming and step and (taken := order.take(step, asked.index)):
@@ -179,6 +182,8 @@ class Fleet:
             return
         member.clock = self._now
         member.add(job)
+        if retiming and job.needs is not None:
+            self._pool_of(member).add(job)
         member.given_up &= job.block is None
         self._touch(member)
 
@@ -199,10 +204,7 @@ class Fleet:
         self._touch(member)
 
     def _leave(self, job: Job, member: Member) -> None:
-        del member.running[job.name]
-        assert job.load is not None
-        if job.nodes:  # else they went while it ran, as the run was over
-            member.nodes.give(job.load, job.nodes)
+        member.leave(job)
         for rank in job.nodes:
             if not member.nodes.jobs[rank]:
                 self._set_idle(member, rank)
@@ -217,7 +219,7 @@ class Fleet:
             else:
                 self._clear(self._order.done(job.block))
                 if self._retiming and job.block.end > job.block.start and job.started < inf:
-                    self._retiming.learn((self._now - job.started) / (job.block.end - job.block.start))
+                    self._retiming.deviation.learn((self._now - job.started) / (job.block.end - job.block.start))
                 if job.member and self._retiming and self._now < self._retiming.began + job.block.end - LATE:
                     job.member.early = True
         if self._progress and job.step in self._progress.steps:
@@ -374,16 +376,33 @@ class Fleet:
             if job.started == inf:
                 job.started = self._now
                 self._out.append(StartJob(job.name, member.name))
-        for job, nodes in startable(member, self._now):
-            job.nodes, job.started = nodes, self._now
-            assert job.load is not None
-            member.nodes.take(job.load, nodes)
-            member.running[job.name] = job
-            if job.block is not None:
-                job.block.begun += 1
-                job.block.since = self._now
-            self._out.append(StartJob(job.name, member.name, nodes))
+        if self._deviates():
+            for job, other, nodes in self._pool_of(member).startable(self._now):
+                self._start(job, other, nodes)
+                self._touch(other)
+        else:
+            for job, nodes in startable(member, self._now):
+                self._start(job, member, nodes)
         self._alarm(member, member.patience_ends(self._now))
+
+    def _start(self, job: Job, member: Member, nodes: tuple[int, ...]) -> None:
+        member.book(job, nodes, self._now)
+        if job.block is not None:
+            job.block.begun += 1
+            job.block.since = self._now
+        self._out.append(StartJob(job.name, member.name, nodes))
+
+    def _deviates(self) -> bool:
+        """Whether durations are known not to be as planned."""
+        return self._retiming is not None and self._retiming.deviation.spread > 0
+
+    def _pool_of(self, member: Member) -> Pool:
+        """The MiniClusters that can take a MiniCluster's jobs, itself included."""
+        if member.pool is None:
+            group = member.group
+            member.pool = self._pools.setdefault((group.image, group.binding, group.named), Pool())
+            member.pool.members.append(member)
+        return member.pool
 
     def _examine(self, member: Member) -> None:
         """Whether a MiniCluster should come, grow, shrink or go."""
@@ -393,7 +412,7 @@ class Fleet:
         if member.stage is Stage.DOWN:
             at = member.called_for(now)
             if not member.given_up:
-                at = min(at, member.next_use() - member.flavour.bring_up)
+                at = min(at, member.wanted_at() - member.flavour.bring_up)
             if at <= now + TINY:
                 self._due.add(member.name)
                 self._freed = True

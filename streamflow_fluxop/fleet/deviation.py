@@ -1,0 +1,128 @@
+"""How far jobs deviate from what was expected of them, and what that makes of the jobs that still run.
+
+The factor by which a job takes longer than expected is held to be lognormal with mean 1. As long as no job deviates
+there is none, and everything is expected as it was planned.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import erf, exp, inf, log, pi, sqrt
+from statistics import NormalDist
+
+from streamflow_fluxop.model import Step
+
+ASSUMED = 0.3
+"""Standard deviation of the factor, before there are jobs to learn it from."""
+
+WEIGHT = 4
+"""Jobs that say as much as the assumption does."""
+
+NONE = 0.01
+"""Factors that are nearer to 1 are no deviation."""
+
+FAR = 3.0
+"""Of two times so many standard deviations apart, the later one is the maximum."""
+
+LONGEST = 4.0
+"""Deviations above the mean, on the logarithmic scale, up to which the formula for what remains is computed."""
+
+Moment = tuple[float, float]
+"""A time that is not certain: its mean, and its variance."""
+
+
+class Deviation:
+    """Learns from the jobs that end.
+
+    Attributes:
+        spread: standard deviation of the factor; 0 as long as nothing deviates.
+    """
+
+    def __init__(self) -> None:
+        self.spread = 0.0
+        self._jobs = 0
+        self._squares = 0.0
+
+    def learn(self, factor: float) -> None:
+        """Note that a job took so many times as long as expected."""
+        self._jobs += 1
+        self._squares += min(factor - 1, 3.0) ** 2
+        if self.spread or abs(factor - 1) > NONE:
+            self.spread = sqrt((WEIGHT * ASSUMED**2 + self._squares) / (WEIGHT + self._jobs))
+
+    def of(self, step: Step) -> float:
+        """The spread of a step's jobs: as stated for them, else as learnt from all."""
+        stated = step.duration
+        return stated.spread / stated.seconds if stated.spread and stated.seconds else self.spread
+
+
+def length(seconds: float, spread: float, jobs: int = 1) -> Moment:
+    """What the longest of so many jobs will take of which each is expected to take so many seconds."""
+    if not spread:
+        return seconds, 0.0
+    sigma = _sigma(spread)
+    longest = exp(sigma * of_many(jobs) - sigma * sigma / 2 * (1 - 1 / jobs)) if jobs > 1 else 1.0
+    return seconds * longest, (spread * seconds) ** 2
+
+
+def left(seconds: float, spread: float, done: float, jobs: int = 1) -> Moment:
+    """The same from now on, of jobs that have run for `done` seconds."""
+    if not spread or not seconds:
+        return max(0.0, seconds - done), 0.0
+    mean, variance = _left(round(done / seconds, 2), round(spread, 2))
+    return seconds * (mean + sqrt(variance) * of_many(jobs)), seconds * seconds * variance
+
+
+@lru_cache(1 << 12)
+def _sigma(spread: float) -> float:
+    """Standard deviation of the logarithm."""
+    return sqrt(log(1 + spread * spread))
+
+
+@lru_cache(1 << 12)
+def _left(done: float, spread: float) -> Moment:
+    """Mean and variance of X - t where X > t, for a lognormal X with mean 1."""
+    sigma = _sigma(spread)
+    if not sigma:
+        return max(0.0, 1 - done), 0.0
+    z = (log(done) / sigma if done > 0 else -inf) + sigma / 2  # of a standard normal
+    if z > LONGEST:  # beyond, it goes on as it does there
+        scale = done
+        done = exp(sigma * LONGEST - sigma * sigma / 2)
+        mean, variance = _left_at(LONGEST, done, sigma)
+        return mean * scale / done, variance * (scale / done) ** 2
+    return _left_at(z, done, sigma)
+
+
+def _left_at(z: float, done: float, sigma: float) -> Moment:
+    beyond = _phi(-z)
+    first = _phi(sigma - z) / beyond
+    second = exp(sigma * sigma) * _phi(2 * sigma - z) / beyond
+    return first - done, max(0.0, second - first * first)
+
+
+def _phi(z: float) -> float:
+    return 0.5 * (1 + erf(z / sqrt(2)))
+
+
+@lru_cache(1 << 12)
+def of_many(jobs: int) -> float:
+    """By how many deviations the largest of so many normal values is above the mean (Blom 1958)."""
+    return NormalDist().inv_cdf((jobs - 0.375) / (jobs + 0.25)) if jobs > 1 else 0.0
+
+
+def later(a: Moment, b: Moment) -> Moment:
+    """The maximum of two independent times (Clark: The greatest of a finite set of random variables, 1961)."""
+    if a[0] < b[0]:
+        a, b = b, a
+    apart = a[0] - b[0]
+    spread = a[1] + b[1]
+    if apart * apart >= FAR * FAR * spread:
+        return a
+    theta = sqrt(spread)
+    alpha = apart / theta
+    p = _phi(alpha)
+    density = theta * exp(-0.5 * alpha * alpha) / sqrt(2 * pi)
+    above = apart * p + density  # relative to b
+    second = (apart * apart + a[1]) * p + b[1] * (1 - p) + apart * density
+    return b[0] + above, max(0.0, second - above * above)

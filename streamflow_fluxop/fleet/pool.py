@@ -1,0 +1,116 @@
+"""Where jobs start once durations deviate, so that the plan's order on its nodes is no longer the best one.
+
+The MiniClusters of a pool can take each other's jobs. The job with the longest chain behind it goes first (upward rank:
+Topcuoglu, Hariri, Wu 2002), to where the nodes need not stay up for longer because of it, as far as that is known. As
+the nodes of a MiniCluster leave from the end, long jobs thus sink to the first ones. A job that finds no room is not
+passed over by others for longer than what occupies its place is expected to run (EASY backfilling: Lifka 1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+
+from streamflow_fluxop.fleet.member import Job, Member
+from streamflow_fluxop.fleet.order import TINY
+
+MISSES = 8
+"""Jobs that are tried in vain before the rest of the queue waits for the next event."""
+
+MOVED = 1e-3
+"""Node-seconds that it must save at least to run a job in another MiniCluster than its own."""
+
+
+class Pool:
+    """MiniClusters whose jobs may run in any of them.
+
+    Attributes:
+        members: the MiniClusters.
+    """
+
+    def __init__(self) -> None:
+        self.members: list[Member] = []
+        self._waiting: list[tuple[float, float, int, Job]] = []
+        self._tie = count()
+
+    def add(self, job: Job) -> None:
+        """A job waits."""
+        heappush(self._waiting, (-job.tail, job.key, next(self._tie), job))
+
+    def startable(self, now: float) -> Iterator[tuple[Job, Member, tuple[int, ...]]]:
+        """Take the jobs that start now out of the queues, each with its place; the caller books it before the next."""
+        up = [m for m in self.members if m.usable and m.nodes.spare]
+        if not up:
+            return
+        until = {m.name: m.busy_until(now) for m in up}
+        kept: dict[str, dict[int, float]] = {}
+        missed: list[tuple[float, float, int, Job]] = []
+        while self._waiting and len(missed) < MISSES:
+            entry = heappop(self._waiting)
+            job = entry[-1]
+            if not job.waits:
+                continue
+            if place := _place(job, up, until, kept, now):
+                member, nodes = place
+                end = now + (job.seconds or 0.0)
+                busy = until[member.name]
+                for rank in range(max(nodes) + 1):
+                    busy[rank] = max(busy[rank], end)
+                assert job.member is not None
+                job.member.drop(job)
+                job.member = member
+                yield job, member, nodes
+                continue
+            missed.append(entry)
+            _keep(job, up, kept)
+        for entry in missed:
+            heappush(self._waiting, entry)
+
+
+def _place(
+    job: Job, up: list[Member], until: dict[str, list[float]], kept: dict[str, dict[int, float]], now: float
+) -> tuple[Member, tuple[int, ...]] | None:
+    """Where a job costs least: node-seconds for which nodes stay up longer, up to the one that it runs on."""
+    assert job.load is not None
+    assert job.member is not None
+    parts, alone = job.load.parts, job.load.alone
+    seconds = job.seconds or 0.0
+    end = now + seconds
+    best: tuple[Member, tuple[int, ...]] | None = None
+    least = inf
+    for member in up:
+        if member.flavour_name != job.member.flavour_name or member.usable < len(parts):
+            continue
+        busy, others = until[member.name], kept.get(member.name, {})
+        cost = 0.0 if member is job.member else MOVED
+        found: list[int] = []
+        for rank in range(member.usable):
+            longer = end - busy[rank]
+            if longer > 0.0:
+                cost += longer
+                if cost >= least:
+                    break
+            if end > others.get(rank, inf) + TINY or not member.nodes.has_room(rank, parts[len(found)], alone):
+                continue
+            found.append(rank)
+            if len(found) == len(parts):
+                best, least = (member, tuple(found)), cost
+                break
+    return best
+
+
+def _keep(job: Job, up: list[Member], kept: dict[str, dict[int, float]]) -> None:
+    """Keep the nodes that are free first for a job: others may run there until then."""
+    assert job.load is not None
+    assert job.member is not None
+    member = job.member if job.member in up else None
+    for other in up:
+        if member is None and other.flavour_name == job.member.flavour_name:
+            member = other
+    if member is None or member.usable < len(job.load.parts):
+        return
+    others = kept.setdefault(member.name, {})
+    first = sorted((member.until.get(r, 0.0), r) for r in range(member.usable) if r not in others)
+    others.update((rank, at) for at, rank in first[: len(job.load.parts)])
