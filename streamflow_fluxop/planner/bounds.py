@@ -33,8 +33,9 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.planner.chains import MANY, Rates, beside_chain
+from streamflow_fluxop.planner.chains import MANY, Gap, Rates, beside_chain
 from streamflow_fluxop.planner.dearer import charged, charges
+from streamflow_fluxop.planner.handovers import least_with_whole_nodes
 from streamflow_fluxop.planner.rounds import in_rounds
 from streamflow_fluxop.planner.shares import GRID, amounts, areas, dot, least_shares, limit_loads
 
@@ -72,29 +73,65 @@ def lower_bounds(instance: Instance) -> LowerBounds:
         if capacity and len(pools) <= SOME_POOLS and len(instance.steps) <= MANY:
             held = _pools(instance, [f.weight[r] / capacity for f in instance.flavours], heads, tails, loads)
             makespan = _least_with_room(instance, held, makespan)
-    cost = sum(pool.cost(None) for pool in pools)
-    least = _least_cost(instance, pools, heads, tails, loads)
+            makespan = least_with_whole_nodes(instance, r, heads, tails, makespan)
+    cost = max(sum(pool.cost(None) for pool in pools), _across_gaps(instance, pools))
+    least = _least_cost(instance, pools, heads, tails, loads, cost)
     return LowerBounds(cost, makespan, _score(instance.objective.weight, least, cost, makespan))
 
 
+def _across_gaps(instance: Instance, pools: list[_Pool]) -> float:
+    """What all pools cost at least because of a gap in one pool's chain, in which others have work to do.
+
+    The shorter the gap, the more of their nodes are up in it; the longer, the more it costs in its own pool. Between
+    two lengths of a grid the cost is at least that of the gap at the lower one, and of the others at the upper one.
+    """
+    best = 0.0
+    alone = [pool.cost(None) for pool in pools]
+    for p, pool in enumerate(pools) if len(pools) <= SOME_POOLS else ():
+        for gap in pool.gaps:
+            area = [0.0] * len(pools)
+            for s in gap.inside:
+                step = instance.steps[s]
+                q = instance.kinds[step.kind].pool
+                if q != p:
+                    area[q] += step.width * step.ticks * pools[q].load[step.kind]
+
+            def others(length: float, p: int = p, area: list[float] = area) -> float:
+                return sum(
+                    max(alone[q], other.work + other.whole(area[q] / length)) for q, other in enumerate(pools) if q != p
+                )
+
+            if sum(alone) - alone[p] >= others(gap.least):
+                continue
+            value, length = gap.cost(gap.longest) + sum(alone) - alone[p], gap.least
+            while length < gap.longest:
+                value = min(value, gap.cost(length) + others(1.05 * length))
+                length *= 1.05
+            best = max(best, value)
+    return best * (1 - EPS)
+
+
 def _least_cost(
-    instance: Instance, pools: list[_Pool], heads: list[int], tails: list[int], loads: list[list[float]]
+    instance: Instance, pools: list[_Pool], heads: list[int], tails: list[int], loads: list[list[float]], least: float
 ) -> Callable[[float], float]:
-    """What plans of at most a makespan cost at least."""
+    """What plans of at most a makespan cost at least, and at any."""
     down = max(f.down for f in instance.flavours)
-    in_part: list[tuple[float, float]] = []
+    in_part: list[tuple[frozenset[int], float, float]] = []
     in_all: list[tuple[list[_Pool], float]] = []
     if len(pools) <= SOME_POOLS and len(instance.steps) <= MANY:
         for limit, capacity in enumerate(instance.capacity):
             for charge in charges(instance, limit) if capacity else ():
-                in_part.append((charged(instance, limit, charge, heads, tails), charge))
+                in_part += [(own, work, charge) for own, work in charged(instance, limit, charge, heads, tails)]
                 dear = [f.price + charge * f.weight[limit] / capacity for f in instance.flavours]
                 in_all.append((_pools(instance, dear, heads, tails, loads), charge))
 
     def cost(makespan: float) -> float:
-        setups = sum(pool.setups(makespan) for pool in pools)
-        found = [sum(pool.cost(makespan) for pool in pools)]
-        found += [setups + work - charge * makespan for work, charge in in_part]
+        whole = [pool.cost(makespan) for pool in pools]
+        setups = [pool.setups(makespan) for pool in pools]
+        found = [sum(whole), least]
+        for own, work, charge in in_part:
+            rest = sum(setups[p] if p in own else cost for p, cost in enumerate(whole))
+            found.append(rest + work - charge * makespan)
         found += [sum(pool.cost(makespan) for pool in dear) - charge * (makespan + down) for dear, charge in in_all]
         return max(found) * (1 - EPS)
 
@@ -171,6 +208,7 @@ class _Pool:
         work = least_shares(instance, pool, price, amount)
         self.work = dot(amount, work)
         self.gapped = 0.0
+        self.gaps: list[Gap] = []
         if len(instance.pools) <= GRID:
             rates = Rates(
                 pool=pool,
@@ -182,13 +220,13 @@ class _Pool:
                 once=self.once,
                 loads=loads,
             )
-            solid, self.gapped = beside_chain(instance, rates)
+            solid, self.gapped, self.gaps = beside_chain(instance, rates)
             self.work = max(self.work, solid)
         if len(instance.steps) <= MANY:
             self.work = max(self.work, in_rounds(instance, pool, price, work))
-        load = least_shares(instance, pool, even, amount)
+        self.load = least_shares(instance, pool, even, amount)
         corners: dict[int, float] = {}
-        for h, q, area in areas(instance, heads, tails, load):
+        for h, q, area in areas(instance, heads, tails, self.load):
             corners[h + q] = max(corners.get(h + q, 0.0), area)
         self.sums = _sums({even[f] for k in kinds for f in k.wishes})
         self.corners: list[tuple[int, float]] = []
@@ -202,7 +240,12 @@ class _Pool:
 
     def setups(self, makespan: float) -> float:
         """What bring-up and tear-down cost at least, in plans of at most this makespan."""
-        up = max((area / (makespan - gone) for gone, area in self.corners if makespan > gone), default=0.0)
+        return self.whole(
+            max((area / (makespan - gone) for gone, area in self.corners if makespan > gone), default=0.0)
+        )
+
+    def whole(self, up: float) -> float:
+        """The same, where so much is up at some moment: a sum of what bring-up and tear-down of nodes cost."""
         place = bisect_left(self.sums, up * (1 - EPS))
         return max(self.fixed, self.sums[place] if place < len(self.sums) else up)
 

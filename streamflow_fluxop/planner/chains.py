@@ -57,29 +57,68 @@ class Rates:
     loads: Sequence[Sequence[float]]
 
 
-def beside_chain(instance: Instance, rates: Rates) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The time between two jobs of a pool on a chain, and what the pool costs at least, by how long it is.
+
+    Attributes:
+        least: ticks that it lasts at least.
+        longest: ticks from which on nothing costs more.
+        inside: the steps all of whose jobs take place in it.
+        base: what the pool costs beside what the chain's places absorb.
+        places: of the chain; the gap is the one at `at`.
+        volumes: the work that they can absorb.
+    """
+
+    least: float
+    longest: float
+    inside: list[int]
+    base: float
+    places: list[_Place]
+    at: int
+    volumes: dict[tuple[int, int], float]
+    rates: Rates
+
+    def cost(self, length: float) -> float:
+        """What the pool costs at least if the gap lasts so long."""
+        here = self.places[self.at]
+        room = min(length * self.rates.idle, self.rates.once)
+        places = [*self.places[: self.at], _Place(here.start, here.end, room), *self.places[self.at + 1 :]]
+        return self.base + room - here.room - _absorbed(self.volumes, places)
+
+
+def beside_chain(instance: Instance, rates: Rates) -> tuple[float, float, list[Gap]]:
     """What the pool costs at least by the best of a few chains.
 
     Returns:
-        Without regard to what lies between the chain's jobs, and to bring-up and tear-down; and with both.
+        Without regard to what lies between the chain's jobs, and to bring-up and tear-down; with both; and the gaps
+        in which other jobs take place.
     """
     if len(instance.steps) > MANY:
         _, alone = _best_chain(instance, rates, rates.nodes)
-        return 0.0, alone * (1 - EPS) + rates.once
+        return 0.0, alone * (1 - EPS) + rates.once, []
     solid = gapped = 0.0
+    found: list[Gap] = []
     excess = [n - w for n, w in zip(rates.nodes, rates.work, strict=True)]
     total = sum(s.width * s.ticks * rates.work[s.kind] for s in instance.steps if s.kind >= 0)
     for steps in {_best_chain(instance, rates, worth)[0] for worth in (rates.nodes, excess)}:
         chain = Chain.of(instance, steps)
+        own = [i for i, s in enumerate(chain.steps) if _of_pool(instance, s, rates.pool)]
+        lengths, inside = _gaps(instance, rates, chain, own)
         for gaps in (False, True):
-            places = _places(instance, rates, chain, gaps=gaps)
+            places = _places(instance, rates, chain, own, lengths if gaps else [])
             cost = total + sum(p.room for p in places)
-            cost -= _absorbed(_volumes(instance, rates, chain, places), places)
-            if gaps:
-                gapped = max(gapped, cost + rates.once)
-            else:
-                solid = max(solid, cost)
-    return solid, gapped
+            volumes = _volumes(instance, rates, chain, places)
+            if not gaps:
+                solid = max(solid, cost - _absorbed(volumes, places))
+                continue
+            gapped = max(gapped, cost - _absorbed(volumes, places) + rates.once)
+            at = {(place.start, place.end): i for i, place in enumerate(places)}
+            for (i, j), length, members in zip(pairwise(own), lengths, inside, strict=True):
+                if members and 0 < length * rates.idle < rates.once:
+                    longest = rates.once / rates.idle
+                    found.append(Gap(length, longest, members, cost + rates.once, places, at[i, j], volumes, rates))
+    return solid, gapped, found
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +142,11 @@ class Chain:
         for place, s in enumerate(steps):
             at[s] = place
         return cls(steps, _after(instance, at), _before(instance, at, len(steps)))
+
+
+def _of_pool(instance: Instance, step: int, pool: int) -> bool:
+    kind = instance.steps[step].kind
+    return kind >= 0 and instance.kinds[kind].pool == pool
 
 
 def _best_chain(instance: Instance, rates: Rates, worth: Sequence[float]) -> tuple[tuple[int, ...], float]:
@@ -177,20 +221,19 @@ class _Place:
     room: float
 
 
-def _places(instance: Instance, rates: Rates, chain: Chain, *, gaps: bool) -> list[_Place]:
+def _places(instance: Instance, rates: Rates, chain: Chain, own: list[int], lengths: list[float]) -> list[_Place]:
+    """The chain's jobs of the pool, and the gaps between them where their lengths are given."""
     steps = [instance.steps[s] for s in chain.steps]
-    own = [i for i, step in enumerate(steps) if step.kind >= 0 and instance.kinds[step.kind].pool == rates.pool]
-    lengths = _gap_lengths(instance, rates, chain, own) if gaps else []
     places: list[_Place] = []
     for n, i in enumerate(own):
-        if n and gaps and lengths[n - 1]:
+        if n and lengths and lengths[n - 1]:
             places.append(_Place(own[n - 1], i, min(lengths[n - 1] * rates.idle, rates.once)))
         places.append(_Place(i, i, steps[i].ticks * (rates.nodes[steps[i].kind] - rates.work[steps[i].kind])))
     return places
 
 
-def _gap_lengths(instance: Instance, rates: Rates, chain: Chain, own: list[int]) -> list[float]:
-    """Least ticks between each job of the pool on the chain and the next.
+def _gaps(instance: Instance, rates: Rates, chain: Chain, own: list[int]) -> tuple[list[float], list[list[int]]]:
+    """Least ticks between each job of the pool on the chain and the next, and the steps that take place there.
 
     The chain's other jobs take place there one after another. All jobs that come after the one of the chain at `low`
     and before the one at `high` do, too; within the limits, they take their area.
@@ -221,7 +264,7 @@ def _gap_lengths(instance: Instance, rates: Rates, chain: Chain, own: list[int])
             for k in range(j - i):
                 length = max(length, late[k] + passed[k], early[k] + passed[-1] - passed[j - i - 1 - k])
         lengths.append(length * (1 - EPS))
-    return lengths
+    return lengths, inner
 
 
 def _volumes(instance: Instance, rates: Rates, chain: Chain, places: list[_Place]) -> dict[tuple[int, int], float]:

@@ -12,14 +12,18 @@ bends is best.
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.planner.shares import WEIGHTS, amounts, areas, dot, weighted
+from streamflow_fluxop.planner.shares import WEIGHTS, amounts, areas_at, classes, dot, weighted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from streamflow_fluxop.planner.instance import Instance
 
+FEW_POOLS = 3
+"""Pools up to which all sets of them are tried."""
 FEW = 8
 """Charges that are tried: those at which most work changes its flavour."""
 
@@ -41,18 +45,39 @@ def charges(instance: Instance, limit: int) -> list[float]:
     return sorted(worth, key=lambda charge: (-worth[charge], charge))[:FEW]
 
 
-def charged(instance: Instance, limit: int, charge: float, heads: list[int], tails: list[int]) -> float:
-    """What all jobs' work costs at least, with the charge on the best set of jobs, and ``charge * (h + q)``.
+def charged(
+    instance: Instance, limit: int, charge: float, heads: list[int], tails: list[int]
+) -> Iterator[tuple[frozenset[int], float]]:
+    """What the work of some pools costs at least, with the charge on the best set of their jobs, and on h + q.
 
-    Less the charge times the makespan, and with what bring-up and tear-down cost, this is a bound of the cost.
+    Less the charge times the makespan, and with what bring-up and tear-down cost, this is a bound of their cost.
     """
     amount = amounts(instance)
     price = [f.price for f in instance.flavours]
     dear = [f.price + charge * f.weight[limit] / instance.capacity[limit] for f in instance.flavours]
-    plain, more = 0.0, [0.0] * len(instance.kinds)
+    steps = [s for s, step in enumerate(instance.steps) if step.kind >= 0]
+    hs, qs = classes(heads, steps), classes(tails, steps)
+    plain, grids = [], []
     for pool in range(len(instance.pools)):
         weights = max(WEIGHTS, key=lambda w, p=pool: dot(weighted(instance, p, dear, w), amount))  # type: ignore[misc]
         without, within = (weighted(instance, pool, worth, weights) for worth in (price, dear))
-        plain += dot(without, amount)
-        more = [m + b - a for m, a, b in zip(more, without, within, strict=True)]
-    return plain + max((area + charge * (h + q) for h, q, area in areas(instance, heads, tails, more)), default=0.0)
+        plain.append(dot(without, amount))
+        more = [b - a for a, b in zip(without, within, strict=True)]
+        grids.append(areas_at(instance, heads, tails, more, hs, qs))
+    for pools in _sets(len(grids)):
+        rows = (
+            [sum(column) for column in zip(*rows, strict=True)]
+            for rows in zip(*map(grids.__getitem__, pools), strict=True)
+        )
+        sums = (
+            area + charge * (h + q)
+            for h, row in zip(hs, rows, strict=True)
+            for q, area in zip(qs, row, strict=True)
+            if area
+        )
+        yield frozenset(pools), sum(plain[p] for p in pools) + max(sums, default=0.0)
+
+
+def _sets(pools: int) -> Iterator[tuple[int, ...]]:
+    for size in range(1, pools + 1) if pools <= FEW_POOLS else (1, pools):
+        yield from combinations(range(pools), size)

@@ -12,7 +12,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from streamflow_fluxop.planner.instance import Instance
 
@@ -77,28 +77,39 @@ def limit_loads(instance: Instance) -> list[list[float]]:
     return loads
 
 
-def _classes(values: list[int]) -> list[int]:
-    """At most `GRID` values, the least among them, that the values are rounded down to."""
-    distinct = sorted(set(values))
-    if len(distinct) <= GRID:
-        return distinct
-    return [distinct[i * len(distinct) // GRID] for i in range(GRID)]
-
-
 def areas(instance: Instance, heads: list[int], tails: list[int], load: list[float]) -> list[tuple[int, int, float]]:
     """(h, q, work of the jobs with head >= h and tail >= q) where there are such jobs, work as ticks times load."""
     steps = [s for s, step in enumerate(instance.steps) if step.kind >= 0 and load[step.kind]]
-    if not steps:
-        return []
-    hs, qs = _classes([heads[s] for s in steps]), _classes([tails[s] for s in steps])
+    hs, qs = classes(heads, steps), classes(tails, steps)
+    grid = areas_at(instance, heads, tails, load, hs, qs)
+    return [(h, q, area) for h, row in zip(hs, grid, strict=True) for q, area in zip(qs, row, strict=True) if area]
+
+
+def classes(values: list[int], steps: Iterable[int]) -> list[int]:
+    """At most `GRID` values, the least among them, that the values of the steps are rounded down to.
+
+    Half of them are evenly spread, half are those that lie furthest above the value before them.
+    """
+    distinct = sorted({values[s] for s in steps})
+    if len(distinct) <= GRID:
+        return distinct
+    half = GRID // 2
+    gaps = sorted(range(1, len(distinct)), key=lambda i: distinct[i - 1] - distinct[i])
+    return [distinct[i] for i in sorted({i * len(distinct) // half for i in range(half)} | set(gaps[:half]))]
+
+
+def areas_at(
+    instance: Instance, heads: list[int], tails: list[int], load: list[float], hs: list[int], qs: list[int]
+) -> list[list[float]]:
+    """The same for each h (a row) and q (a column) of the classes, which all heads and tails are to be in."""
     grid = [[0.0] * (len(qs) + 1) for _ in range(len(hs) + 1)]
-    for s in steps:
-        step = instance.steps[s]
-        row, column = bisect_right(hs, heads[s]) - 1, bisect_right(qs, tails[s]) - 1
-        grid[row][column] += step.width * step.ticks * load[step.kind]
+    for s, step in enumerate(instance.steps):
+        if step.kind >= 0 and load[step.kind]:
+            row, column = bisect_right(hs, heads[s]) - 1, bisect_right(qs, tails[s]) - 1
+            grid[row][column] += step.width * step.ticks * load[step.kind]
     for i in range(len(hs) - 1, -1, -1):
         row_sum = 0.0
         for j in range(len(qs) - 1, -1, -1):
             row_sum += grid[i][j]
             grid[i][j] = row_sum + grid[i + 1][j]
-    return [(h, q, grid[i][j]) for i, h in enumerate(hs) for j, q in enumerate(qs) if grid[i][j]]
+    return [row[:-1] for row in grid[:-1]]

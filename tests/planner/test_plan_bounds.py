@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from planner_worlds import CPU, article, problems, takes, workflow
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.model import Limits, Objective, Problem
+from streamflow_fluxop.model import Flavour, Limits, Objective, Problem
 from streamflow_fluxop.planner import solve, verify
 from streamflow_fluxop.planner.bounds import lower_bounds
 from streamflow_fluxop.planner.instance import compile_problem
@@ -78,11 +78,13 @@ def test_what_must_run_before_or_after_a_chain_costs_extra():
 
 
 def test_a_gap_lasts_as_long_as_the_limit_makes_it():
-    steps = {"a": takes(10), "b": {**takes(50, cores_per_task=4), "image": "other"}, "c": takes(10)}
-    wide = bounds("a -> b x8 -> c", **steps).cost
-    tight = bounds("a -> b x8 -> c", Limits(nodes=2), **steps).cost
-    assert wide == pytest.approx(10 + 50 + 10 + 180 + 400 + 180)
-    assert tight == pytest.approx(10 + 180 + 10 + 180 + 400 + 180)
+    between = "bcde"
+    steps = {name: {**takes(50, cores_per_task=4), "image": name} for name in between}
+    text = "; ".join(f"first -> {name} -> last" for name in between)
+    wide = bounds(text, first=takes(10), last=takes(10), **steps).cost
+    tight = bounds(text, Limits(nodes=2), first=takes(10), last=takes(10), **steps).cost
+    assert wide == pytest.approx(10 + 50 + 10 + 180 + 4 * (50 + 180))
+    assert tight == pytest.approx(10 + 100 + 10 + 180 + 4 * (50 + 180))
 
 
 def test_coming_up_and_going_down_need_room_under_the_limit_too():
@@ -116,3 +118,37 @@ def test_nodes_come_whole():
     score = bounds("a x8", a=takes(100, cores_per_task=4)).score
     ways = [(800 + 180 * n) / 980 / 2 + (120 + 800 / n) / 220 / 2 for n in range(1, 9)]
     assert 0.99 * min(ways) <= score <= min(ways)
+
+
+def test_a_place_that_passes_from_one_image_to_another_is_empty_for_a_tear_down_and_a_bring_up():
+    """Two nodes for three images: in what is left after the first step, one node has to follow another one."""
+    steps = {name: {**takes(100, cores_per_task=4), "image": name} for name in "abc"}
+    makespan = bounds("z -> a; z -> b; z -> c", Limits(nodes=2), z=takes(1000), **steps).makespan
+    assert makespan == (120 + 1000 + (3 * 100 + 60 + 120) / 2) * 1000
+
+
+def test_the_shorter_a_gap_is_the_more_nodes_are_up_in_it():
+    """Keeping a's node for c is only cheap if b's eight jobs have more nodes, which cost more."""
+    steps = {"a": takes(10), "b": {**takes(150, cores_per_task=4), "image": "other"}, "c": takes(10)}
+    cost = bounds("a -> b x8 -> c", Limits(nodes=16), **steps).cost
+    assert cost == pytest.approx(10 + 180 + 10 + 180 + 1200 + 180)
+
+
+def test_what_a_limit_makes_dear_counts_where_cost_and_makespan_are_weighed():
+    """With two nodes at once, the eight jobs are over much sooner on the large nodes, which cost more a job."""
+    large = Flavour(cores=16, memory=65536, price=6 * 3600, bring_up=120, tear_down=60)
+    problem = Problem(
+        workflow=workflow("a x8", a=takes(1000, cores_per_task=4)),
+        flavours={"cpu": CPU, "large": large},
+        limits=Limits(nodes=2),
+    )
+    found = lower_bounds(compile_problem(problem))
+    ways = [
+        (8 * 1000 + 360, 120 + 4000),
+        (12 * 1000 + 2 * 1080, 1120),
+        (6 * 1000 * 2 + 1080, 2120),
+        (10_000 + 1260, 2120),
+    ]
+    assert found.cost == pytest.approx(8180)
+    best = min(c / found.cost + m * 1000 / found.makespan for c, m in ways) / 2
+    assert 1.3 < found.score <= best
