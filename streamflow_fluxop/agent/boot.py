@@ -47,6 +47,7 @@ MODULES = (
     "shell_changes",
     "shell",
     "backlog",
+    "pace",
     "channel",
     "rendezvous",
     "watchdog",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.agent.backlog import Backlog
 from streamflow_fluxop.agent.log import log
+from streamflow_fluxop.agent.pace import Pace
 from streamflow_fluxop.agent.protocol import SILENCE, Decoder, ProtocolError, encode
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _READ = 1 << 18
 class Link:
     """One duplex stream of messages: two file descriptors, no thread.
 
-    Messages of one turn of the event loop, or of a longer time (`apart`), leave in one write. While more than a MiB
+    Messages of one turn of the event loop, or of a longer time (`pace`), leave in one write. While more than a MiB
     waits to be sent, nothing is read: who does not take our answers gets no more of them to wait for.
 
     Args:
@@ -46,9 +47,7 @@ class Link:
         self._flushing = False
         self._reading = False
         self._progress = time.monotonic()
-        self._earliest = 0.0
-        self.apart = 0.0
-        """Seconds between two writes, for a stream on which one costs more than its bytes."""
+        self.pace = Pace()
         self.open = True
         self.held = False
         """Whether the leashes stay until the process ends: it has still to clean up."""
@@ -83,8 +82,8 @@ class Link:
         self._unsent_bytes += len(data)
         if not self._flushing:
             self._flushing = True
-            wait = self._earliest - time.monotonic()
-            if wait > 0:
+            wait = self.pace.wait(time.monotonic())
+            if wait:
                 self._loop.call_later(wait, self._flush)
             else:
                 self._loop.call_soon(self._flush)
@@ -145,7 +144,7 @@ class Link:
         try:
             sent = os.write(self._sink, data)
             self._progress = time.monotonic()
-            self._earliest = self._progress + self.apart
+            self.pace.wrote(self._progress)
         except BlockingIOError:
             sent = 0
         except OSError as error:  # EPIPE: nobody listens any more
@@ -281,7 +280,7 @@ class Channel:
                 old.close()
         self._client_has = message.get("received", 0) if message.get("agent") == self.identity else 0
         self._heartbeat = message.get("heartbeat", 0.0)
-        link.apart = message.get("apart", 0.0)
+        link.pace.apart = message.get("apart", 0.0)
         self._beat()
         self._started(message)
 

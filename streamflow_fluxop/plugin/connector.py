@@ -27,7 +27,7 @@ from streamflow_fluxop.agent.protocol import CommandResult, JobRequest
 from streamflow_fluxop.agent.shell import answer
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.plugin import hook
-from streamflow_fluxop.plugin.made import Made
+from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class MiniClusterConnector(Connector):
         self._runner: FleetRunner | None = None
         self._record: Recorder  # from deploy on
         self._uses = itertools.count()
-        self._made = Made()
+        self._directories = Directories()
         self._locations = self._make_locations()
 
     @classmethod
@@ -141,6 +141,7 @@ class MiniClusterConnector(Connector):
         runner, self._runner = self._runner, None
         try:
             await asyncio.shield(asyncio.create_task(runner.close()))
+            await self._directories.close()
             if runner.lives:
                 logger.info(
                     "PLANNED AND ACTUAL of the fleet %s:\n%s", self.deployment_name, runner.compare(self._fleet.plan)
@@ -246,6 +247,8 @@ class MiniClusterConnector(Connector):
             exclusive=needs.exclusive,
             time_limit=timeout,
         )
+        named = [workdir or "", *request.environment.values(), *request.argv, request.stdin or ""]
+        await self._directories.made(location.name, " ".join(named))
         group = self._fleet.group_at(location.name)
         use = f"{name} {next(self._uses)}"
         with recorded_job(self._record, self._fleet, name, group) as job:
@@ -265,14 +268,9 @@ class MiniClusterConnector(Connector):
         """One of the command lines that StreamFlow has around each job."""
         if location.local:
             return await _run_here(line, timeout)
-        if (path := self._made.real_path(location.name, line)) is not None:
-            return CommandResult(path.encode(), 0)
-        line, directory = self._made.asking(location.name, line)
-        result = await self._run_command(location, line, timeout)
-        if directory is None or result.exit_code:
-            return result
-        self._made.made(location.name, directory, result.output.decode().strip())
-        return replace(result, output=b"")
+        return await self._directories.run(
+            location.name, line, lambda command: self._run_command(location, command, timeout)
+        )
 
     async def _run_command(self, location: ExecutionLocation, line: str, timeout: float | None) -> CommandResult:
         if location.local:
@@ -302,12 +300,14 @@ class MiniClusterConnector(Connector):
         self, command: MutableSequence[str], location: ExecutionLocation
     ) -> AbstractAsyncContextManager[StreamWrapper]:
         """What a command at `location` writes."""
+        await self._directories.made(location.name)
         return agent_reader(self._at(location), _quoted(command))
 
     async def get_stream_writer(
         self, command: MutableSequence[str], location: ExecutionLocation
     ) -> AbstractAsyncContextManager[StreamWrapper]:
         """What a command at `location` reads."""
+        await self._directories.made(location.name)
         return agent_writer(self._at(location), _quoted(command))
 
     async def copy_local_to_remote(
@@ -344,7 +344,7 @@ class MiniClusterConnector(Connector):
         elif src != dst:
             tool = ["ln", "-snf"] if read_only else ["/bin/cp", "-rf"]
             line = shlex.join([*tool, src, dst])
-            result = await self._run_command(locations[0], line, None)
+            result = await self._run_small(locations[0], line, None)
             if result.exit_code:
                 raise WorkflowExecutionException(f"FAILED `{line}`: {result.output.decode(errors='replace')}")
 

@@ -21,6 +21,7 @@ from kubernetes_asyncio.stream.ws_client import (
     get_websocket_url,
 )
 
+from streamflow_fluxop.agent.pace import Pace
 from streamflow_fluxop.miniclusters.kubernetes.api import CONNECTION_ERRORS, Api
 
 logger = logging.getLogger(__name__)
@@ -34,9 +35,9 @@ _HIGH_WATER = 1 << 20
 _LINES_KEPT = 20
 _GRACE = 10.0
 
-APART = 0.005
-"""Seconds between two frames of one direction: API server, kubelet and containerd pass each one on, which costs more
-than its bytes do. So what comes close together travels together; what comes alone goes at once."""
+APART = 0.01
+"""Seconds between two frames of one direction on a busy stream: API server, kubelet and containerd pass each one on,
+which costs more than its bytes do."""
 
 
 class _Sockets(WsApiClient):
@@ -193,13 +194,13 @@ class ExecStream:
 
     async def _send(self) -> None:
         time = asyncio.get_running_loop().time
-        earliest = 0.0
+        pace = Pace(APART)
         try:
             while True:
                 await self._to_send.wait()
-                if len(self._unsent) < _FRAME and (early := earliest - time()) > 0:
+                if len(self._unsent) < _FRAME and (early := pace.wait(time())):
                     await asyncio.sleep(early)
-                earliest = time() + APART
+                pace.wrote(time())
                 frame = bytes([STDIN_CHANNEL]) + self._unsent[:_FRAME]
                 del self._unsent[:_FRAME]
                 await self._socket.send_bytes(frame)
