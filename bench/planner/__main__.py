@@ -161,7 +161,7 @@ def with_cpsat(case: Problem, seconds: float, more: float) -> Schedule:
         raise UserError("too large for CP-SAT")
     judge = Judge(instance, lower_bounds(instance))
     found = automatic(instance, judge, seed=0, seconds=seconds)
-    answer = cpsat.improve(instance, judge, found.best, seed=0, seconds=3 * more, effort=more)
+    answer = cpsat.improve(instance, judge, found.best, seed=0, seconds=more)
     return answer.schedule or found.best
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.instance import Instance
     from streamflow_fluxop.planner.objective import Judge
 
+BUSY = 3.0
+"""How many times slower than expected a machine may be before the clock ends a search."""
+
 SCALE = 2_000_000
 """The bounds of cost and makespan in the integer objective."""
 
@@ -38,14 +41,22 @@ def applies(instance: Instance, most_jobs: int) -> bool:
 
 @dataclass(frozen=True)
 class Answer:
-    """The schedule, if a better one was found; whether it (or the known one) is optimal; bound of the goal."""
+    """What the solver says.
+
+    Attributes:
+        schedule: a better one, if it was found.
+        optimal: whether it, or the known one, is.
+        bound: of the goal.
+        cut: whether the clock ended the search.
+    """
 
     schedule: Schedule | None
     optimal: bool
     bound: float
+    cut: bool
 
 
-def improve(instance: Instance, judge: Judge, known: Schedule, *, seed: int, seconds: float, effort: float) -> Answer:
+def improve(instance: Instance, judge: Judge, known: Schedule, *, seed: int, seconds: float) -> Answer:
     """Look for a better schedule than a known one.
 
     Args:
@@ -53,11 +64,11 @@ def improve(instance: Instance, judge: Judge, known: Schedule, *, seed: int, sec
         judge: says what is better.
         known: a feasible schedule.
         seed: of the solver.
-        seconds: time limit by the clock.
-        effort: time limit in the solver's deterministic units; where this one binds, equal calls have equal answers.
+        seconds: time limit in the solver's deterministic units, so that equal calls have equal answers; only where
+            the clock shows `BUSY` times as many does it end the search.
     """
     model = _Model(instance, judge, known)
-    return model.solve(seed=seed, seconds=seconds, effort=effort)
+    return model.solve(seed=seed, seconds=seconds)
 
 
 @dataclass(slots=True)
@@ -332,22 +343,23 @@ class _Model:
                 for n, x in var_job.on.items():
                     self.m.add_hint(x, n == slot[i])
 
-    def solve(self, *, seed: int, seconds: float, effort: float) -> Answer:
+    def solve(self, *, seed: int, seconds: float) -> Answer:
         solver = self.cp.CpSolver()
         solver.parameters.catch_sigint_signal = False  # it would leave SIGINT without Python's handler
         solver.parameters.random_seed = seed
         solver.parameters.num_workers = 1
-        solver.parameters.max_time_in_seconds = seconds
-        solver.parameters.max_deterministic_time = effort
+        solver.parameters.max_time_in_seconds = BUSY * seconds
+        solver.parameters.max_deterministic_time = seconds
         solver.parameters.linearization_level = 2
         status = solver.solve(self.m)
+        cut = status != self.cp.OPTIMAL and solver.response_proto.deterministic_time < seconds
         if status not in (self.cp.OPTIMAL, self.cp.FEASIBLE):
-            return Answer(None, False, 0.0)
+            return Answer(None, False, 0.0, cut)
         bound = solver.best_objective_bound / self.factor / SCALE
         schedule = self._schedule(solver)
         value = self.judge.value(schedule.cost, schedule.makespan)
         better = value < self.value
-        return Answer(schedule if better else None, status == self.cp.OPTIMAL, bound)
+        return Answer(schedule if better else None, status == self.cp.OPTIMAL, bound, cut)
 
     def _schedule(self, solver: Any) -> Schedule:
         number: dict[int, int] = {}

@@ -94,17 +94,15 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
         _anneal(run, tried, rng, steps=min(budget.left, 20 * instance.jobs) if small else budget.left)
     found = Found(run.best, others, cut=budget.cut)
     if exact:
-        answer = cpsat.improve(
-            instance, judge, run.best, seed=seed, seconds=3 * seconds * proof, effort=seconds * proof
-        )
+        answer = cpsat.improve(instance, judge, run.best, seed=seed, seconds=seconds * proof)
         found.optimal, found.bound = answer.optimal, answer.bound
-        found.cut = found.cut and not answer.optimal  # with more time it would be the same plan
+        found.cut = (budget.cut or answer.cut) and not answer.optimal  # with more time it would be the same plan
         if answer.schedule is not None:
             found.best = answer.schedule
             found.best.strategy = "cp-sat"
         elif not answer.optimal and small and tried:
             _anneal(run, tried, rng, steps=budget.left)
-            found.best, found.cut = run.best, budget.cut
+            found.best, found.cut = run.best, budget.cut or answer.cut
     return found
 
 
