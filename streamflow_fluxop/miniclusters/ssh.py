@@ -7,7 +7,6 @@ import getpass
 import logging
 import os
 import shlex
-import uuid
 from collections import deque
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLo
 from streamflow_fluxop.agent.stream import ByteStream
 from streamflow_fluxop.miniclusters.attached import take_size
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
-from streamflow_fluxop.miniclusters.local import flavour_config
+from streamflow_fluxop.miniclusters.ssh_instance import Instance
 from streamflow_fluxop.model import Flavour
 from streamflow_fluxop.ssh_config import SSHConfig
 
@@ -27,43 +26,7 @@ logger = logging.getLogger(__name__)
 _READ = 1 << 18
 _LINES_KEPT = 20
 _SHORT = 30.0  # seconds that a small command of ours may take there
-_START = 120.0  # seconds until Flux must be up; a launcher may have to wait in a queue: then `bring_up_timeout` counts
 _CLOSE = 10.0
-
-START = """\
-umask 077; mkdir "$1" || exit; cd "$1" || exit
-printf %s "$2" >config.toml
-cat >instance <<'END'
-printf '%s %s' "$(hostname)" "$FLUX_URI" >uri.new && mv uri.new uri
-exec sleep 2147483647
-END
-cat >life <<'END'
-trap : TERM; folder=$1; shift; "$@"
-[ -e "$folder/uri" ] || { : >"$folder/failed"; sleep 60; }
-rm -rf "$folder"
-END
-folder=$1; shift 2
-setsid sh life "$folder" "$@" sh "$folder/instance" </dev/null >log 2>&1 &
-echo $! >pid
-"""
-"""Starts an instance that lives on when the channel ends. $1: its folder, $2: its configuration, then the command."""
-
-WAIT = """\
-cd "$1" || exit
-until [ -e uri ]; do [ ! -e failed ] || { tail -n 20 log; exit 1; }; sleep 0.1; done
-read -r host uri <uri || [ -n "$uri" ] || exit
-case $host in "$(hostname)") echo "$uri";; *) echo "ssh://$host${uri#local://}";; esac
-"""
-"""Says the URI of the instance in the folder $1, as this host reaches it (flux-uri(1))."""
-
-END = """\
-cd "$1" 2>/dev/null || exit 0
-pid=$(cat pid 2>/dev/null) || exit 0
-kill -TERM -"$pid" 2>/dev/null
-for i in 1 2 3 4 5 6 7 8 9 10; do [ -e "$1" ] || exit 0; sleep 0.5; done
-kill -KILL -"$pid" 2>/dev/null; rm -rf "$1"
-"""
-"""Ends what is left of the instance in the folder $1."""
 
 
 class SSHStream:
@@ -230,7 +193,7 @@ class SSHMiniCluster(MiniCluster):
         self.external = cluster.flux_uri is not None
         self._cluster = cluster
         self._config = cluster.config
-        self._folder = ""
+        self._instance: Instance | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -264,7 +227,8 @@ class SSHMiniCluster(MiniCluster):
         if uri is None and backend != "embedded":
             found, _ = await self._cluster.run('command -v "$1"', self._config.flux)
             if found == 0:
-                uri = await self._start_instance()
+                self._instance = Instance(self._cluster.run, self._config, self.name, self.flavour, self.size)
+                uri = await self._instance.start()
             elif backend == "flux":
                 raise MiniClusterError(self.name, f"there is no `{self._config.flux}` on {self._config.host}")
         options: dict[str, Any]
@@ -302,36 +266,14 @@ class SSHMiniCluster(MiniCluster):
         if self.external:
             take_size(self, self._client)
 
-    async def _start_instance(self) -> str:
-        """Start a Flux instance that outlives the connection, and give its URI."""
-        name = f"fluxop-{uuid.uuid4().hex[:12]}"
-        # with a launcher other nodes have to see it
-        self._folder = f"{await self._home()}/.{name}" if self._config.launcher else f"/tmp/{name}"
-        start, config = [self._config.flux, "start"], ""
-        if not self._config.launcher:
-            start += [f"--test-size={self.size}", f"--config-path={self._folder}/config.toml"]
-            config = flavour_config(self.name, self.flavour, self.size)
-        launcher = [word.replace("{size}", str(self.size)) for word in self._config.launcher]
-        code, said = await self._cluster.run(START, self._folder, config, *launcher, *start)
-        if code == 0:
-            timeout = None if self._config.launcher else _START
-            code, said = await self._cluster.run(WAIT, self._folder, timeout=timeout)
-        if code or not said:
-            raise MiniClusterError(self.name, f"Flux does not start on {self._config.host}: {said or code}")
-        return said.splitlines()[-1]
-
-    async def _home(self) -> str:
-        _, home = await self._cluster.run("cd && pwd")
-        return home
-
     async def _clean(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
-        if self._folder:
-            folder, self._folder = self._folder, ""
+        if self._instance is not None:
+            instance, self._instance = self._instance, None
             try:
-                code, said = await self._cluster.run(END, folder)
+                code, said = await instance.end()
             except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
                 code, said = 1, str(error)
             if code:
