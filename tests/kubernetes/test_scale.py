@@ -6,13 +6,17 @@ import asyncio
 import os
 import resource
 import time
+from typing import Any
 
 import pytest
+from conftest import REAL_OPERATOR
 from namespaces import Namespace
 from test_faults import fleet, job, proxied
 
 MINICLUSTERS, JOBS, MEMORY = 20, 1000, 300  # MiB
-TINY = {"cores": 4, "memory": 64, "resources": {"cpu": "20m"}}
+TINY: dict[str, Any] = {"cores": 4, "memory": 64, "resources": {"cpu": "20m"}}
+if REAL_OPERATOR:  # brokers need more than the agent alone
+    TINY = {"cores": 4, "memory": 256, "resources": {"cpu": "180m"}}
 
 
 @pytest.mark.skipif("FLUXOP_TEST_SCALE" not in os.environ, reason="takes minutes: FLUXOP_TEST_SCALE=1 asks for it")
