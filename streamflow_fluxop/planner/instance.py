@@ -144,6 +144,21 @@ class Instance:
         return tuple(levels)
 
     @cached_property
+    def ticks(self) -> tuple[int, ...]:
+        """For each step how long a job takes."""
+        return tuple([s.ticks for s in self.steps])
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """For each step how many jobs it has."""
+        return tuple([s.width for s in self.steps])
+
+    @cached_property
+    def kind_of(self) -> tuple[int, ...]:
+        """For each step the kind of its jobs, -1 for a controller step."""
+        return tuple([s.kind for s in self.steps])
+
+    @cached_property
     def waits(self) -> tuple[int, ...]:
         """For each step how many steps all of its jobs wait for."""
         return tuple(sum(not each for _, each in s.before) for s in self.steps)

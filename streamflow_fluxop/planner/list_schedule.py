@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.instance import Instance
     from streamflow_fluxop.planner.room import Weight
 
-LAST = 1 << 60
-"""Orders events of the same time: nodes that come after jobs that end."""
+DUE = 1 << 60
+"""Orders events of the same time: nodes that were booked come after jobs that end (which have their block's number),"""
+WAKE = 1 << 61
+"""and yards are looked at again after both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ def _sum(a: Weight, b: Weight) -> Weight:
 class _Run:
     def __init__(self, instance: Instance, stages: tuple[int, ...], choices: Choices) -> None:
         self.instance = instance
+        self.ticks = instance.ticks
+        self.kind_of = instance.kind_of
         self.stages = stages
         self.choices = choices
         self.lives: list[Life] = []
@@ -91,25 +95,28 @@ class _Run:
         self.room = Room((*capacity, float(instance.max_miniclusters or 0)) if counted else capacity)
         self.limited = bool(capacity) or counted
         self.yards: list[FreeYard | StackYard] = []
-        self.yard_of: list[int] = [-1] * len(instance.steps)
+        yard_of: list[int] = []
         index: dict[tuple[int, int], int] = {}
         spans = {
             (k.pool, f) for k in instance.kinds for f, fit in enumerate(k.fits) if fit is not None and fit.nodes > 1
         }
-        for s, step in enumerate(instance.steps):
-            if step.kind < 0:
-                continue
-            key = (instance.kinds[step.kind].pool, choices.flavours[stages[s]])
-            yard = index.get(key)
-            if yard is None:
-                yard = index[key] = len(self.yards)
+        kind_of = dict(zip(stages, instance.kind_of, strict=True))
+        for stage, flavour in enumerate(choices.flavours):
+            key = (instance.kinds[kind_of[stage]].pool, flavour)
+            if key not in index:
+                index[key] = len(self.yards)
                 keep = instance.pools[key[0]].group is not None
                 if keep or counted or key in spans:
                     self.yards.append(StackYard(instance, *key, self.lives, self.room, keep=keep, counted=counted))
                 else:
                     self.yards.append(FreeYard(instance, *key, self.lives, self.room))
-            self.yard_of[s] = yard
-            self.yards[yard].jobs += step.width
+            yard_of.append(index[key])
+        yard_of.append(-1)  # a controller step's stage is -1
+        self.yard_of = [yard_of[stage] for stage in stages]
+        if any(p.group is not None for p in instance.pools):
+            for number, width in zip(self.yard_of, instance.widths, strict=True):
+                if number >= 0:
+                    self.yards[number].jobs += width
         self.roams: list[dict[int, list[int]]] = [{} for _ in self.yards]
         for (pool, _), y in index.items():
             if not isinstance(self.yards[y], FreeYard):
@@ -120,16 +127,16 @@ class _Run:
                     for (p, _), o in index.items()
                     if p == pool and o != y and kind in self.yards[o].fits and isinstance(self.yards[o], FreeYard)
                 ]
-        self.kin = [[o for (p, _), o in index.items() if p == pool and o != y] for (pool, _), y in index.items()]
+        self.near = [[y, *(o for (p, _), o in index.items() if p == pool and o != y)] for (pool, _), y in index.items()]
         self.stalled: list[set[int]] = [set() for _ in self.yards]
         self.where: list[int] = []
         self.alarms: set[tuple[int, int]] = set()
-        self.events: list[tuple[int, int, int]] = []
+        self.events: list[tuple[int, int]] = []
         self.bookings: list[tuple[int, int, Weight, int]] = []
-        self.left = [s.width for s in instance.steps]
+        self.left = list(instance.widths)
         self.waits = list(instance.waits)
         self.waits_each = [
-            [n] * s.width if n else None for n, s in zip(instance.waits_each, instance.steps, strict=True)
+            [n] * width if n else None for n, width in zip(instance.waits_each, instance.widths, strict=True)
         ]
         self.patience = choices.patience
         self.dirty: set[int] = set()
@@ -145,18 +152,19 @@ class _Run:
             if not step.before:
                 self.ready(s, 0, step.width, 0)
         self.serve(0)
-        events, blocks = self.events, self.blocks
+        events = self.events
         while events:
             now = events[0][0]
             while events and events[0][0] == now:
-                _, _, block = heappop(events)
-                if block < 0:
-                    self.due(-block - 1)
-                elif block < LAST:
-                    self.over(block, now)
+                _, event = heappop(events)
+                if event < DUE:
+                    self.over(event, now)
+                elif event < WAKE:
+                    self.due(event - DUE)
                 else:
-                    self.wake(block - LAST)
-            self.serve(now)
+                    self.wake(event - WAKE)
+            if self.dirty:
+                self.serve(now)
             if not events and any(self.left):
                 self.patience = float("inf")
                 for yard in range(len(self.yards)):
@@ -164,19 +172,20 @@ class _Run:
                 self.serve(now)
         if any(self.left):
             raise self.stuck()
-        return make_schedule(self.instance, self.lives, blocks, "list")
+        return make_schedule(self.instance, self.lives, self.blocks, "list")
 
     def ready(self, step: int, first: int, count: int, now: int) -> None:
         """Jobs can start: queue them, or start them if they are the controller's."""
-        if self.yard_of[step] < 0:
+        number = self.yard_of[step]
+        if number < 0:
             self.start(step, first, count, now, [], -1)
-        else:
-            entry = (self.rank[step], step, first, count)
-            number, kind = self.yard_of[step], self.instance.steps[step].kind
-            if self.yards[number].add(kind, entry):
-                self.stalled[number].discard(kind)
-            if kind not in self.stalled[number]:
-                self.dirty.add(number)
+            return
+        kind, stalled = self.kind_of[step], self.stalled[number]
+        if self.yards[number].add(kind, (self.rank[step], step, first, count)):
+            stalled.discard(kind)
+            self.dirty.add(number)
+        elif kind not in stalled:
+            self.dirty.add(number)
 
     def wake(self, yard: int) -> None:
         """Try all kinds of a yard again."""
@@ -198,27 +207,28 @@ class _Run:
 
     def start(self, step: int, first: int, count: int, now: int, runs: list[tuple[int, int]], yard: int) -> None:
         self.where.append(yard)
-        heappush(self.events, (now + self.instance.steps[step].ticks, len(self.blocks), len(self.blocks)))
+        heappush(self.events, (now + self.ticks[step], len(self.blocks)))
         self.blocks.append(Block(step, first, count, now, runs))
 
     def over(self, number: int, now: int) -> None:
         """Jobs are over: free their nodes, and find out which jobs can start."""
         s, first, count, _, runs = self.blocks[number]
-        step = self.instance.steps[s]
         if runs:
             yard = self.where[number]
-            if self.yards[yard].over(step.kind, runs, now):
+            here = self.yards[yard]
+            if here.over(self.kind_of[s], runs, now):
                 self.wake(yard)
                 for other in self.hungry:
                     self.wake(other)
-            nodes = self.yards[yard].nodes_of(runs)
-            for other in (yard, *self.kin[yard]):
-                if self.stalled[other] and self.unstall(other, self.yards[yard], nodes):
-                    self.dirty.add(other)
+            nodes = None
+            for other in self.near[yard]:
+                if self.stalled[other]:
+                    nodes = nodes or here.nodes_of(runs)
+                    if self.unstall(other, here, nodes):
+                        self.dirty.add(other)
             self.yards[self.yard_of[s]].jobs -= count
-        self.left[s] -= count
-        done = not self.left[s]
-        for t, each in step.after:
+        self.left[s] = left = self.left[s] - count
+        for t, each in self.instance.steps[s].after:
             if each:
                 waits = self.waits_each[t]
                 assert waits is not None
@@ -226,13 +236,13 @@ class _Run:
                     waits[job] -= 1
                 if not self.waits[t]:
                     self.ready_of(t, first, first + count, now)
-            elif done:
-                self.waits[t] -= 1
-                if not self.waits[t]:
+            elif not left:
+                self.waits[t] = open_ = self.waits[t] - 1
+                if not open_:
                     if self.waits_each[t] is None:
-                        self.ready(t, 0, self.instance.steps[t].width, now)
+                        self.ready(t, 0, self.instance.widths[t], now)
                     else:
-                        self.ready_of(t, 0, self.instance.steps[t].width, now)
+                        self.ready_of(t, 0, self.instance.widths[t], now)
 
     def ready_of(self, step: int, first: int, end: int, now: int) -> None:
         """Queue the jobs of a range that wait for nothing more, as few blocks as possible."""
@@ -267,10 +277,11 @@ class _Run:
                 todo.sort(key=lambda y: (self.yards[y].head(), y))
             self.dirty = set()
             for yard in todo:
-                head = self.yards[yard].head()
-                if self.hungry and any(self.yards[y].head() + self.patience < head for y in self.hungry if y != yard):
-                    self.hungry.add(yard)
-                    continue
+                if self.hungry:
+                    head = self.yards[yard].head() - self.patience
+                    if any(self.yards[y].head() < head for y in self.hungry if y != yard):
+                        self.hungry.add(yard)
+                        continue
                 self.serve_yard(yard, now)
 
     def serve_yard(self, number: int, now: int) -> None:
@@ -279,7 +290,8 @@ class _Run:
         blocked = self.stalled[number]
         queues = yard.queues
         heads = [(queue[0], kind) for kind, queue in queues.items() if kind not in blocked]
-        heapify(heads)
+        if len(heads) > 1:
+            heapify(heads)
         while heads:
             (rank, step, first, count), kind = heads[0]
             left = self.place(number, kind, step, first, count, now)
@@ -299,14 +311,16 @@ class _Run:
 
     def place(self, number: int, kind: int, step: int, first: int, count: int, now: int) -> int:
         """Put jobs on nodes; how many did not find a place."""
-        yard, choices, stage = self.yards[number], self.choices, self.stages[step]
-        end = now + self.instance.steps[step].ticks
+        end = now + self.ticks[step]
         runs: list[tuple[int, int]] = []
-        want = yard.fill(kind, count, end, runs)
-        want = self.open(number, kind, step, want, now, end, runs) if want else 0
+        want = self.yards[number].fill(kind, count, end, runs)
+        if want:
+            want = self.open(number, kind, step, want, now, end, runs)
         if want < count:
-            self.start(step, first, count - want, now, runs, number)
-        if want and choices.roam[stage]:
+            self.where.append(number)
+            heappush(self.events, (end, len(self.blocks)))
+            self.blocks.append(Block(step, first, count - want, now, runs))
+        if want and self.choices.roam[self.stages[step]]:
             for other in self.roams[number].get(kind, ()):
                 runs = []
                 left = self.yards[other].fill(kind, want, end, runs)
@@ -349,7 +363,7 @@ class _Run:
         """Look at a yard again when a job there can't wait any longer."""
         if (number, ceil(at)) not in self.alarms:
             self.alarms.add((number, ceil(at)))
-            heappush(self.events, (ceil(at), LAST, LAST + number))
+            heappush(self.events, (ceil(at), WAKE + number))
 
     def grant(self, number: int, nodes: int, now: int, *, all_or_none: bool) -> int:
         """How many of so many new nodes can be up now; the others are booked as soon as there will be room for them."""
@@ -395,7 +409,7 @@ class _Run:
                 return
             self.room.hold(since, weight)
             yard.coming += size
-            heappush(self.events, (since + yard.data.up, LAST, -len(self.bookings) - 1))
+            heappush(self.events, (since + yard.data.up, DUE + len(self.bookings)))
             self.bookings.append((number, since, weight, size))
             nodes -= size
             step = min(step, nodes)

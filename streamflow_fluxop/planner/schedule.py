@@ -56,8 +56,8 @@ def make_schedule(instance: Instance, lives: list[Life], blocks: list[Block], st
     for life in lives:
         flavour = instance.flavours[life.flavour]
         cost += (life.last - life.first + flavour.up + flavour.down) * flavour.price
-    steps = instance.steps
-    makespan = max((b.start + steps[b.step].ticks for b in blocks), default=0)
+    ticks = instance.ticks
+    makespan = max([start + ticks[step] for step, _, _, start, _ in blocks], default=0)
     return Schedule(lives, blocks, cost, makespan, strategy)
 
 

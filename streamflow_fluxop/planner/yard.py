@@ -63,7 +63,10 @@ class Yard:
 
     def add(self, kind: int, entry: Entry) -> bool:
         """Queue jobs; whether they are the first of their kind now."""
-        queue = self.queues.setdefault(kind, [])
+        queue = self.queues.get(kind)
+        if queue is None:
+            self.queues[kind] = [entry]
+            return True
         heappush(queue, entry)
         return queue[0] is entry
 
@@ -147,8 +150,37 @@ class FreeYard(Yard):
 
         Where there are few nodes, those come first that need not stay up longer for it.
         """
-        if len(self._working) <= FEW:
-            return self._fill_best(kind, want, end, runs)
+        if len(self._working) > FEW:
+            return self._fill_listed(kind, want, end, runs)
+        fit, until = self.fits[kind], self._until
+        cores, gpus, memory = fit.cores, fit.gpus, fit.memory
+        has_cores, has_gpus, has_memory = self._cores, self._gpus, self._memory
+        while want:
+            best, least = -1, 1 << 62
+            for node in self._working:
+                if has_cores[node] >= cores:
+                    longer = end - until[node]
+                    if longer < 0:
+                        longer = 0
+                    if longer < least and has_memory[node] >= memory and has_gpus[node] >= gpus:
+                        best, least = node, longer
+                        if not longer:
+                            break
+            if best < 0:
+                break
+            n = 1 if want == 1 else min(want, self.holds(best, kind))
+            want -= n
+            has_cores[best] -= n * cores
+            has_gpus[best] -= n * gpus
+            has_memory[best] -= n * memory
+            self._load[best] += n
+            if end > until[best]:
+                until[best] = end
+            runs.append((self._life[best], n))
+        return want
+
+    def _fill_listed(self, kind: int, want: int, end: int, runs: Runs) -> int:
+        """Put jobs on the nodes that may have room, the first ones first."""
         if kind not in self._candidates:
             self._candidates[kind] = sorted(self._working)
             self._listed[kind] = set(self._working)
@@ -164,26 +196,6 @@ class FreeYard(Yard):
             if n:
                 want -= n
                 self._put(node, n, kind, end, runs)
-        return want
-
-    def _fill_best(self, kind: int, want: int, end: int, runs: Runs) -> int:
-        cores, until, room = self.fits[kind].cores, self._until, self._cores
-        while want:
-            best, least = -1, 1 << 62
-            for node in self._working:
-                if room[node] >= cores:
-                    longer = end - until[node]
-                    if longer < 0:
-                        longer = 0
-                    if longer < least and self.holds(node, kind):
-                        best, least = node, longer
-                        if not longer:
-                            break
-            if best < 0:
-                break
-            n = min(want, self.holds(best, kind))
-            want -= n
-            self._put(best, n, kind, end, runs)
         return want
 
     def _put(self, node: int, n: int, kind: int, end: int, runs: Runs) -> None:
@@ -224,17 +236,21 @@ class FreeYard(Yard):
     def over(self, kind: int, runs: Runs, now: int) -> bool:
         """Jobs are over; whether a node turned idle."""
         turned = False
+        fit = self.fits[kind]
         for life, n in runs:
             node = self._node_of[life]
-            self._take(node, -n, kind)
-            if self._load[node]:
-                self._offer(node)
-            else:
+            self._cores[node] += n * fit.cores
+            self._gpus[node] += n * fit.gpus
+            self._memory[node] += n * fit.memory
+            self._load[node] = load = self._load[node] - n
+            if not load:
                 self.lives[life].last = now
                 self.idle.append((now, node))
                 del self._working[node]
                 self.busy -= 1
                 turned = True
+            elif self._listed:
+                self._offer(node)
         return turned
 
     def _use(self, node: int, kind: int, want: int, end: int, runs: Runs) -> int:
