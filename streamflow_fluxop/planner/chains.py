@@ -154,23 +154,23 @@ def _best_chain(instance: Instance, rates: Rates, worth: Sequence[float]) -> tup
     inside = [k.pool == rates.pool for k in instance.kinds] + [False]  # the last one is a controller step's, -1
     value = [-1.0] * len(instance.steps)
     gaps = [0] * len(instance.steps)
+    so_far = [-1.0] * len(instance.steps)  # the value with the gap since the last job of the pool
     back = [-1] * len(instance.steps)
     top, end = -1.0, -1
     for s in instance.order:
         step = instance.steps[s]
-        best, gap, most, source = -1.0, 0, -1.0, -1
+        most, source = -1.0, -1
         for t, _ in step.before:
-            if value[t] >= 0:
-                total = value[t] + min(gaps[t] * rates.idle, rates.once)
-                if total > most:
-                    best, gap, most, source = value[t], gaps[t], total, t
+            if so_far[t] > most:
+                most, source = so_far[t], t
         back[s] = source
         if inside[step.kind]:
-            value[s] = max(most, 0.0) + step.ticks * worth[step.kind]
+            value[s] = so_far[s] = max(most, 0.0) + step.ticks * worth[step.kind]
             if value[s] > top:
                 top, end = value[s], s
-        else:
-            value[s], gaps[s] = best, gap + step.ticks
+        elif source >= 0:
+            value[s], gaps[s] = value[source], gaps[source] + step.ticks
+            so_far[s] = value[s] + min(gaps[s] * rates.idle, rates.once)
     chain = []
     while end >= 0:
         chain.append(end)

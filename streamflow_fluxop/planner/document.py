@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.model import Plan
@@ -116,9 +117,9 @@ def _miniclusters(instance: Instance, schedule: Schedule, names: list[str]) -> l
     for life in schedule.lives:
         members[life.stack].append(life)
     steps: list[dict[int, None]] = [{} for _ in names]
-    for block in schedule.blocks:
-        for stack in {schedule.lives[life].stack for life, _ in block.runs}:
-            steps[stack][block.step] = None
+    for step, _, _, _, runs in schedule.blocks:
+        for node, _ in runs:
+            steps[schedule.lives[node].stack][step] = None
     why = reasons(instance, members, steps, names)
     result = []
     for stack, lives in enumerate(members):
@@ -166,11 +167,14 @@ def _miniclusters(instance: Instance, schedule: Schedule, names: list[str]) -> l
 def _assignments(instance: Instance, schedule: Schedule, names: list[str]) -> list[dict[str, Any]]:
     """One entry for each part of a block that lies in one MiniCluster."""
     lives, result = schedule.lives, []
-    for step, first, jobs, start, runs in sorted(schedule.blocks, key=lambda b: (b.start, b.step, b.first)):
+    for step, first, jobs, start, runs in sorted(schedule.blocks, key=itemgetter(3, 0, 1)):
         data = instance.steps[step]
-        common = {"step": data.name, "start": start / TICKS, "end": (start + data.ticks) / TICKS}
-        if not runs:
-            result.append({**common, "first": first, "count": jobs, "minicluster": None, "nodes": []})
+        common: dict[str, Any] = {"step": data.name, "start": start / TICKS, "end": (start + data.ticks) / TICKS}
+        if len(runs) < 2:
+            common |= {"first": first, "count": jobs, "minicluster": None, "nodes": []}
+            for life, n in runs:
+                common["minicluster"], common["nodes"] = names[lives[life].stack], [lives[life].rank] * n
+            result.append(common)
             continue
         span = instance.kinds[data.kind].on(lives[runs[0][0]].flavour).nodes
         stack, nodes, begin = lives[runs[0][0]].stack, list[int](), first
@@ -190,12 +194,14 @@ def _steps(instance: Instance, schedule: Schedule, names: list[str]) -> list[dic
     start: list[int | None] = [None] * len(instance.steps)
     end = [0] * len(instance.steps)
     where: list[dict[int, None]] = [{} for _ in instance.steps]
-    for block in schedule.blocks:
-        s = block.step
+    ticks = instance.ticks
+    for s, _, _, at, runs in schedule.blocks:
         begun = start[s]
-        start[s] = block.start if begun is None else min(begun, block.start)
-        end[s] = max(end[s], block.start + instance.steps[s].ticks)
-        for life, _ in block.runs:
+        if begun is None or at < begun:
+            start[s] = at
+        if at + ticks[s] > end[s]:
+            end[s] = at + ticks[s]
+        for life, _ in runs:
             where[s][lives[life].stack] = None
     return [
         {

@@ -11,7 +11,7 @@ from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
-from streamflow_fluxop.planner.check import check
+from streamflow_fluxop.planner.check import alike, check
 
 if TYPE_CHECKING:
     from streamflow_fluxop.model import Flavour, Limits, Needs, Objective, Problem
@@ -223,51 +223,41 @@ def compile_problem(problem: Problem) -> Instance:
     Raises:
         UserError: the problem has no plan; says which step, which need, and what would help.
     """
-    order = check(problem)
-    names = {step.name: s for s, step in enumerate(problem.workflow.steps)}
+    order, dependencies = check(problem)
     flavours, capacity = _flavours(problem.flavours, problem.limits)
     reach = tuple(_reach(f, capacity) for f in flavours)
     index = {f.name: i for i, f in enumerate(flavours)}
     pools: dict[Pool, int] = {}
-    kinds: dict[tuple[int, tuple[object, ...], tuple[str, ...]], int] = {}
+    kinds: dict[tuple[object, ...], int] = {}
     kind_data: list[Kind] = []
-    after: list[list[tuple[int, bool]]] = [[] for _ in names]
-    for s, step in enumerate(problem.workflow.steps):
-        for d in step.after:
-            after[names[d.step]].append((s, d.each))
-    known: dict[tuple[object, ...], int] = {}
+    after: list[list[tuple[int, bool]]] = [[] for _ in dependencies]
+    for s, pairs in enumerate(dependencies):
+        for t, each in pairs:
+            after[t].append((s, each))
     steps = []
-    for s, step in enumerate(problem.workflow.steps):
+    for step, before, then in zip(problem.workflow.steps, dependencies, after, strict=True):
         kind = -1
         if not step.controller:
-            needs = step.needs
-            what = (
-                needs.nodes,
-                needs.tasks,
-                needs.cores_per_task,
-                needs.gpus_per_task,
-                needs.memory,
-                needs.exclusive,
-            )
-            same = (step.image, step.binding, step.group, what, *step.flavours)
-            kind = known.get(same, -1)
-            if kind < 0:
+            same = (step.image, step.binding, step.group, alike(step))
+            found = kinds.get(same)
+            if found is None:
                 pool = pools.setdefault(Pool(step.image, step.binding, step.group), len(pools))
                 wishes = tuple(sorted(set(step.flavours), key=index.__getitem__)) or tuple(index)
-                kind = known[same] = kinds.setdefault((pool, what, wishes), len(kinds))
-                if kind == len(kind_data):
+                usual = (step.image, step.binding, step.group, (*step.needs.__dict__.values(), *wishes))
+                found = kinds[same] = kinds.setdefault(usual, len(kind_data))
+                if found == len(kind_data):
                     fits: list[Fit | None] = [None] * len(flavours)
                     for name in wishes:
-                        found = fit(needs, problem.flavours[name])
+                        sits = fit(step.needs, problem.flavours[name])
                         limit = reach[index[name]]
-                        fits[index[name]] = found if found and (limit is None or found.nodes <= limit) else None
+                        fits[index[name]] = sits if sits and (limit is None or sits.nodes <= limit) else None
                     kind_data.append(Kind(pool, tuple(fits), tuple(f for f, x in enumerate(fits) if x)))
-        before = tuple([(names[d.step], d.each) for d in step.after])
+            kind = found
         length = max(ticks(step.duration.seconds), int(kind >= 0))
-        steps.append(StepData(step.name, kind, step.width, length, before, tuple(after[s])))
+        steps.append(StepData(step.name, kind, step.width, length, before, tuple(then)))
     return Instance(
         steps=tuple(steps),
-        order=tuple(names[name] for name in order),
+        order=tuple(order),
         kinds=_one_flavour_a_group(kind_data, list(pools)),
         pools=tuple(pools),
         flavours=flavours,

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.instance import Instance
     from streamflow_fluxop.planner.room import Weight
 
+ENDS = 1 << 59
+"""Events of the same time are in this order: blocks that end, by their numbers below this one;"""
 DUE = 1 << 60
-"""Orders events of the same time: nodes that were booked come after jobs that end (which have their block's number),"""
-WAKE = 1 << 61
-"""and yards are looked at again after both."""
+"""bookings that are due, this less their numbers; yards that are looked at again, this plus their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +95,15 @@ class _Run:
         self.room = Room((*capacity, float(instance.max_miniclusters or 0)) if counted else capacity)
         self.limited = bool(capacity) or counted
         self.yards: list[FreeYard | StackYard] = []
-        yard_of: list[int] = []
+        yard_of = [-1] * (len(choices.flavours) + 1)  # a controller step's stage is -1
         index: dict[tuple[int, int], int] = {}
         spans = {
             (k.pool, f) for k in instance.kinds for f, fit in enumerate(k.fits) if fit is not None and fit.nodes > 1
         }
-        kind_of = dict(zip(stages, instance.kind_of, strict=True))
-        for stage, flavour in enumerate(choices.flavours):
-            key = (instance.kinds[kind_of[stage]].pool, flavour)
+        for stage, kind in dict(zip(stages, instance.kind_of, strict=True)).items():
+            if stage < 0:
+                continue
+            key = (instance.kinds[kind].pool, choices.flavours[stage])
             if key not in index:
                 index[key] = len(self.yards)
                 keep = instance.pools[key[0]].group is not None
@@ -110,8 +111,7 @@ class _Run:
                     self.yards.append(StackYard(instance, *key, self.lives, self.room, keep=keep, counted=counted))
                 else:
                     self.yards.append(FreeYard(instance, *key, self.lives, self.room))
-            yard_of.append(index[key])
-        yard_of.append(-1)  # a controller step's stage is -1
+            yard_of[stage] = index[key]
         self.yard_of = [yard_of[stage] for stage in stages]
         if any(p.group is not None for p in instance.pools):
             for number, width in zip(self.yard_of, instance.widths, strict=True):
@@ -157,12 +157,12 @@ class _Run:
             now = events[0][0]
             while events and events[0][0] == now:
                 _, event = heappop(events)
-                if event < DUE:
+                if event < ENDS:
                     self.over(event, now)
-                elif event < WAKE:
-                    self.due(event - DUE)
+                elif event < DUE:
+                    self.due(DUE - event - 1)
                 else:
-                    self.wake(event - WAKE)
+                    self.wake(event - DUE)
             if self.dirty:
                 self.serve(now)
             if not events and any(self.left):
@@ -363,7 +363,7 @@ class _Run:
         """Look at a yard again when a job there can't wait any longer."""
         if (number, ceil(at)) not in self.alarms:
             self.alarms.add((number, ceil(at)))
-            heappush(self.events, (ceil(at), WAKE + number))
+            heappush(self.events, (ceil(at), DUE + number))
 
     def grant(self, number: int, nodes: int, now: int, *, all_or_none: bool) -> int:
         """How many of so many new nodes can be up now; the others are booked as soon as there will be room for them."""
@@ -409,7 +409,7 @@ class _Run:
                 return
             self.room.hold(since, weight)
             yard.coming += size
-            heappush(self.events, (since + yard.data.up, DUE + len(self.bookings)))
+            heappush(self.events, (since + yard.data.up, DUE - len(self.bookings) - 1))
             self.bookings.append((number, since, weight, size))
             nodes -= size
             step = min(step, nodes)
