@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log2
 from time import monotonic
 
-RATE = 90_000
+RATE = 110_000
 """Jobs a second that schedules are made for, on the slowest machine that is expected to be in time."""
 
 

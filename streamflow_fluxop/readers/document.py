@@ -28,7 +28,7 @@ def read_plan(path: Path) -> Plan:
         UserError: it can't be read, or is no plan; with places and remedies.
     """
     loaded = load(path)
-    if "miniclusters" not in loaded.data:
+    if not is_plan(loaded):
         raise UserError(
             "is no plan: it has no MiniClusters", where=str(path), fix="`fluxop plan … -o plan.json` writes one."
         )
@@ -70,6 +70,11 @@ def _of_fleet(path: Path, deployment: str | None) -> Flavours:
         )
     config = fleets.configs[deployment]
     return Flavours(flavours=config.flavours, limits=config.limits)
+
+
+def is_plan(loaded: Loaded) -> bool:
+    """Whether a document is a plan."""
+    return "miniclusters" in loaded.data
 
 
 def is_problem(loaded: Loaded) -> bool:

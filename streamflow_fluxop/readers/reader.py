@@ -87,6 +87,13 @@ def _from_any_tool(path: Path, flavours: Path | None, deployment: str | None) ->
             kinds = document.read_flavours(flavours, deployment)
             problem = problem.model_copy(update={"flavours": kinds.flavours, "limits": kinds.limits})
         return Source(problem.workflow.name, problem, str(path), _places(loaded, "workflow", "steps"))
+    if document.is_plan(loaded):
+        raise UserError(
+            "is a plan, no workflow",
+            where=str(path),
+            fix=f"`fluxop verify {path}` checks it. To plan anew, give the workflow that it was made for; "
+            "it also stands under the plan's key `problem`, which is a document that --workflow takes.",
+        )
     if "steps" in loaded.data:
         return _with_flavours(document.workflow_of(loaded), path, flavours, deployment, _places(loaded, "steps"))
     raise UserError(
