@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from streamflow_fluxop.agent.protocol import JobRequest
 
-_FLUXION_REFUSES = 'alloc denied due to type="unsatisfiable"'
+FLUXION_REFUSES = 'alloc denied due to type="unsatisfiable"'
 
 
 def flux_is_here() -> bool:
@@ -169,7 +169,7 @@ class _Job:
                 exit_code, reason = TIME_LIMIT_EXIT_CODE, f"time limit of {self._time_limit:.10g} s exceeded"
             elif kind == "cancel":
                 exit_code, reason = CANCELLED_EXIT_CODE, "cancelled"
-            elif kind == "alloc" and note == _FLUXION_REFUSES:
+            elif kind == "alloc" and note == FLUXION_REFUSES:
                 exit_code, reason = exit_code or 1, self._refusal() or f"unsatisfiable request: {note}"
             else:
                 exit_code, reason = exit_code or 1, note or kind

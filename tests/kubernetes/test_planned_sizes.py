@@ -32,14 +32,14 @@ WORKFLOW = {
     "$namespaces": {"fluxop": "urn:fluxop:"},
     "inputs": {},
     "outputs": {name: {"type": "File", "outputSource": f"{name}/out"} for name in ("long", "short")},
-    "steps": {"first": step(8, {}), "short": step(8, AFTER_FIRST), "long": step(30, AFTER_FIRST)},
+    "steps": {"first": step(12, {}), "short": step(10, AFTER_FIRST), "long": step(32, AFTER_FIRST)},
 }
 
 
 async def test_a_minicluster_grows_and_shrinks_as_planned_while_jobs_run(
     namespace: Namespace, shared_volume: Path, tmp_path: Path
 ) -> None:
-    flavour = {**SMALL, "price": 1.0, "bring_up": 4, "tear_down": 4}
+    flavour = {**SMALL, "price": 1.0, "bring_up": 7, "tear_down": 4}
     write_files(namespace, shared_volume, tmp_path, flavours={"small": flavour})
     (tmp_path / "workflow.cwl").write_text(yaml.safe_dump(WORKFLOW))
     done = await run(namespace, tmp_path)
