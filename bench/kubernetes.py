@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["lives", "rates"])
     parser.add_argument("--controller-sees-files", action="store_true")
     options = parser.parse_args()
-    prefix = f"fluxop-bench-{secrets.token_hex(2)}-"
+    prefix = f"fluxop-{'real' if options.real else 'bench'}-{secrets.token_hex(2)}-"  # as the tests', for an operator
 
     async def everything(folder: Path) -> None:
         async with new_namespace(prefix) as namespace:
