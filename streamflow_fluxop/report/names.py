@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement
+from rich.text import Text
 
 
 def short_names(steps: Iterable[str]) -> dict[str, str]:
@@ -17,6 +21,41 @@ def short_names(steps: Iterable[str]) -> dict[str, str]:
 
 _PARTS = re.compile(r"[/:]|\.(?=[A-Za-z])")
 """What parts names: CWL's and Snakemake's paths, Nextflow's processes."""
+
+
+def squeezed(name: str, most: int) -> str:
+    """A name with its middle left out where it is longer than so many characters: traces number tasks at the end."""
+    if len(name) <= most:
+        return name
+    tail = (most - 1) // 2
+    return f"{name[: max(1, most) - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+class Names:
+    """Names, one after the other, each of them as short as the space makes it; a cell of a table.
+
+    Args:
+        names: the names.
+        last_parts: whether to leave out first what stands before the last slash.
+    """
+
+    def __init__(self, names: Sequence[str], *, last_parts: bool = False) -> None:
+        self.names = names
+        self.last_parts = last_parts
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        length = len(", ".join(self.names))
+        return Measurement(min(length, LEAST), min(length, max(LEAST, options.max_width // 5)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        width = options.max_width
+        shown = [n.rsplit("/", 1)[-1] if self.last_parts and len(n) > width else n for n in self.names]
+        words = [squeezed(n, width - (i < len(shown) - 1)) for i, n in enumerate(shown)]
+        yield Text(", ".join(words), overflow="fold", no_wrap=False)
+
+
+LEAST = 12
+"""Characters that names keep where there is little space; else a fifth of the line."""
 
 
 class StepNames:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan, Step
-from streamflow_fluxop.report.names import StepNames, short_names
+from streamflow_fluxop.report.names import Names, StepNames, short_names
 from streamflow_fluxop.report.units import duration, number, times
 
 
@@ -103,18 +103,18 @@ def miniclusters(plan: Plan, rows: int | None = None) -> Table:
     images = any(m.image for m in plan.miniclusters)
     names = StepNames(s.name for s in plan.problem.workflow.steps)
     when = ("image", "asked", "gone") if images else ("asked", "ready", "gone")
-    made = table("=MiniCluster", "nodes", *when, ">cost", "steps")
-    made.columns[-1].min_width = 14
+    made = table("=MiniCluster", "nodes", *when, ">cost", "=steps")
     for m in plan.miniclusters[:rows]:
         sizes = [m.size, *(r.size for r in m.resizes)]
         nodes = " then ".join(map(str, sizes[:4])) + (" …" if len(sizes) > 4 else "")
+        image = Names([m.image or ""], last_parts=True)
         made.add_row(
             m.name,
             f"{nodes} {m.flavour}",
-            *((m.image or "", duration(m.asked)) if images else (duration(m.asked), duration(m.ready))),
+            *((image, duration(m.asked)) if images else (duration(m.asked), duration(m.ready))),
             duration(m.gone),
             number(m.cost),
-            some(names.together(m.steps), 6),
+            Names(few(names.together(m.steps), 6)),
         )
     return made
 
@@ -132,7 +132,7 @@ def steps(plan: Plan, rows: int | None = None) -> Table:
     for estimate in plan.steps[:rows]:
         step = by_name[estimate.step]
         made.add_row(
-            names[step.name],
+            Names([names[step.name]]),
             f"{step.width}{' (assumed)' if step.width_source == 'assumed' else ''}",
             "" if step.controller else describe(step.needs),
             job_time(step),
@@ -153,6 +153,11 @@ def job_time(step: Step) -> str:
 def some(words: Sequence[str], most: int) -> str:
     """The first few of many."""
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def few(words: Sequence[str], most: int) -> list[str]:
+    """The same, one by one."""
+    return [*words[:most], *([f"{len(words) - most} more"] if len(words) > most else [])]
 
 
 def sentences(pairs: Iterable[tuple[str, str]]) -> RenderableType:
