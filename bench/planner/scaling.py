@@ -12,8 +12,8 @@ from streamflow_fluxop.model import Problem
 from streamflow_fluxop.planner import budget, solve, verify
 
 
-def scaled(document: Path, seconds: float) -> tuple[list[float], float, float, float]:
-    """CPU seconds to read, plan, write and verify; GB used to write at most; score and its bound."""
+def scaled(document: Path, seconds: float) -> tuple[str, list[float], float, float, float]:
+    """Name; CPU seconds to read, plan, write and verify; GB used to write at most; score and its bound."""
     budget.monotonic = time.process_time
     times = [time.process_time()]
     with paused():
@@ -28,4 +28,4 @@ def scaled(document: Path, seconds: float) -> tuple[list[float], float, float, f
     times.append(time.process_time())
     if faults:
         raise SystemExit(f"{case.workflow.name}: {faults[:3]}")
-    return [b - a for a, b in pairwise(times)], used, plan.score, plan.bounds.score
+    return case.workflow.name, [b - a for a, b in pairwise(times)], used, plan.score, plan.bounds.score
