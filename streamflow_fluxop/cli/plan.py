@@ -104,12 +104,15 @@ def plan(
 
 def show(out: Output, source: Source, made: Plan, rows: Sequence[Alternative | NoPlan], *, full: bool = False) -> None:
     """Print a plan: chart, tables, where the numbers come from, and why."""
+    from streamflow_fluxop.fleet.expectation import expect
     from streamflow_fluxop.report import tables
     from streamflow_fluxop.report.chart import chart
     from streamflow_fluxop.report.terminal import gantt
 
     most = None if full else ROWS
     out.line(f"{source.title}: {tables.headline(made)}", style="bold")
+    if told := expect(made):
+        out.line(tables.expected(told))
     out.line()
     out.show(gantt(chart(made), out.picture_width, colours=out.colours, glyphs=out.glyphs))
     for table in (tables.strategies(made, rows), tables.miniclusters(made, most), tables.steps(made, most)):

@@ -57,6 +57,7 @@ class Chance:
         failures: probability that a job fails at its end; it is tried again.
         losses: probability that a MiniCluster does not come up, and that it is lost, once, while it is up.
         seed: equal seeds, equal histories.
+        stated: durations have the spread that their steps state; the others have `noise`.
     """
 
     noise: float = 0.0
@@ -64,6 +65,7 @@ class Chance:
     failures: float = 0.0
     losses: float = 0.0
     seed: int = 0
+    stated: bool = False
 
 
 @dataclass
@@ -226,7 +228,10 @@ class Simulation:
     def _duration(self, step: str, index: int) -> float:
         if self._seconds is not None and (step, index) in self._seconds:
             return self._seconds[step, index]
-        return self._steps[step].duration.seconds * factor(self._rng, self.chance.noise)
+        expected, noise = self._steps[step].duration, self.chance.noise
+        if self.chance.stated and expected.spread and expected.seconds:
+            noise = expected.spread / expected.seconds
+        return expected.seconds * factor(self._rng, noise)
 
     # what the fleet wants
 

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from streamflow_fluxop.fleet.expectation import Expectation
 from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan, Step
 from streamflow_fluxop.report.names import Names, StepNames, short_names
@@ -30,6 +31,16 @@ def quality(plan: Plan) -> str:
     if plan.optimal:
         return "optimal"
     return f"within {100 * plan.gap:.1f} % of the bound" if plan.gap < 1 else f"{1 + plan.gap:.1f} times the bound"
+
+
+def expected(what: Expectation) -> str:
+    """What a plan is expected to cost and to take, its durations being uncertain."""
+    cost, makespan = what.cost, what.makespan
+    return (
+        f"with the durations' spread: expect {duration(makespan.mean)} (10-90 %: {duration(makespan.low)} to "
+        f"{duration(makespan.high)}), cost {number(cost.mean)} ({number(cost.low)} to {number(cost.high)}), "
+        f"by {what.runs} simulated runs"
+    )
 
 
 @dataclass(frozen=True)

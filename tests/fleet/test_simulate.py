@@ -1,10 +1,14 @@
 """`fluxop simulate` prints planned against actual."""
 
-from fleet_worlds import ARTICLE, plan
+import json
+
+from fleet_worlds import ARTICLE, FLAVOURS, plan, step
 from typer.testing import CliRunner
 
 from streamflow_fluxop.cli import app
 from streamflow_fluxop.cli.logs import read
+from streamflow_fluxop.fleet.expectation import expect
+from streamflow_fluxop.model import Duration, Workflow
 from streamflow_fluxop.report.units import number
 
 
@@ -36,6 +40,35 @@ def test_its_event_log_tells_the_same_as_the_outcome(tmp_path):
     assert sum(f.counts.done for f in view.fleets.values()) == sum(
         s.width for s in plan(ARTICLE).problem.workflow.steps
     )
+
+
+def uncertain(spread):
+    return [s.model_copy(update={"duration": Duration(seconds=s.duration.seconds, spread=spread)}) for s in ARTICLE]
+
+
+def test_a_plan_whose_durations_have_a_spread_says_what_to_expect():
+    made = plan(uncertain(100))
+    expected = expect(made, 20)
+    assert expected.makespan.low < expected.makespan.mean < expected.makespan.high
+    assert made.makespan < expected.makespan.mean < 1.5 * made.makespan  # whoever waits for several waits for the last
+    assert expected == expect(made, 20)
+
+
+def test_there_is_nothing_to_expect_without_a_spread_or_of_a_plan_too_large_to_run_often():
+    assert expect(plan(ARTICLE)) is None
+    assert (
+        expect(plan([step("/wide", width=2000).model_copy(update={"duration": Duration(seconds=9, spread=3)})])) is None
+    )
+
+
+def test_fluxop_plan_says_what_to_expect(tmp_path):
+    flavours = {name: flavour.model_dump() for name, flavour in FLAVOURS.items()}
+    (tmp_path / "flavours.yaml").write_text(json.dumps({"flavours": flavours}))
+    (tmp_path / "workflow.json").write_text(Workflow(steps=uncertain(100)).model_dump_json())
+    options = ["--workflow", str(tmp_path / "workflow.json"), "--flavours", str(tmp_path / "flavours.yaml")]
+    result = CliRunner().invoke(app, ["plan", *options, "--time-limit", "0.1"])
+    assert result.exit_code == 0, result.output
+    assert "with the durations' spread: expect " in result.output
 
 
 def test_an_event_log_that_is_there_is_not_written_over(tmp_path):
