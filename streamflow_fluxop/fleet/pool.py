@@ -8,23 +8,25 @@ passed over by others for longer than what occupies its place is expected to run
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
 from streamflow_fluxop.fleet.member import Job, Member
+from streamflow_fluxop.fleet.nodes import Load
 from streamflow_fluxop.fleet.order import TINY
-
-MISSES = 8
-"""Jobs that are tried in vain before the rest of the queue waits for the next event."""
 
 MOVED = 1e-3
 """Node-seconds that it must save at least to run a job in another MiniCluster than its own."""
 
 
+Entry = tuple[float, float, int, Job]
+
+
 class Pool:
-    """MiniClusters whose jobs may run in any of them.
+    """MiniClusters of one flavour whose jobs may run in any of them.
 
     Attributes:
         members: the MiniClusters.
@@ -32,12 +34,13 @@ class Pool:
 
     def __init__(self) -> None:
         self.members: list[Member] = []
-        self._waiting: list[tuple[float, float, int, Job]] = []
+        self._queues: dict[Load, list[Entry]] = {}
         self._tie = count()
 
     def add(self, job: Job) -> None:
         """A job waits."""
-        heappush(self._waiting, (-job.tail, job.key, next(self._tie), job))
+        assert job.load is not None
+        heappush(self._queues.setdefault(job.load, []), (-job.tail, job.key, next(self._tie), job))
 
     def startable(self, now: float) -> Iterator[tuple[Job, Member, tuple[int, ...]]]:
         """Take the jobs that start now out of the queues, each with its place; the caller books it before the next."""
@@ -46,27 +49,34 @@ class Pool:
             return
         until = {m.name: m.busy_until(now) for m in up}
         kept: dict[str, dict[int, float]] = {}
-        missed: list[tuple[float, float, int, Job]] = []
-        while self._waiting and len(missed) < MISSES:
-            entry = heappop(self._waiting)
-            job = entry[-1]
-            if not job.waits:
+        heads = [(entry, load) for load in list(self._queues) if (entry := self._head(load))]
+        heads.sort(key=lambda head: head[0][:3], reverse=True)
+        while heads:
+            (*_, job), load = heads.pop()
+            if not (place := _place(job, up, until, kept, now)):
+                _keep(job, up, kept)  # nor is there room for others of its kind
                 continue
-            if place := _place(job, up, until, kept, now):
-                member, nodes = place
-                end = now + (job.seconds or 0.0)
-                busy = until[member.name]
-                for rank in range(max(nodes) + 1):
-                    busy[rank] = max(busy[rank], end)
-                assert job.member is not None
-                job.member.drop(job)
-                job.member = member
-                yield job, member, nodes
-                continue
-            missed.append(entry)
-            _keep(job, up, kept)
-        for entry in missed:
-            heappush(self._waiting, entry)
+            member, nodes = place
+            end = now + (job.seconds or 0.0)
+            busy = until[member.name]
+            for rank in range(max(nodes) + 1):
+                busy[rank] = max(busy[rank], end)
+            assert job.member is not None
+            job.member.drop(job)
+            job.member = member
+            yield job, member, nodes
+            if entry := self._head(load):
+                insort(heads, (entry, load), key=lambda head: tuple(-x for x in head[0][:3]))
+
+    def _head(self, load: Load) -> Entry | None:
+        """The first job of a kind that waits."""
+        queue = self._queues[load]
+        while queue and not queue[0][-1].waits:
+            heappop(queue)
+        if not queue:
+            del self._queues[load]
+            return None
+        return queue[0]
 
 
 def _place(
@@ -81,7 +91,7 @@ def _place(
     best: tuple[Member, tuple[int, ...]] | None = None
     least = inf
     for member in up:
-        if member.flavour_name != job.member.flavour_name or member.usable < len(parts):
+        if member.usable < len(parts):
             continue
         busy, others = until[member.name], kept.get(member.name, {})
         cost = 0.0 if member is job.member else MOVED
@@ -102,15 +112,12 @@ def _place(
 
 
 def _keep(job: Job, up: list[Member], kept: dict[str, dict[int, float]]) -> None:
-    """Keep the nodes that are free first for a job: others may run there until then."""
+    """Keep the nodes of its MiniCluster that are free first for a job: others may run there until then."""
     assert job.load is not None
-    assert job.member is not None
-    member = job.member if job.member in up else None
-    for other in up:
-        if member is None and other.flavour_name == job.member.flavour_name:
-            member = other
-    if member is None or member.usable < len(job.load.parts):
+    member, span = job.member, len(job.load.parts)
+    if member is None or member not in up or member.usable < span:
         return
     others = kept.setdefault(member.name, {})
-    first = sorted((member.until.get(r, 0.0), r) for r in range(member.usable) if r not in others)
-    others.update((rank, at) for at, rank in first[: len(job.load.parts)])
+    first = sorted((member.until.get(r, 0.0), r) for r in range(member.usable) if r not in others)[:span]
+    if first:
+        others.update((rank, first[-1][0]) for _, rank in first)

@@ -84,7 +84,7 @@ class Fleet:
         self._keep_one = keep_one
         self._keep_all = keep_all
         self._resizes = resizes
-        self._pools: dict[tuple[str | None, str, str | None], Pool] = {}
+        self._pools: dict[tuple[str, str | None, str, str | None], Pool] = {}
         for member in self._members.values():
             member.fixed = member.fixed or not resizes
             member.steady = order.steady.get(member.name, 0) if order else 0
@@ -400,7 +400,7 @@ class Fleet:
         """The MiniClusters that can take a MiniCluster's jobs, itself included."""
         if member.pool is None:
             group = member.group
-            member.pool = self._pools.setdefault((group.image, group.binding, group.named), Pool())
+            member.pool = self._pools.setdefault((group.flavour, group.image, group.binding, group.named), Pool())
             member.pool.members.append(member)
         return member.pool
 

@@ -1,0 +1,93 @@
+"""Where jobs start once durations deviate."""
+
+from fleet_worlds import FLAVOURS
+
+from streamflow_fluxop.fleet.member import Job, Member, Stage
+from streamflow_fluxop.fleet.nodes import load_of
+from streamflow_fluxop.fleet.pool import Pool
+from streamflow_fluxop.grouping import Group
+from streamflow_fluxop.model import Needs
+
+WHOLE = Needs(exclusive=True)
+WIDE = Needs(tasks=2, nodes=2, cores_per_task=4)
+
+
+def up(name, size=1):
+    """A MiniCluster of nodes with four cores that is up."""
+    member = Member(Group(name, "cpu", size, None), FLAVOURS["cpu"], [])
+    member.stage, member.size, member.target = Stage.UP, size, size
+    member.nodes.resize(size)
+    return member
+
+
+class World:
+    """A pool, and jobs that wait."""
+
+    def __init__(self, *members):
+        self.pool = Pool()
+        self.pool.members.extend(members)
+
+    def ask(self, name, member, needs=None, seconds=100.0, tail=None):
+        job = Job(name, None, needs or Needs(), member.name, 0.0, seconds=seconds, tail=tail or seconds)
+        job.load = load_of(job.needs, FLAVOURS["cpu"])
+        member.add(job)
+        self.pool.add(job)
+        return job
+
+    def start(self, now=0.0):
+        started = []
+        for job, member, nodes in self.pool.startable(now):
+            member.book(job, nodes, now)
+            started.append((job.name, member.name, nodes))
+        return started
+
+
+def test_the_job_with_the_longest_chain_behind_it_goes_first():
+    it = up("a")
+    world = World(it)
+    for name, tail in (("short", 100), ("long", 900), ("middle", 500)):
+        world.ask(name, it, WHOLE, tail=tail)
+    assert [name for name, *_ in world.start()] == ["long"]
+
+
+def test_long_jobs_take_the_first_nodes_and_short_ones_join_them():
+    it = up("a", 2)
+    world = World(it)
+    for i in range(4):
+        world.ask(f"long-{i}", it, seconds=900)
+    world.ask("short", it, Needs(cores_per_task=4))
+    assert [nodes for *_, nodes in world.start()] == [(0,)] * 4 + [(1,)]
+    it.leave(it.running["long-0"])
+    world.ask("shorter", it, seconds=50)
+    assert world.start(10.0) == [("shorter", "a", (0,))]
+
+
+def test_a_job_goes_to_another_minicluster_where_its_own_has_no_room():
+    full, free = up("full"), up("free")
+    world = World(full, free)
+    world.ask("first", full, WHOLE)
+    world.ask("second", full, WHOLE)
+    assert world.start() == [("first", "full", (0,)), ("second", "free", (0,))]
+
+
+def test_jobs_that_find_no_room_do_not_hide_others_behind_them():
+    down, free = Member(Group("down", "cpu", 2, None), FLAVOURS["cpu"], []), up("free")
+    world = World(down, free)
+    for i in range(50):
+        world.ask(f"wide-{i}", down, WIDE, tail=900)
+    world.ask("small", free)
+    assert world.start() == [("small", "free", (0,))]
+
+
+def test_a_wide_job_is_passed_over_by_those_only_that_are_over_before_it_can_start():
+    it = up("a", 2)
+    world = World(it)
+    world.ask("runs", it, seconds=100)
+    world.start()
+    world.ask("wide", it, WIDE, tail=900)
+    world.ask("longer", it, seconds=200)
+    world.ask("shorter", it, Needs(cores_per_task=2), seconds=80)
+    assert [name for name, *_ in world.start(10.0)] == ["shorter"]
+    it.leave(it.running["runs"])
+    it.leave(it.running["shorter"])
+    assert [name for name, *_ in world.start(100.0)] == ["wide"]
