@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from heapq import heapify, heappush
 from itertools import count
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.fleet.nodes import Load, Nodes
@@ -102,6 +103,7 @@ class Member:
         idle_since: for each node that takes jobs.
         until: when the jobs that run on a node are expected to be over, by rank.
         pool: the MiniClusters that it shares jobs with.
+        deviates: durations are not as planned, so jobs need not run on the nodes that the plan has for them.
         uses: the next use of each node, by rank, as last re-timed.
         given_up: it, or a node of it, was idle for too long, or did not come up: what was foreseen was wrong, and
             nothing is brought up for it before a job comes.
@@ -130,6 +132,7 @@ class Member:
         self.idle_since: list[float] = []
         self.until: dict[int, float] = {}
         self.pool: Pool | None = None
+        self.deviates = False
         self.uses: dict[int, Use] = {}
         self.given_up = False
         self.fixed = group.max_size is None
@@ -334,13 +337,17 @@ class Member:
         top, again = 0, inf
         if not self.fixed:
             top = self.needed(now)
+            due: dict[int, Block] = {}
             for rank in [r for r in self.uses if r >= self.target and not self.given_up]:
                 if use := self.use_of(rank):
                     at = use.ready - self.flavour.bring_up
                     if at <= now + TINY:
                         top = max(top, rank + 1)
+                        due[use.block.index] = use.block
                     else:
                         again = min(again, at)
+            if due and self.deviates:
+                top = max(self.needed(now), min(top, self.target + self.short_of(due.values())))
         if self.errands:
             top = max(top, 1)
         too_small = self.fixed and self.needed(now) > self.size  # it could not grow: it has to come again
@@ -356,6 +363,11 @@ class Member:
         if 0 < top < self.steady:
             top = self.steady
         return min(top, self.most), again
+
+    def short_of(self, blocks: Iterable[Block]) -> int:
+        """How many more nodes the jobs of blocks need that are still to begin, beside what is free in the pool."""
+        free = sum(m.nodes.free_share(m.usable) for m in (self.pool.members if self.pool else [self]) if m.usable)
+        return max(0, ceil(sum((b.left - b.begun) * b.share for b in blocks) - free - TINY))
 
     def keep_until(self, rank: int, now: float) -> float:
         """How long an idle node is kept at the longest; `now` where it should go."""

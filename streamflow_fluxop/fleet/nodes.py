@@ -35,6 +35,11 @@ def load_of(needs: Needs, flavour: Flavour) -> Load | None:
     return Load(tuple(parts))
 
 
+def share_of(part: Amount, whole: Amount) -> float:
+    """How much of a node a part takes, by what it takes most of."""
+    return max(p / w for p, w in zip(part, whole, strict=True) if w)
+
+
 class Nodes:
     """The nodes of a MiniCluster, by rank, and what is free on them.
 
@@ -64,6 +69,14 @@ class Nodes:
     def spare(self) -> bool:
         """Whether a node has a core left."""
         return bool(self._spare)
+
+    def free_share(self, top: int) -> float:
+        """How many nodes the free parts of those below `top` are worth."""
+        return sum(
+            min(f / w for f, w in zip(self._free[rank], self._empty, strict=True) if w)
+            for rank in self._spare
+            if rank < top
+        )
 
     def has_room(self, rank: int, part: Amount, alone: bool = False) -> bool:
         """Whether so much is free on a node."""

@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 import networkx
 
-from streamflow_fluxop.fleet.nodes import Amount, load_of
+from streamflow_fluxop.fleet.nodes import Amount, load_of, share_of
 from streamflow_fluxop.model import Assignment, Flavour, Plan, PlannedMiniCluster, Step
 
 TINY = 1e-6
@@ -42,6 +42,7 @@ class Block:
         hold: its jobs are not to start before, on the fleet's clock, although they could.
         each: the blocks with the jobs that its own wait for one by one.
         gaps: for each of its nodes the seconds that the plan leaves it idle before, and whether it is kept meanwhile.
+        share: nodes that one of its jobs is worth, by what it takes most of.
         expected: when it is now expected to start and to end, on the fleet's clock; `uncertain`: variance of the end.
     """
 
@@ -69,6 +70,7 @@ class Block:
     top: int = 0
     each: list[Block] = field(default_factory=list)
     gaps: dict[int, tuple[float, bool]] = field(default_factory=dict)
+    share: float = 1.0
     expected: tuple[float, float] = NOT_LOOKED_AT
     uncertain: float = 0.0
 
@@ -264,7 +266,8 @@ def _haste(plan: Plan) -> dict[str, float]:
     haste = {}
     for m in plan.miniclusters:
         price = plan.problem.flavours[m.flavour].price / 3600
-        early = weight * m.size * price / plan.cost if plan.cost else 0.0
+        nodes = m.node_seconds / (m.gone - m.asked) if m.gone > m.asked else m.size
+        early = weight * nodes * price / plan.cost if plan.cost else 0.0
         share = early / (early + late) if early + late else 0.5
         haste[m.name] = NormalDist().inv_cdf(min(max(share, 0.05), 0.95))
     return haste
@@ -298,6 +301,7 @@ def _chain(blocks: Iterable[Block], steps: Mapping[str, StepState], flavour: Fla
         load = load_of(steps[block.step].step.needs, flavour)
         if load is None or block.end <= block.start:  # an instant takes nothing from others
             continue
+        block.share = sum(share_of(part, whole) for part in load.parts)
         before: dict[int, Block] = {}
         for i, rank in enumerate(block.nodes):
             if rank not in pieces:

@@ -76,6 +76,7 @@ class Retiming:
         up = {name: m.size if m.stage is Stage.UP else 0 for name, m in members.items()}
         for m in members.values():
             m.uses = {}
+            m.deviates = self.deviation.spread > 0
         deviation = self.deviation
         began, steps, open_ended = self.began, self._order.steps, self._order.open_ended
         still_open: list[Block] = []
@@ -126,7 +127,9 @@ class Retiming:
                         use = None
                         for rank in b.ranks:
                             if rank not in uses:
-                                ready = start + sqrt(var) * haste[member.name] if var else start
+                                ready = start
+                                if var:  # whoever comes earlier than that would go at once
+                                    ready += max(sqrt(var) * haste[member.name], -member.even)
                                 uses[rank] = use = use or Use(start, ready, began + b.start, b, began)
                     if b.top >= up[member.name]:
                         start = max(start, member.ready_for(b, now))
