@@ -84,3 +84,15 @@ def test_a_workflow_without_flavours_asks_for_them(files):
 def test_what_is_no_workflow_says_what_would_be_one(files):
     with pytest.raises(UserError, match="WfCommons"):
         read(workflow=files[1], flavours=files[1])
+
+
+def test_a_plan_in_the_place_of_a_workflow_is_told_to_be_one(files, tmp_path):
+    (source,) = read(workflow=files[0], flavours=files[1])
+    plan = solve(source.problem, strategy="per-step")
+    path, problem = tmp_path / "plan.json", tmp_path / "problem.json"
+    path.write_text(plan.model_dump_json())
+    with pytest.raises(UserError, match="is a plan") as told:
+        read(workflow=path)
+    assert "fluxop verify" in str(told.value)
+    problem.write_text(json.dumps(json.loads(path.read_text())["problem"]))
+    assert read(workflow=problem)[0].problem == plan.problem

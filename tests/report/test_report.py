@@ -10,7 +10,7 @@ from streamflow_fluxop.manifests import manifest, manifests, object_name
 from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
 from streamflow_fluxop.planner import solve
 from streamflow_fluxop.readers import read
-from streamflow_fluxop.report import figure, units
+from streamflow_fluxop.report import figure, tables, units
 from streamflow_fluxop.report.chart import chart
 from streamflow_fluxop.report.names import short_names
 from streamflow_fluxop.report.page import page
@@ -79,6 +79,24 @@ def test_sixteen_colours_are_enough_and_none_will_do(article, capsys):
     assert colours
     assert not any(part in ("38", "48") for code in colours for part in code.split(";")), "more than 16 colours"
     assert "\n".join(lines(article, glyphs=ASCII)).isascii()
+
+
+def test_long_names_stay_on_their_lines_and_keep_their_ends(capsys):
+    steps = [
+        Step(name=f"wrapper_siftSTFByMisfit_{i:08}", image="quay.io/bio/containers:1.17", duration=Duration(seconds=50))
+        for i in range(3)
+    ]
+    made = solve(Problem(workflow=Workflow(steps=steps), flavours={"cpu": CPU}), strategy="per-step")
+    console = Console(width=80)
+    console.print(tables.miniclusters(made), tables.steps(made))
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    for end in ("00000", "00001", "00002"):
+        assert len(re.findall(rf"wrapp\w*…\w*{end}\b", text)) == 2, "once a table, in one piece"
+    assert re.search(r"con\w*…\w*:?1\.17", text)
+    console = Console(width=300)
+    console.print(tables.miniclusters(made), tables.steps(made))
+    assert capsys.readouterr().out.count("wrapper_siftSTFByMisfit_00000002") == 2
 
 
 def test_where_too_much_runs_at_once_the_number_of_jobs_is_drawn(crowd):
