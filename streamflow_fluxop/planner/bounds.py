@@ -62,6 +62,19 @@ class LowerBounds:
 
 def lower_bounds(instance: Instance) -> LowerBounds:
     """The bounds of an instance; linear in steps and dependencies."""
+    cost, makespan, least = _bounds(instance)
+    score = _score(instance.objective.weight, least, makespan, cost, makespan)
+    return LowerBounds(cost, makespan, max(1.0, score))
+
+
+def least_score(instance: Instance, cost: float, makespan: float) -> float:
+    """What ``weight * cost / this cost + (1 - weight) * makespan / this makespan`` is at least, in any plan."""
+    _, start, least = _bounds(instance)
+    return _score(instance.objective.weight, least, start, cost, makespan)
+
+
+def _bounds(instance: Instance) -> tuple[float, int, Callable[[float], float]]:
+    """The bounds of cost and of makespan, and what plans of at most a makespan cost at least."""
     heads, tails = _heads(instance), _tails(instance)
     makespan = max((h + s.ticks + q for h, s, q in zip(heads, instance.steps, tails, strict=True)), default=0)
     loads = limit_loads(instance)
@@ -76,7 +89,7 @@ def lower_bounds(instance: Instance) -> LowerBounds:
             makespan = least_with_whole_nodes(instance, r, heads, tails, makespan)
     cost = max(sum(pool.cost(None) for pool in pools), _across_gaps(instance, pools))
     least = _least_cost(instance, pools, heads, tails, loads, cost)
-    return LowerBounds(cost, makespan, _score(instance.objective.weight, least, cost, makespan))
+    return cost, makespan, least
 
 
 def _across_gaps(instance: Instance, pools: list[_Pool]) -> float:
@@ -275,17 +288,18 @@ def _fixed(kinds: list[Kind], even: list[float]) -> float:
     return total
 
 
-def _score(weight: float, least: Callable[[float], float], cost: float, makespan: int) -> float:
-    """The least of ``w * cost(T) / cost + (1 - w) * T / makespan`` over all T.
+def _score(weight: float, least: Callable[[float], float], start: int, cost: float, makespan: float) -> float:
+    """The least of ``w * least(T) / cost + (1 - w) * T / makespan`` over all T from a start on.
 
-    cost(T) falls and T grows, so between two neighbours of a grid of T the value is at least cost at the right one
-    and T at the left one.
+    least(T) falls and T grows, so between two neighbours of a grid of T the value is at least that of the cost at the
+    right one and of T at the left one.
     """
     if not cost or not makespan:
         return 1.0
-    best, left = float("inf"), float(makespan)
-    while (1 - weight) * left / makespan + weight < best and left < 1e3 * makespan:
+    rest = weight * least(1e3 * start) / cost
+    best, left = (1 - weight) * 1e3 * start / makespan + rest, float(start)
+    while (1 - weight) * left / makespan + rest < best:
         right = left * 1.005
         best = min(best, weight * least(right) / cost + (1 - weight) * left / makespan)
         left = right
-    return max(1.0, best)
+    return best

@@ -37,7 +37,11 @@ SOME_POOLS = 8
 MANY_JOBS = 20_000
 """Jobs from which a schedule takes so long that hardly any can be tried."""
 CHAINS = 4
-"""Starts that a search walks from."""
+"""Starts that a search walks from,"""
+FEW_CHAINS = 2
+"""where it is short,"""
+SHORT = 2_000
+"""with no more schedules than these."""
 
 
 @dataclass(slots=True)
@@ -123,8 +127,8 @@ def _anneal(run: Search, tried: list[tuple[Value, int, State]], rng: Random, *, 
     """Walks from several starts; the better half goes on, until one is left (successive halving)."""
     if not run.stages or steps <= 0:
         return
-    hot = 0.02 if steps > 2000 else 0.005
-    walks = _different(tried, CHAINS)
+    hot = 0.02 if steps > SHORT else 0.005
+    walks = _different(tried, CHAINS if steps > SHORT else FEW_CHAINS)
     left = steps
     for n in range((len(walks) - 1).bit_length(), 0, -1):
         each = left // ((n + 2) * len(walks))
