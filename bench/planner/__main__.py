@@ -1,4 +1,4 @@
-"""Measure the planner: `python -m bench.planner [suite | article | proofs | adversary | scale]`.
+"""Measure the planner: `python -m bench.planner [suite | alone | article | proofs | adversary | scale]`.
 
 Needs `uv pip install --group bench`: wfcommons, toil. Prints tables and writes them to bench/planner/results/NAME.md.
 Every plan goes through the verifier. The clock of the search is the CPU's, so that a busy machine measures the same.
@@ -12,7 +12,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import product
 from math import exp, log, log2
 from multiprocessing import get_context
@@ -25,8 +25,8 @@ from bench.planner.scaling import scaled
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Plan, Problem
 from streamflow_fluxop.planner import budget, cpsat, solve, verify
-from streamflow_fluxop.planner.bounds import lower_bounds
-from streamflow_fluxop.planner.instance import compile_problem
+from streamflow_fluxop.planner.bounds import least_score, lower_bounds
+from streamflow_fluxop.planner.instance import TICKS, compile_problem
 from streamflow_fluxop.planner.objective import Judge
 from streamflow_fluxop.planner.portfolio import automatic
 from streamflow_fluxop.planner.schedule import Schedule
@@ -39,7 +39,7 @@ ARTICLE = Path(__file__).parents[2] / "docs/examples/article.yml"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "what", choices=["suite", "article", "proofs", "adversary", "scale"], nargs="?", default="suite"
+        "what", choices=["suite", "alone", "article", "proofs", "adversary", "scale"], nargs="?", default="suite"
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="time limit of a plan")
     parser.add_argument("--sizes", type=int, nargs="+", help="tasks of a workflow")
@@ -53,6 +53,8 @@ def main() -> None:
     match options.what:
         case "suite":
             lines = suite(options)
+        case "alone":
+            lines = alone(options)
         case "article":
             lines = article(options.seconds)
         case "proofs":
@@ -97,6 +99,19 @@ def article(seconds: float) -> list[str]:
     return [line]
 
 
+def instances(options: argparse.Namespace) -> Iterator[tuple[Shape, int, str, str]]:
+    """Workflow, seed, bring-up and limit of each problem that the options ask for."""
+    settings = list(product(REGIMES, LIMITS))
+    n = 0
+    for size, seed, recipe in product(options.sizes or [50, 100, 1000], range(1, options.seeds + 1), options.recipes):
+        shape = shape_of(recipe, size, seed)
+        if shape is not None:
+            turn = [(list(REGIMES)[n % 3], ("loose", "tight")[n // 3 % 2])]
+            n += 1
+            for regime, limits in settings if options.every else turn:
+                yield shape, seed, regime, limits
+
+
 def suite(options: argparse.Namespace) -> list[str]:
     """Recipes and layered graphs, regimes and limits."""
     lines = [
@@ -106,36 +121,28 @@ def suite(options: argparse.Namespace) -> list[str]:
     scores: list[tuple[float, float]] = []
     ratios: dict[str, list[tuple[float, float]]] = {}
     lost: list[str] = []
-    settings = list(product(REGIMES, LIMITS))
-    n = 0
-    for size, seed, recipe in product(options.sizes or [50, 100, 1000], range(1, options.seeds + 1), options.recipes):
-        shape = shape_of(recipe, size, seed)
-        if shape is None:
-            continue
-        turn = [(list(REGIMES)[n % 3], ("loose", "tight")[n // 3 % 2])]
-        n += 1
-        for regime, limits in settings if options.every else turn:
-            case = problem(shape, seed, regime, limits)
-            plan, took = planned(case, options.seconds)
-            scores.append((plan.score, plan.score / plan.bounds.score))
-            others = dict(baselines(case))
-            if options.cp_sat:
-                others[f"CP-SAT {options.cp_sat:g} s"] = lambda c=case: with_cpsat(c, options.seconds, options.cp_sat)
-            for name, baseline in others.items():
-                try:
-                    other = baseline()
-                except UserError:
-                    continue
-                ratios.setdefault(name, []).append((other.cost / plan.cost, other.makespan / 1000 / plan.makespan))
-                score = (other.cost / plan.bounds.cost + other.makespan / 1000 / plan.bounds.makespan) / 2
-                if score < plan.score * (1 - 1e-9):
-                    lost.append(f"{shape.name}, {regime}, {limits}: {name} {score:.3f}, ours {plan.score:.3f}")
-            lines.append(
-                f"| {shape.name} | {regime} | {limits} | {plan.score:.3f} | {plan.bounds.score:.3f} | "
-                f"{plan.score / plan.bounds.score - 1:.1%} | {plan.cost / plan.bounds.cost:.2f} | "
-                f"{plan.makespan / plan.bounds.makespan:.2f} | {len(plan.miniclusters)} | {took:.1f} |"
-            )
-            print(lines[-1], flush=True)
+    for shape, seed, regime, limits in instances(options):
+        case = problem(shape, seed, regime, limits)
+        plan, took = planned(case, options.seconds)
+        scores.append((plan.score, plan.score / plan.bounds.score))
+        others = dict(baselines(case))
+        if options.cp_sat:
+            others[f"CP-SAT {options.cp_sat:g} s"] = lambda c=case: with_cpsat(c, options.seconds, options.cp_sat)
+        for name, baseline in others.items():
+            try:
+                other = baseline()
+            except UserError:
+                continue
+            ratios.setdefault(name, []).append((other.cost / plan.cost, other.makespan / 1000 / plan.makespan))
+            score = (other.cost / plan.bounds.cost + other.makespan / 1000 / plan.bounds.makespan) / 2
+            if score < plan.score * (1 - 1e-9):
+                lost.append(f"{shape.name}, {regime}, {limits}: {name} {score:.3f}, ours {plan.score:.3f}")
+        lines.append(
+            f"| {shape.name} | {regime} | {limits} | {plan.score:.3f} | {plan.bounds.score:.3f} | "
+            f"{plan.score / plan.bounds.score - 1:.1%} | {plan.cost / plan.bounds.cost:.2f} | "
+            f"{plan.makespan / plan.bounds.makespan:.2f} | {len(plan.miniclusters)} | {took:.1f} |"
+        )
+        print(lines[-1], flush=True)
     summary = [
         "",
         f"Geometric means of {len(scores)}: score {geometric(s for s, _ in scores):.3f}, "
@@ -152,6 +159,35 @@ def suite(options: argparse.Namespace) -> list[str]:
     ]
     print("\n".join(summary))
     return lines + summary
+
+
+def alone(options: argparse.Namespace) -> list[str]:
+    """How tight the bounds of cost and of makespan are by themselves, and what the score can't be below even so.
+
+    Each is looked for in two ways: as the only goal, and with nine tenths of the weight.
+    """
+    lines = [
+        "| instance | bring-up | limit | cheapest / bound | quickest / bound | bound of score | against these |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    table: list[tuple[float, float, float, float]] = []
+    for shape, seed, regime, limits in instances(options):
+        plans = [
+            planned(problem(shape, seed, regime, limits, **objective), options.seconds)[0]
+            for objective in ({"goal": "cost"}, {"weight": 0.9}, {"goal": "makespan"}, {"weight": 0.1})
+        ]
+        cost, makespan = min(p.cost for p in plans), min(p.makespan for p in plans)
+        instance = compile_problem(problem(shape, seed, regime, limits))
+        bounds = lower_bounds(instance)
+        least = max(1.0, least_score(instance, cost, makespan * TICKS))
+        table.append((cost / bounds.cost, makespan * TICKS / bounds.makespan, bounds.score, least))
+        row = " | ".join(f"{value:.3f}" for value in table[-1])
+        lines.append(f"| {shape.name} | {regime} | {limits} | {row} |")
+        print(lines[-1], flush=True)
+    means = " | ".join(f"{geometric(column):.3f}" for column in zip(*table, strict=True))
+    lines.append(f"| geometric mean | | | {means} |")
+    print(lines[-1])
+    return lines
 
 
 def with_cpsat(case: Problem, seconds: float, more: float) -> Schedule:
