@@ -8,19 +8,22 @@ least take of it::
     makespan >= h + (sum of duration * least share of R over those jobs) / R + q        for all h, q
 
 (head-tail energetic bound: Carlier and Latapie 1991 for the cumulative problem). The steps are sorted into at most
-`GRID` classes of heads and of tails, rounded down, so that all pairs are looked at in linear time.
+`GRID` classes of heads and of tails, rounded down, so that all pairs are looked at in linear time. What whole nodes and
+handovers between pools add to this is in `handovers`.
 
 Cost, for each pool the larger of two sums.
 
 - Work: every job costs at least its share of a node on the flavour where that is cheapest, and more where jobs come
   whole (`rounds`) or nothing else can run beside them (`chains`); and there is at least one bring-up and tear-down of
   as many nodes as its widest job spans, for each set of steps that have no flavour in common.
-- A chain with its gaps: between two of its jobs a node is either kept, or brought up and taken down once more.
+- A chain with its gaps: between two of its jobs a node is either kept, or brought up and taken down once more. What a
+  gap costs in one pool depends on how long the other pools take for their jobs in it, and that on how many of their
+  nodes come up.
 
 Both at once. For a makespan of T, jobs with head >= h and tail >= q take, at some moment, what they take on average
 over T - h - q; what is up at that moment, whole nodes, has been brought up and will be taken down. So the cost bound
 grows as T shrinks, and the least weighted sum over all T bounds the balanced objective better than the sum of the two
-bounds.
+bounds. So it does where a limit is too tight for the cheapest flavours (`dearer`).
 
 Room. With what a node takes of a limit as its price, the same bound says what is held of the limit, bring-up and
 tear-down included, summed over time. All of that lies between 0 and the makespan plus the longest tear-down.
