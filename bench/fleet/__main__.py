@@ -23,7 +23,8 @@ from typing import Any
 from bench.planner.__main__ import planned, shape_of
 from bench.planner.instances import RECIPES, REGIMES, problem
 from streamflow_fluxop.fleet.expectation import expect
-from streamflow_fluxop.fleet.simulator import Outcome, Simulation, factor
+from streamflow_fluxop.fleet.simulated import Outcome, factor
+from streamflow_fluxop.fleet.simulator import Simulation
 from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Plan, Problem, Step, Workflow
 from streamflow_fluxop.planner import budget
 

@@ -40,7 +40,8 @@ def simulate(
 ) -> None:
     """Run a plan on simulated time and MiniClusters, with the decisions of a real run; planned against actual."""
     from streamflow_fluxop.events import RunEnded
-    from streamflow_fluxop.fleet.simulator import Chance, Simulation
+    from streamflow_fluxop.fleet.simulated import Chance
+    from streamflow_fluxop.fleet.simulator import Simulation
     from streamflow_fluxop.readers.document import read_plan
     from streamflow_fluxop.report.units import duration, number
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, quantiles
 
-from streamflow_fluxop.fleet.simulator import Chance, Simulation
+from streamflow_fluxop.fleet.simulated import Chance
+from streamflow_fluxop.fleet.simulator import Simulation
 from streamflow_fluxop.model import Plan
 
 RUNS = 50

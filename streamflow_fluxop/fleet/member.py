@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from heapq import heapify, heappush
 from itertools import count
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.fleet.nodes import Load, Nodes
-from streamflow_fluxop.fleet.order import NOT_LOOKED_AT, TINY, Block
+from streamflow_fluxop.fleet.blocks import NOT_LOOKED_AT, TINY, Block
+from streamflow_fluxop.fleet.job import LATE, Entry, Job
+from streamflow_fluxop.fleet.nodes import Nodes
 from streamflow_fluxop.grouping import Group
-from streamflow_fluxop.model import Flavour, Needs
+from streamflow_fluxop.model import Flavour
 
 if TYPE_CHECKING:
     from streamflow_fluxop.fleet.pool import Pool
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 MOST_IDLE = 2.0
 """How many times its break-even a node may be idle, whatever is foreseen."""
-
-LATE = 0.01
-"""Seconds after which a job is late: what the plan has at the same moment comes one after the other in a run."""
 
 
 class Stage(Enum):
@@ -36,53 +34,12 @@ class Stage(Enum):
     GOING = "going down"
 
 
-@dataclass(slots=True, eq=False)
-class Job:
-    """A job that waits or runs.
-
-    Attributes:
-        needs: None for a small command, which runs beside the jobs of any MiniCluster.
-        group: where whoever asked for it thinks that it goes.
-        key: what orders it among others: when the plan would have it start, on the fleet's clock, or when it came.
-        block: its part of the plan, and `index` its place there; None where the plan knows nothing of it.
-        tail: seconds from its start to the end of the longest chain that begins with it.
-        waits: it is in a queue.
-    """
-
-    name: str
-    step: str | None
-    needs: Needs | None
-    group: str
-    asked: float
-    key: float = 0.0
-    block: Block | None = None
-    index: int = 0
-    member: Member | None = None
-    load: Load | None = None
-    nodes: tuple[int, ...] = ()
-    seconds: float | None = None
-    tail: float = 0.0
-    started: float = inf
-    waits: bool = False
-
-    @property
-    def expected_end(self) -> float:
-        """When it should be over, once it runs."""
-        return self.started + (self.seconds or 0.0)
-
-    @property
-    def not_before(self) -> float:
-        """It could start earlier, but the plan lets some time pass, and what follows counts on that."""
-        return self.block.hold if self.block is not None else -inf
-
-
 def is_next(block: Block) -> bool:
     """Whether jobs of a block are still to begin."""
     return block.left > block.begun
 
 
 _tie = count()
-Entry = tuple[float, int, int, Job]
 
 
 class Member:

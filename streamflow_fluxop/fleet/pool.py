@@ -14,9 +14,10 @@ from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
-from streamflow_fluxop.fleet.member import Job, Member
+from streamflow_fluxop.fleet.blocks import TINY
+from streamflow_fluxop.fleet.job import Job
+from streamflow_fluxop.fleet.member import Member
 from streamflow_fluxop.fleet.nodes import Load
-from streamflow_fluxop.fleet.order import TINY
 
 MOVED = 1e-3
 """Node-seconds that it must save at least to run a job in another MiniCluster than its own."""

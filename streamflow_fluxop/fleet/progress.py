@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf
 
-from streamflow_fluxop.fleet.order import Block, Order, StepState
+from streamflow_fluxop.fleet.blocks import Block, StepState
+from streamflow_fluxop.fleet.order import Order
 
 A_MOMENT = 5.0
 """Seconds that the engine may take, at the least, from the end of a job to asking for the next."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import count
 from math import ceil, inf
 
-from streamflow_fluxop.fleet.member import Job, Member, Stage
+from streamflow_fluxop.fleet.blocks import TINY
+from streamflow_fluxop.fleet.job import Job
+from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.nodes import Load, load_of
-from streamflow_fluxop.fleet.order import TINY
 from streamflow_fluxop.fleet.room import Room
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.model import Flavour, Limits, Needs, Step

@@ -7,13 +7,12 @@ which take their time to come, to change their size and to go; and for the jobs,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from math import exp, log, sqrt
 from random import Random
 
 from streamflow_fluxop import events
+from streamflow_fluxop.fleet.engine import Engine
 from streamflow_fluxop.fleet.messages import (
     BringUp,
     BroughtUp,
@@ -32,12 +31,13 @@ from streamflow_fluxop.fleet.messages import (
     Tick,
     WakeAt,
 )
-from streamflow_fluxop.fleet.nodes import Load, Nodes, load_of
+from streamflow_fluxop.fleet.nodes import load_of
 from streamflow_fluxop.fleet.order import Order
 from streamflow_fluxop.fleet.room import within
+from streamflow_fluxop.fleet.simulated import Chance, Life, Outcome, SimulatedMiniCluster, factor
 from streamflow_fluxop.fleet.state import Fleet
 from streamflow_fluxop.grouping import planned_groups
-from streamflow_fluxop.model import Flavour, Plan, Step
+from streamflow_fluxop.model import Plan
 
 ENDS, CHANGES, TICKS = range(3)
 """At equal times jobs end first, then MiniClusters change, then the fleet looks round."""
@@ -45,63 +45,6 @@ ENDS, CHANGES, TICKS = range(3)
 
 class SimulationError(AssertionError):
     """The fleet did what it must never do."""
-
-
-@dataclass(frozen=True)
-class Chance:
-    """What may turn out otherwise than planned.
-
-    Args:
-        noise: of durations: their standard deviation as a share of the estimate. The factor is lognormal with mean 1.
-        bring_up_noise: the same for bring-ups.
-        failures: probability that a job fails at its end; it is tried again.
-        losses: probability that a MiniCluster does not come up, and that it is lost, once, while it is up.
-        seed: equal seeds, equal histories.
-        stated: durations have the spread that their steps state; the others have `noise`.
-    """
-
-    noise: float = 0.0
-    bring_up_noise: float = 0.0
-    failures: float = 0.0
-    losses: float = 0.0
-    seed: int = 0
-    stated: bool = False
-
-
-@dataclass
-class Life:
-    """One life of a MiniCluster. Times in seconds from the start; `sizes`: (when, nodes held) in order of time."""
-
-    name: str
-    flavour: str
-    asked: float
-    up: float | None = None
-    released: float = 0.0
-    gone: float = 0.0
-    sizes: list[tuple[float, int]] = field(default_factory=list)
-    node_seconds: float = 0.0
-    reasons: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Outcome:
-    """What came of a simulated run. Times in seconds, costs in the user's currency."""
-
-    makespan: float
-    cost: float
-    node_seconds: float
-    lives: list[Life]
-    jobs: int
-    starts: dict[tuple[str, int], tuple[float, float, str]]
-    """For each job (step, index) when it started and ended at last, and where."""
-
-
-def factor(rng: Random, noise: float) -> float:
-    """A lognormal factor with mean 1 and standard deviation `noise`."""
-    if not noise:
-        return 1.0
-    variance = log(1 + noise * noise)
-    return exp(rng.gauss(-variance / 2, sqrt(variance)))
 
 
 class Simulation:
@@ -151,8 +94,8 @@ class Simulation:
         self._tie = count()
         self.now = 0.0
         self._wake: float | None = None
-        self._clusters: dict[str, _Cluster] = {}
-        self._engine = _Engine(self._steps, self.widths)
+        self._clusters: dict[str, SimulatedMiniCluster] = {}
+        self._engine = Engine(self._steps, self.widths)
         self._running: dict[str, tuple[str, int]] = {}
         self._tries: dict[str, int] = {}
         self._outcome = Outcome(0.0, 0.0, 0.0, [], 0, {})
@@ -268,7 +211,7 @@ class Simulation:
             )
         )
         life = Life(name, group.flavour, self.now, reasons=[reason])
-        cluster = self._clusters[name] = _Cluster(life, flavour, size, self.now)
+        cluster = self._clusters[name] = SimulatedMiniCluster(life, flavour, size, self.now)
         seconds = flavour.bring_up * factor(self._rng, self.chance.bring_up_noise)
         cluster.nodes_until = self.now + seconds  # no node joins before
         if self._rng.random() < self.chance.losses:
@@ -276,7 +219,7 @@ class Simulation:
         else:
             self._later(seconds, CHANGES, lambda: self._up(cluster))
 
-    def _up(self, cluster: _Cluster) -> None:
+    def _up(self, cluster: SimulatedMiniCluster) -> None:
         if self._clusters.get(cluster.life.name) is not cluster or cluster.going:
             return
         cluster.life.up = self.now
@@ -288,12 +231,12 @@ class Simulation:
         self.record(events.MiniClusterUp(minicluster=cluster.life.name, seconds=seconds, nodes=cluster.first_size))
         self._handle(BroughtUp(cluster.life.name))
 
-    def _lose(self, cluster: _Cluster, reason: str) -> None:
+    def _lose(self, cluster: SimulatedMiniCluster, reason: str) -> None:
         if self._clusters.get(cluster.life.name) is cluster and not cluster.going:
             self.record(events.MiniClusterLost(minicluster=cluster.life.name, reason=reason))
             self._handle(Lost(cluster.life.name, reason))
 
-    def _resize(self, cluster: _Cluster, size: int, reason: str) -> None:
+    def _resize(self, cluster: SimulatedMiniCluster, size: int, reason: str) -> None:
         grows = size > cluster.held
         self.record(events.MiniClusterResizing(minicluster=cluster.life.name, size=size, reason=reason))
         cluster.life.reasons.append(reason)
@@ -306,7 +249,7 @@ class Simulation:
         cluster.nodes_until = max(cluster.nodes_until, self.now + seconds)
         self._later(cluster.nodes_until - self.now, CHANGES, lambda: self._resized(cluster, size, grows))
 
-    def _resized(self, cluster: _Cluster, size: int, grows: bool) -> None:
+    def _resized(self, cluster: SimulatedMiniCluster, size: int, grows: bool) -> None:
         if self._clusters.get(cluster.life.name) is not cluster or (cluster.going and grows):
             return
         cluster.nodes.resize(size)
@@ -315,7 +258,7 @@ class Simulation:
         self.record(events.MiniClusterResized(minicluster=cluster.life.name, size=size))
         self._handle(Resized(cluster.life.name, size))
 
-    def _tear_down(self, cluster: _Cluster, reason: str) -> None:
+    def _tear_down(self, cluster: SimulatedMiniCluster, reason: str) -> None:
         cluster.going = True
         cluster.life.reasons.append(reason)
         cluster.life.released = self.now
@@ -324,7 +267,7 @@ class Simulation:
             raise SimulationError(f"{cluster.life.name} goes, but {sorted(cluster.jobs)} run there")
         self._later(cluster.flavour.tear_down, CHANGES, lambda: self._gone(cluster))
 
-    def _gone(self, cluster: _Cluster) -> None:
+    def _gone(self, cluster: SimulatedMiniCluster) -> None:
         cluster.hold(0, self.now)
         cluster.life.gone = self.now
         self._outcome.lives.append(cluster.life)
@@ -332,7 +275,7 @@ class Simulation:
         self.record(events.MiniClusterGone(minicluster=cluster.life.name))
         self._handle(Gone(cluster.life.name))
 
-    def _start(self, job: str, cluster: _Cluster, ranks: tuple[int, ...]) -> None:
+    def _start(self, job: str, cluster: SimulatedMiniCluster, ranks: tuple[int, ...]) -> None:
         step, index = self._running[job]
         load = load_of(self._steps[step].needs, cluster.flavour)
         if load is None or len(ranks) != len(load.parts) or cluster.life.up is None or cluster.going:
@@ -372,78 +315,3 @@ class Simulation:
         self.failed.append(f"{job}: {reason}")
         self.record(events.JobEnded(job=job, reason=reason))
         self._later(1.0, ENDS, lambda: self._ask(step, index))
-
-
-class _Cluster:
-    """A simulated MiniCluster; `held`: nodes that cost."""
-
-    def __init__(self, life: Life, flavour: Flavour, size: int, now: float) -> None:
-        self.life, self.flavour, self.first_size = life, flavour, size
-        self.nodes = Nodes(flavour)
-        self.jobs: dict[str, tuple[Load, tuple[int, ...]]] = {}
-        self.going = False
-        self.nodes_until = 0.0
-        self.held = 0
-        self._since = now
-        self.hold(size, now)
-
-    def hold(self, nodes: int, now: float) -> None:
-        self.life.node_seconds += self.held * (now - self._since)
-        self.held, self._since = nodes, now
-        self.life.sizes.append((now, nodes))
-
-
-class _Engine:
-    """Which jobs may be asked for: the workflow engine's part."""
-
-    def __init__(self, steps: Mapping[str, Step], widths: Mapping[str, int]) -> None:
-        self._steps, self._widths = steps, widths
-        self._left = dict(widths)
-        self._followers: dict[str, list[tuple[str, bool]]] = {name: [] for name in steps}
-        self._waits: dict[str, int] = {}
-        self._waits_each: dict[str, list[int]] = {}
-        for name, s in steps.items():
-            each = [d.step for d in s.after if d.each and widths[d.step] == widths[name]]
-            self._waits[name] = len(s.after) - len(each)
-            self._waits_each[name] = [len(each)] * widths[name]
-            for d in s.after:
-                self._followers[d.step].append((name, d.step in each))
-        self._queue: list[tuple[str, int]] = []
-
-    def first(self) -> list[tuple[str, int]]:
-        self._queue = []
-        for name in [n for n, waits in self._waits.items() if not waits]:
-            self._open(name)
-        return self._queue
-
-    def _open(self, name: str) -> None:
-        """All that the step's jobs wait for together is over."""
-        if not self._widths[name]:
-            self._over(name)
-        self._queue += [(name, i) for i, waits in enumerate(self._waits_each[name]) if not waits]
-
-    def _over(self, name: str) -> None:
-        for follower, each in self._followers[name]:
-            if not each:
-                self._waits[follower] -= 1
-                if not self._waits[follower]:
-                    self._open(follower)
-
-    def complete(self, step: str, index: int) -> list[tuple[str, int]]:
-        """A job is over; the jobs that may be asked for now."""
-        self._queue = []
-        self._left[step] -= 1
-        for follower, each in self._followers[step]:
-            if each:
-                self._waits_each[follower][index] -= 1
-                if not self._waits_each[follower][index] and not self._waits[follower]:
-                    self._queue.append((follower, index))
-        if not self._left[step]:
-            self._over(step)
-        return self._queue
-
-    def done(self) -> bool:
-        return not any(self._left.values())
-
-    def missing(self) -> list[str]:
-        return [name for name, left in self._left.items() if left]

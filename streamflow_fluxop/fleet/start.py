@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 
-from streamflow_fluxop.fleet.member import LATE, Entry, Job, Member
-from streamflow_fluxop.fleet.order import TINY
+from streamflow_fluxop.fleet.blocks import TINY
+from streamflow_fluxop.fleet.job import LATE, Entry, Job
+from streamflow_fluxop.fleet.member import Member
 
 MISSES = 8
 """Jobs that are tried in vain before the rest of the queue waits for the next event."""

@@ -16,12 +16,14 @@ Events go in through `Fleet.handle`, instructions come out; a thin shell carries
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from heapq import heappop, heappush
 from math import inf
 
-from streamflow_fluxop.fleet.member import LATE, Job, Member, Stage
+from streamflow_fluxop.fleet.agenda import Agenda
+from streamflow_fluxop.fleet.blocks import Block
+from streamflow_fluxop.fleet.job import LATE, Job
+from streamflow_fluxop.fleet.lives import Lives
+from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.messages import (
-    BringUp,
     BroughtUp,
     Closing,
     Event,
@@ -31,14 +33,11 @@ from streamflow_fluxop.fleet.messages import (
     JobAsked,
     JobEnded,
     Lost,
-    Resize,
     Resized,
     StartJob,
-    TearDown,
     Tick,
-    WakeAt,
 )
-from streamflow_fluxop.fleet.order import TINY, Block, Order
+from streamflow_fluxop.fleet.order import Order
 from streamflow_fluxop.fleet.pool import Pool
 from streamflow_fluxop.fleet.progress import Progress
 from streamflow_fluxop.fleet.retiming import CREDIT, PAID_BY_A_TICK, Retiming
@@ -81,23 +80,20 @@ class Fleet:
         steps = {name: s.step for name, s in order.steps.items()} if order else {}
         self._router = Router(self._members, flavours, limits, self._room, steps)
         self._router.all_at_once = not resizes
-        self._keep_one = keep_one
-        self._keep_all = keep_all
         self._resizes = resizes
+        self._out: list[Instruction] = []
+        self._agenda = Agenda()
+        self._lives = Lives(
+            self._members, self._room, self._router, self._agenda, self._out, keep_one=keep_one, keep_all=keep_all
+        )
         self._pools: dict[tuple[str, str | None, str, str | None], Pool] = {}
         for member in self._members.values():
             member.fixed = member.fixed or not resizes
             member.steady = order.steady.get(member.name, 0) if order else 0
             self._pool_of(member)
         self._jobs: dict[str, Job] = {}
-        self._due: set[str] = set()
-        self._dirty: dict[str, None] = {}
-        self._freed = False
         self._closing = False
-        self._timers: list[tuple[float, str]] = []
-        self._wake = inf
         self._now = 0.0
-        self._out: list[Instruction] = []
         self._retiming: Retiming | None = None
         self._progress: Progress | None = None
 
@@ -126,7 +122,7 @@ class Fleet:
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take note of what happened at `now` (seconds), and say what to do about it, in order."""
         self._now = now
-        self._out = []
+        self._out.clear()
         if self._order and self._retiming is None:
             self._begin(self._order)
         self._react(event)
@@ -134,7 +130,7 @@ class Fleet:
             self._expire()
             self._retime(isinstance(event, Tick))
             self._settle()
-        return self._out
+        return list(self._out)
 
     def _begin(self, order: Order) -> None:
         self._retiming = Retiming(order, self._now)
@@ -185,7 +181,7 @@ class Fleet:
         if retiming and job.needs is not None:
             self._pool_of(member).add(job)
         member.given_up &= job.block is None
-        self._touch(member)
+        self._agenda.touch(member)
 
     def _ended(self, job: Job, failed: bool) -> None:
         member = job.member
@@ -200,8 +196,8 @@ class Fleet:
         else:
             member.drop(job)
             self._over(job, put_back=True)
-        self._freed = True
-        self._touch(member)
+        self._lives.freed = True
+        self._agenda.touch(member)
 
     def _leave(self, job: Job, member: Member) -> None:
         member.leave(job)
@@ -231,7 +227,7 @@ class Fleet:
                 member = self._members[block.minicluster]
                 member.clock = self._now
                 member.release(block)
-                self._touch(member)
+                self._agenda.touch(member)
 
     def _brought_up(self, member: Member) -> None:
         if member.stage is not Stage.COMING:
@@ -242,7 +238,7 @@ class Fleet:
         member.rests_since = self._now
         for rank in range(member.size):
             member.joins.pop(rank, None)
-        self._touch(member)
+        self._agenda.touch(member)
 
     def _resized(self, member: Member, size: int, reason: str | None) -> None:
         if member.stage is Stage.DOWN or (member.stage is Stage.GOING and not size < member.size):
@@ -265,8 +261,8 @@ class Fleet:
             member.nodes.resize(size)
             del member.idle_since[size:]
         self._room.take(member.flavour_name, member.holds - held)
-        self._freed = True
-        self._touch(member)
+        self._lives.freed = True
+        self._agenda.touch(member)
 
     def _lost(self, member: Member, reason: str) -> None:
         if member.stage not in (Stage.COMING, Stage.UP):
@@ -284,7 +280,7 @@ class Fleet:
             if job.needs is not None:
                 self._over(job, put_back=True)
             self._out.append(FailJob(job.name, reason))
-        self._tear_down(member, "to clear away what is left of it")
+        self._lives.tear_down(member, "to clear away what is left of it", self._now)
 
     def _gone(self, member: Member) -> None:
         self._room.take(member.flavour_name, -member.holds, -1)
@@ -296,8 +292,8 @@ class Fleet:
         member.idle_since = []
         member.joins.clear()
         member.fixed = member.group.max_size is None or not self._resizes
-        self._freed = True
-        self._touch(member)
+        self._lives.freed = True
+        self._agenda.touch(member)
 
     def _close(self) -> None:
         self._closing = True
@@ -309,19 +305,13 @@ class Fleet:
             member.ready.clear()
             member.held.clear()
             if member.stage in (Stage.COMING, Stage.UP):
-                self._tear_down(member, "the run is over")
+                self._lives.tear_down(member, "the run is over", self._now)
 
     # time
 
     def _expire(self) -> None:
         """What was to be looked at by now."""
-        while self._timers and self._timers[0][0] <= self._now + TINY:
-            _, name = heappop(self._timers)
-            if name in self._members:
-                self._members[name].alarm = inf
-                self._touch(self._members[name])
-        if self._wake <= self._now + TINY:
-            self._wake = inf
+        self._agenda.expire(self._members, self._now)
         if self._progress:
             self._clear(self._progress.look(self._now))
 
@@ -330,23 +320,7 @@ class Fleet:
             self._retiming.look(self._now, self._members)
             for member in self._members.values():
                 if member.stage is not Stage.DOWN or member.uses:
-                    self._touch(member)
-
-    def _alarm(self, member: Member, when: float) -> None:
-        if when < member.alarm and when < inf:
-            member.alarm = when
-            heappush(self._timers, (when, member.name))
-
-    def _set_alarm_clock(self) -> None:
-        first = self._timers[0][0] if self._timers else inf
-        if self._progress:
-            first = min(first, self._progress.next_look)
-        if first < self._wake - TINY:
-            self._wake = first
-            self._out.append(WakeAt(first))
-
-    def _touch(self, member: Member) -> None:
-        self._dirty[member.name] = None
+                    self._agenda.touch(member)
 
     def _set_idle(self, member: Member, rank: int) -> None:
         member.rests_since = self._now
@@ -356,17 +330,13 @@ class Fleet:
     # decisions
 
     def _settle(self) -> None:
-        while self._dirty:
-            names = list(self._dirty)
-            self._dirty.clear()
+        while names := self._agenda.take():
             for name in names:
                 self._start_jobs(self._members[name])
             for name in names:
-                self._examine(self._members[name])
-        if self._due and self._freed:
-            self._make_room()
-        self._freed = False
-        self._set_alarm_clock()
+                self._lives.examine(self._members[name], self._now)
+        self._lives.make_room(self._now)
+        self._out += self._agenda.wake(self._progress.next_look if self._progress else inf)
 
     def _start_jobs(self, member: Member) -> None:
         member.pass_over()
@@ -379,11 +349,11 @@ class Fleet:
         if self._deviates():
             for job, other, nodes in self._pool_of(member).startable(self._now):
                 self._start(job, other, nodes)
-                self._touch(other)
+                self._agenda.touch(other)
         else:
             for job, nodes in startable(member, self._now):
                 self._start(job, member, nodes)
-        self._alarm(member, member.patience_ends(self._now))
+        self._agenda.alarm(member, member.patience_ends(self._now))
 
     def _start(self, job: Job, member: Member, nodes: tuple[int, ...]) -> None:
         member.book(job, nodes, self._now)
@@ -403,123 +373,3 @@ class Fleet:
             member.pool = self._pools.setdefault((group.flavour, group.image, group.binding, group.named), Pool())
             member.pool.members.append(member)
         return member.pool
-
-    def _examine(self, member: Member) -> None:
-        """Whether a MiniCluster should come, grow, shrink or go."""
-        if member.stage is Stage.GOING or (member.stage is Stage.DOWN and member.name in self._due):
-            return
-        now = self._now
-        if member.stage is Stage.DOWN:
-            at = member.called_for(now)
-            if not member.given_up:
-                at = min(at, member.wanted_at() - member.flavour.bring_up)
-            if at <= now + TINY:
-                self._due.add(member.name)
-                self._freed = True
-            else:
-                self._alarm(member, at)
-            return
-        wanted, again = member.wanted(now)
-        self._alarm(member, again)
-        if wanted > member.target and member.target >= member.size:
-            self._due.add(member.name)
-            self._freed = True
-            return
-        self._due.discard(member.name)
-        if member.stage is not Stage.UP:
-            return
-        if wanted == 0 and member.idle and member.hurry():
-            self._touch(member)
-        elif wanted == 0 and member.idle:
-            if not self._keep_all and not (self._keep_one and self._room.miniclusters == 1):
-                member.given_up = member.next_use() - now <= member.even
-                self._tear_down(member, member.why_go(now))
-        elif wanted < member.target <= member.size and not member.fixed and member.target > 1:
-            size = max(1, wanted)
-            member.given_up |= any(member.was_kept_in_vain(rank, now) for rank in range(size, member.target))
-            self._resize(member, size, member.why_go(now))
-
-    def _make_room(self) -> None:
-        """Bring up what is due, in the plan's order, as far as the limits allow; what is idle gives way to it."""
-        blocked: list[float] | None = None
-        for key, name in sorted(self._members[name].key() for name in self._due):
-            member = self._members[name]
-            if member.stage is Stage.DOWN:
-                size = self._router.size_of(member, self._now)
-                if size == 0:
-                    self._due.discard(name)
-                    continue
-                more = self._room.weigh(member.flavour_name, size, 1)
-            else:
-                size = member.wanted(self._now)[0]
-                if size <= member.target:
-                    self._due.discard(name)
-                    continue
-                more = self._room.weigh(member.flavour_name, size - member.target, 0)
-            if self._room.fits(more, blocked):
-                self._due.discard(name)
-                if member.stage is Stage.DOWN:
-                    self._bring_up(member, size)
-                else:
-                    self._resize(member, size, member.why_come(self._now))
-                self._alarm(member, member.wanted(self._now)[1])
-                continue
-            if blocked is None:
-                self._give_way(more, (key, name), member)
-                blocked = more
-            else:
-                blocked = [a + b for a, b in zip(blocked, more, strict=True)]
-
-    def _give_way(self, more: list[float], key: tuple[float, str], wanted: Member) -> None:
-        """Take down what is idle and has its next use after `key`, the longest idle first, if that makes room."""
-        leaving = [0.0] * len(more)
-
-        def goes(member: Member, nodes: int, miniclusters: int) -> None:
-            for i, w in enumerate(self._room.weigh(member.flavour_name, nodes, miniclusters)):
-                leaving[i] += w
-
-        idle: list[Member] = []
-        for m in self._members.values():
-            if m.stage is Stage.GOING:
-                goes(m, m.holds, 1)
-            elif m.stage is Stage.UP and m.target < m.size:
-                goes(m, m.size - m.target, 0)
-            elif m is not wanted and m.idle and m.target == m.size and m.key() > key:
-                idle.append(m)
-        chosen: list[Member] = []
-        for m in sorted(idle, key=lambda m: max(m.idle_since)):
-            if self._room.fits(more, leaving=leaving):
-                break
-            goes(m, m.holds, 1)
-            chosen.append(m)
-        if self._room.fits(more, leaving=leaving):
-            for m in chosen:
-                self._tear_down(m, f"it is idle, and {wanted.name} needs its room")
-
-    # lives
-
-    def _bring_up(self, member: Member, size: int) -> None:
-        reason = member.why_come(self._now)
-        member.stage = Stage.COMING
-        member.size = member.target = size
-        member.lives += 1
-        ready = self._now + member.flavour.bring_up
-        member.joins = dict.fromkeys(range(size), ready)
-        self._room.take(member.flavour_name, size, 1)
-        self._out.append(BringUp(member.name, size, reason))
-
-    def _resize(self, member: Member, size: int, reason: str) -> None:
-        held = member.holds
-        member.target = size
-        if size > member.size:
-            for rank in range(member.size, size):
-                member.joins.setdefault(rank, self._now + member.flavour.bring_up)
-        self._room.take(member.flavour_name, member.holds - held)
-        self._out.append(Resize(member.name, size, reason))
-
-    def _tear_down(self, member: Member, reason: str) -> None:
-        member.stage = Stage.GOING
-        member.leaves = self._now + member.flavour.tear_down
-        self._due.discard(member.name)
-        self._out.append(TearDown(member.name, reason))
-        self._touch(member)

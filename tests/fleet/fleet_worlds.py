@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from streamflow_fluxop.fleet.simulator import Chance, Simulation
+from streamflow_fluxop.fleet.simulated import Chance
+from streamflow_fluxop.fleet.simulator import Simulation
 from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
 from streamflow_fluxop.planner import solve
 

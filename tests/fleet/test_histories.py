@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.fleet.member import MOST_IDLE, Stage
-from streamflow_fluxop.fleet.simulator import Chance, Simulation
+from streamflow_fluxop.fleet.simulated import Chance
+from streamflow_fluxop.fleet.simulator import Simulation
 from streamflow_fluxop.model import Limits, Needs
 
 

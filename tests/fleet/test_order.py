@@ -2,7 +2,8 @@
 
 from fleet_worlds import FLAVOURS, GPU, plan, step
 
-from streamflow_fluxop.fleet.member import Job, Member, Stage
+from streamflow_fluxop.fleet.job import Job
+from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.order import Order
 from streamflow_fluxop.fleet.retiming import Retiming
 from streamflow_fluxop.fleet.room import Room

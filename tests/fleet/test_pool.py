@@ -2,7 +2,8 @@
 
 from fleet_worlds import FLAVOURS
 
-from streamflow_fluxop.fleet.member import Job, Member, Stage
+from streamflow_fluxop.fleet.job import Job
+from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.nodes import load_of
 from streamflow_fluxop.fleet.pool import Pool
 from streamflow_fluxop.grouping import Group
