@@ -29,7 +29,7 @@ class GroupConfig(Document):
     lifetime: Literal["fleet", "job"] = Field(
         "fleet",
         description="`fleet`: its steps' jobs share a MiniCluster, which the fleet brings up and takes down; "
-        "`job`: each job gets one of its own, one job after the other.",
+        "`job`: each job gets one of its own; with `limits.miniclusters`, one job after the other.",
     )
 
 
@@ -108,6 +108,10 @@ class FleetConfig(Document):
     )
     bring_up_timeout: NonNegativeFloat = Field(600.0, description="Seconds after which a bring-up has failed.")
     transferBufferSize: PositiveInt = Field(65536, description="Bytes in each piece of a data transfer.")
+
+    def is_alone(self, group: str | None) -> bool:
+        """Whether each job of a group that the user defined gets a MiniCluster of its own."""
+        return group in self.groups and self.groups[group].lifetime == "job"
 
     @model_validator(mode="after")
     def _has_a_host(self) -> FleetConfig:

@@ -73,6 +73,7 @@ def group_steps(steps: Iterable[Step], config: FleetConfig, places: Mapping[str,
             size=_size(jobs, order, config.flavours[key[0]], config.limits, config.groups.get(names[key])),
             image=key[1],
             steps=tuple(s.name for s in jobs),
+            named=names[key] if names[key] in config.groups else None,
         )
         for key, jobs in members.items()
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from streamflow_fluxop.agent.client import (
     AgentClient,
@@ -32,12 +33,15 @@ class AloneCluster(Cluster):
 
     Args:
         inner: makes the MiniClusters.
-        groups: names of those groups.
+        groups: names of those groups, with the nodes that most of their jobs ask for.
+        several: whether a group may have several at the same time; else one comes when the one before has gone.
     """
 
-    def __init__(self, inner: Cluster, groups: Collection[str]) -> None:
+    def __init__(self, inner: Cluster, groups: Mapping[str, int], *, several: bool = True) -> None:
+        self.resizes = inner.resizes
         self._inner = inner
-        self._groups = frozenset(groups)
+        self._groups = groups
+        self._several = several
 
     def minicluster(
         self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
@@ -46,45 +50,79 @@ class AloneCluster(Cluster):
         if name not in self._groups:
             return self._inner.minicluster(name, flavour, size, image=image, max_size=max_size)
 
-        def make(number: int) -> MiniCluster:
+        def make(number: int, nodes: int) -> MiniCluster:
             suffix = f"-{number}"
-            return self._inner.minicluster(name[: _NAME_MAX - len(suffix)] + suffix, flavour, size, image=image)
+            return self._inner.minicluster(name[: _NAME_MAX - len(suffix)] + suffix, flavour, nodes, image=image)
 
-        return AloneMiniCluster(make, name, flavour, size, image=image)
+        alone = AloneMiniCluster(make, name, flavour, size, image=image, max_size=max_size)
+        alone.usual = min(size, self._groups[name])
+        alone.several = self._several
+        return alone
 
     async def close(self) -> None:
         """See `Cluster.close`."""
         await self._inner.close()
 
 
-class AloneMiniCluster(MiniCluster):
-    """One MiniCluster after the other, each for one job; never two at the same time, as the limits count one.
+class _Life:
+    """The MiniCluster of one job, or of small commands until a job takes it.
 
-    Small commands and byte streams go to the one that is there: before its job, beside it, or after the last one's.
+    Attributes:
+        coming: its bring-up.
+        taken: a job has it, or had it.
+        users: jobs, commands and streams that keep it up.
+        ended: waits for an end that nobody wanted, from when it is up.
+        going: it is to go down, when nobody uses it any more, or `at_once`.
+    """
+
+    def __init__(self, minicluster: MiniCluster, *, taken: bool) -> None:
+        self.minicluster = minicluster
+        self.coming = asyncio.create_task(minicluster.up())
+        self.taken = taken
+        self.users = 0
+        self.ended: asyncio.Task[None] | None = None
+        self.going: asyncio.Task[None] | None = None
+        self.at_once = False
+
+
+class AloneMiniCluster(MiniCluster):
+    """MiniClusters of one job each, which together never have more than `size` nodes.
+
+    Small commands and byte streams go to one that is there, beside its job; where there is none, to a new one, which
+    the next job that it suits then gets.
 
     Args:
-        make: gives the MiniCluster of a number, not up yet.
+        make: gives a MiniCluster of a number and so many nodes, not up yet.
         name: see `MiniCluster`.
         flavour: see `MiniCluster`.
         size: see `MiniCluster`.
         image: see `MiniCluster`.
+        max_size: see `MiniCluster`.
+
+    Attributes:
+        usual: nodes that most jobs ask for.
+        several: whether there may be several at the same time.
     """
 
     def __init__(
-        self, make: Callable[[int], MiniCluster], name: str, flavour: Flavour, size: int, *, image: str | None = None
+        self,
+        make: Callable[[int, int], MiniCluster],
+        name: str,
+        flavour: Flavour,
+        size: int,
+        *,
+        image: str | None = None,
+        max_size: int | None = None,
     ) -> None:
-        super().__init__(name, flavour, size, image=image)
+        super().__init__(name, flavour, size, image=image, max_size=max_size)
+        self.usual = 1
+        self.several = True
         self._make = make
         self._numbers = itertools.count(1)
-        self._inner: MiniCluster | None = None
+        self._lives: list[_Life] = []
         self._hello: Hello | None = None
-        self._coming: asyncio.Lock = asyncio.Lock()  # held while one comes or goes
-        self._turn = asyncio.Lock()  # held from a job's start until its MiniCluster is gone
-        self._users = 0  # of the one that is there
-        self._unused = asyncio.Event()
-        self._unused.set()
+        self._turn = asyncio.Lock()  # the job that came first gets the next MiniCluster
         self._changed = asyncio.Event()
-        self._going: set[asyncio.Task[None]] = set()
         self._down = False
 
     @property
@@ -95,89 +133,156 @@ class AloneMiniCluster(MiniCluster):
         return _Client(self, self._hello)
 
     async def up(self) -> None:
-        """See `MiniCluster.up`: the first job's MiniCluster comes up."""
+        """See `MiniCluster.up`: the MiniCluster of the first job comes up."""
         self._down = False
-        self._hello = (await self._one()).client.hello
+        try:
+            async with self.using() as minicluster:
+                self._hello = minicluster.client.hello
+        except BaseException:
+            await self.down()
+            raise
 
     async def down(self) -> None:
         """See `MiniCluster.down`."""
         self._down = True
         self._hello = None
-        if self._inner is not None:
-            await self._inner.down()  # also if it is coming up; what it runs fails, and so gets out of the way
-        while self._going:
-            await asyncio.wait(set(self._going))
-        self._inner = None
-        self._changed.set()
+        self._tell()
+        for life in self._lives:
+            life.at_once = True
+            self._retire(life)
+        while self._lives:
+            await self._change()
+
+    async def resize(self, size: int) -> None:
+        """See `MiniCluster.resize`: jobs may have so many nodes together."""
+        if not 1 <= size <= self.max_size:
+            raise MiniClusterError(self.name, f"can have 1 to {self.max_size} nodes, not {size}")
+        self.size = size
+        self._tell()
+        while self._nodes > size and not self._down:
+            self._retire_unused()
+            await self._change()
 
     async def ended(self) -> str:
-        """See `MiniCluster.ended`."""
-        while True:
-            self._changed.clear()
-            if self._down:
-                return "it was taken down"
-            inner = self._inner
-            if inner is None or self._coming.locked():
-                await self._changed.wait()
-                continue
-            reason = await inner.ended()
-            if inner is self._inner:
-                return reason
+        """See `MiniCluster.ended`: the end of one of them is the end of its job only."""
+        while not self._down:
+            await self._change()
+        return "it was taken down"
 
     async def run_job(self, request: JobRequest, on_state: Callable[[JobState], None] | None) -> JobResult:
         """Run a job in a MiniCluster of its own; see `AgentClient.run_job`."""
-        await self._turn.acquire()
+        life = await self._take(len(request.ranks) or request.nodes or self.usual)
         try:
-            async with self.using() as inner:
-                return await inner.client.run_job(request, on_state=on_state)
+            async with self._kept(life) as minicluster:
+                logger.info("MiniCluster %s: %s is up for its one job", self.name, minicluster)
+                return await minicluster.client.run_job(replace(request, ranks=()), on_state=on_state)
         finally:
-            going = asyncio.create_task(self._retire())
-            self._going.add(going)
-            going.add_done_callback(self._going.discard)
+            self._retire(life)
 
     @asynccontextmanager
     async def using(self) -> AsyncIterator[MiniCluster]:
-        """Keep the MiniCluster that is there, or a new one, up meanwhile."""
-        inner = await self._one()
-        self._users += 1
-        self._unused.clear()
-        try:
-            yield inner
-        finally:
-            self._users -= 1
-            if not self._users:
-                self._unused.set()
+        """Keep a MiniCluster that is there, or a new one, up meanwhile."""
+        async with self._kept(await self._any()) as minicluster:
+            yield minicluster
 
-    async def _one(self) -> MiniCluster:
-        """The MiniCluster that is there; where there is none, the next one."""
+    @asynccontextmanager
+    async def _kept(self, life: _Life) -> AsyncIterator[MiniCluster]:
+        life.users += 1
+        try:
+            await asyncio.shield(life.coming)
+            yield life.minicluster
+        finally:
+            life.users -= 1
+            self._tell()
+
+    # --------------------------------------------------------------------------------------------------------- coming
+
+    @property
+    def _nodes(self) -> int:
+        """Of all that are not gone."""
+        return sum(life.minicluster.size for life in self._lives)
+
+    def _fits(self, nodes: int) -> bool:
+        return self._nodes + nodes <= self.size and (self.several or not self._lives)
+
+    async def _take(self, nodes: int) -> _Life:
+        """A MiniCluster for a job, as soon as there may be one."""
+        async with self._turn:
+            while True:
+                self._check()
+                for life in self._lives:
+                    if not life.taken and not life.going and life.minicluster.size == nodes:
+                        life.taken = True
+                        return life
+                if self._fits(nodes):
+                    return self._new(nodes, taken=True)
+                self._retire_unused()
+                await self._change()
+
+    async def _any(self) -> _Life:
+        """One that is there, or comes."""
         while True:
-            if self._down:
-                raise ConnectionLost(self.name, "it was taken down")
-            if self._inner is not None and not self._coming.locked():
-                return self._inner
-            async with self._coming:
-                if self._inner is None and not self._down:
-                    self._inner = self._make(next(self._numbers))
-                    try:
-                        await self._inner.up()
-                    except BaseException:
-                        self._inner = None
-                        raise
-                    logger.info("MiniCluster %s: %s is up for its one job", self.name, self._inner)
-            self._changed.set()
+            self._check()
+            there = [life for life in self._lives if not life.going]
+            if there:
+                return next((life for life in there if life.coming.done()), there[0])
+            if self._fits(self.usual):
+                return self._new(self.usual, taken=False)
+            await self._change()
 
-    async def _retire(self) -> None:
-        """Take down the MiniCluster whose job is over, when nobody uses it any more; then the next job may have one."""
-        try:
-            while self._users:
-                await self._unused.wait()
-            async with self._coming:
-                inner, self._inner = self._inner, None
-                if inner is not None:
-                    await inner.down()
-        finally:
-            self._turn.release()
-            self._changed.set()
+    def _check(self) -> None:
+        if self._down:
+            raise ConnectionLost(self.name, "it was taken down")
+
+    def _new(self, nodes: int, *, taken: bool) -> _Life:
+        life = _Life(self._make(next(self._numbers), nodes), taken=taken)
+        self._lives.append(life)
+        life.coming.add_done_callback(lambda coming: self._has_come(life))
+        return life
+
+    def _has_come(self, life: _Life) -> None:
+        if life.coming.cancelled() or life.coming.exception():
+            self._retire(life)
+        else:
+            life.ended = asyncio.create_task(self._watch(life))
+        self._tell()
+
+    async def _watch(self, life: _Life) -> None:
+        reason = await life.minicluster.ended()  # its job, if it has one, has failed then
+        logger.warning("MiniCluster %s: %s has ended: %s", self.name, life.minicluster, reason)
+        self._retire(life)
+
+    # ---------------------------------------------------------------------------------------------------------- going
+
+    def _retire_unused(self) -> None:
+        """Have those go that no job has and nobody uses: their nodes are wanted."""
+        for life in self._lives:
+            if not life.taken and not life.users:
+                self._retire(life)
+
+    def _retire(self, life: _Life) -> None:
+        """Have one go when nobody uses it any more."""
+        if life.going is None:
+            life.going = asyncio.create_task(self._go(life))
+        self._tell()
+
+    async def _go(self, life: _Life) -> None:
+        while life.users and not life.at_once:
+            await self._change()
+        if life.ended is not None:
+            life.ended.cancel()
+        await life.minicluster.down()
+        await asyncio.wait([task for task in (life.coming, life.ended) if task is not None])
+        self._lives.remove(life)
+        self._tell()
+
+    async def _change(self) -> None:
+        """Wait until something has come, gone, or is used no more."""
+        await self._changed.wait()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class _Client(AgentClient):

@@ -102,12 +102,13 @@ class MiniClusterConnector(Connector):
             )
 
     def _cluster(self) -> Cluster:
-        alone = [name for name, group in self._fleet.config.groups.items() if group.lifetime == "job"]
+        alone = self._fleet.alone()
         if not alone:
             return self._shared_cluster()
         from streamflow_fluxop.miniclusters.alone import AloneCluster
 
-        return AloneCluster(self._shared_cluster(), alone)
+        # the fleet counts a group's MiniClusters as one
+        return AloneCluster(self._shared_cluster(), alone, several=self._fleet.config.limits.miniclusters is None)
 
     def _shared_cluster(self) -> Cluster:
         config = self._fleet.config

@@ -101,6 +101,15 @@ class FleetRun:
             for g in self.groups.values()
         )
 
+    def alone(self) -> dict[str, int]:
+        """The groups with `lifetime: job`, with the nodes that a job of theirs asks for."""
+        needs = {step.name: step.needs for step in self.steps}
+        return {
+            g.name: max((needs[s].nodes_on(self.config.flavours[g.flavour]) or 1 for s in g.steps), default=1)
+            for g in self.groups.values()
+            if self.config.is_alone(g.named)
+        }
+
     def place(self, job: str, step: str, workflow: int, cores: float, memory: float) -> str:
         """Choose the group of a job.
 
@@ -122,6 +131,8 @@ class FleetRun:
         if known is None:
             return self.controller
         needs = known.needs(cores, memory)
+        if known.group is not None and self.config.is_alone(self.groups[known.group].named):
+            needs = needs.model_copy(update={"exclusive": True})
         group = self._group_for(needs, known.group, step)
         self.placements[job] = Placement(
             group=group.name,

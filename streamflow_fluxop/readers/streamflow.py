@@ -185,6 +185,8 @@ def _as_bound(step: Step, config: FleetConfig) -> Step:
     if group in config.groups:
         defined = config.groups[group]
         update |= {"flavours": [defined.flavour], "image": defined.image or image}
+    if config.is_alone(group):
+        update["needs"] = step.needs.model_copy(update={"exclusive": True})
     return step.model_copy(update=update)
 
 

@@ -1,10 +1,11 @@
-"""`lifetime: job`: no two jobs meet in a MiniCluster, and no two MiniClusters of a group in time."""
+"""`lifetime: job`: no two jobs meet in a MiniCluster, and those of a group never have more nodes than it has."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ class Watched(Cluster):
         self._inner = LocalCluster(backend)
         self.up: set[str] = set()
         self.came: list[str] = []
+        self.nodes: dict[str, int] = {}
         self.most = 0
 
     def minicluster(self, name: str, *arguments: Any, **options: Any) -> MiniCluster:
@@ -35,13 +37,15 @@ class Watched(Cluster):
 
         async def up() -> None:
             self.up.add(name)
-            self.most = max(self.most, len(self.up))
+            self.nodes[name] = inner.size
+            self.most = max(self.most, sum(self.nodes.values()))
             self.came.append(name)
             await come()
 
         async def down() -> None:
             await go()
             self.up.discard(name)
+            self.nodes.pop(name, None)
 
         inner.up, inner.down = up, down  # type: ignore[method-assign]
         return inner
@@ -59,13 +63,14 @@ async def watched(request: pytest.FixtureRequest) -> AsyncIterator[Watched]:
 
 @pytest.fixture
 async def alone(watched: Watched) -> AsyncIterator[MiniCluster]:
-    minicluster = AloneCluster(watched, ["mine"]).minicluster("mine", FLAVOUR, 1)
+    minicluster = AloneCluster(watched, {"mine": 1}).minicluster("mine", FLAVOUR, 1)
     yield minicluster
     await minicluster.down()
 
 
-def sh(script: str) -> JobRequest:
-    return JobRequest(("/bin/sh", "-c", script))
+def sh(script: str, *ranks: int) -> JobRequest:
+    nodes = len(ranks) if len(ranks) > 1 else None
+    return JobRequest(("/bin/sh", "-c", script), ranks=ranks, nodes=nodes, tasks=nodes or 1)
 
 
 async def test_each_job_has_a_minicluster_to_itself(alone: MiniCluster, watched: Watched) -> None:
@@ -76,6 +81,51 @@ async def test_each_job_has_a_minicluster_to_itself(alone: MiniCluster, watched:
     assert sorted(r.exit_code for r in results) == [0, 1, 2]
     assert sorted(r.output.strip() for r in results) == ["mine-1", "mine-2", "mine-3"]
     assert watched.most == 1
+
+
+async def test_jobs_run_side_by_side_as_far_as_the_nodes_reach(watched: Watched, tmp_path: Path) -> None:
+    minicluster = AloneCluster(watched, {"mine": 1}).minicluster("mine", FLAVOUR, 3)
+    await minicluster.up()
+    meet = f"touch {tmp_path}/$0; until [ -e {tmp_path}/a ] && [ -e {tmp_path}/b ]; do sleep 0.05; done"
+    one, two = (
+        JobRequest(("/bin/sh", "-c", meet, "a"), ranks=(0,)),
+        JobRequest(("/bin/sh", "-c", meet, "b"), ranks=(2,)),
+    )
+    results = await asyncio.wait_for(
+        asyncio.gather(*map(minicluster.client.run_job, [one, two, sh("echo $FLUX_JOB_NNODES", 0, 1)])), 60
+    )
+    assert [r.exit_code for r in results] == [0, 0, 0]
+    assert results[2].output == "2\n2\n"
+    assert watched.most == 3
+    await minicluster.down()
+
+
+async def test_where_miniclusters_are_limited_jobs_run_one_after_the_other(watched: Watched) -> None:
+    minicluster = AloneCluster(watched, {"mine": 1}, several=False).minicluster("mine", FLAVOUR, 3)
+    await minicluster.up()
+    await asyncio.gather(*(minicluster.client.run_job(sh("true", rank)) for rank in range(3)))
+    assert watched.most == 1
+    await minicluster.down()
+
+
+async def test_one_that_was_there_for_commands_gives_way_to_a_job_of_another_size(watched: Watched) -> None:
+    minicluster = AloneCluster(watched, {"mine": 1}).minicluster("mine", FLAVOUR, 2)
+    await minicluster.up()
+    assert (await minicluster.client.run_job(sh("echo $FLUX_JOB_NNODES", 0, 1))).output == "2\n2\n"
+    assert watched.most == 2
+    assert (await minicluster.client.run_command("echo after")).output == b"after\n"
+    await minicluster.down()
+
+
+async def test_it_shrinks_when_the_nodes_are_free(watched: Watched) -> None:
+    minicluster = AloneCluster(watched, {"mine": 1}).minicluster("mine", FLAVOUR, 2, max_size=2)
+    await minicluster.up()
+    jobs = [asyncio.create_task(minicluster.client.run_job(sh("sleep 0.3", rank))) for rank in range(2)]
+    await asyncio.sleep(0)
+    await minicluster.resize(1)
+    assert sum(watched.nodes.values()) <= 1
+    await asyncio.gather(*jobs)
+    await minicluster.down()
 
 
 async def test_small_commands_go_to_the_one_that_is_there(alone: MiniCluster, watched: Watched) -> None:
@@ -103,4 +153,4 @@ async def test_down_ends_it_whatever_it_does(alone: MiniCluster, watched: Watche
 
 
 def test_other_groups_are_shared_as_always(watched: Watched) -> None:
-    assert isinstance(AloneCluster(watched, ["mine"]).minicluster("other", FLAVOUR, 1), LocalMiniCluster)
+    assert isinstance(AloneCluster(watched, {"mine": 1}).minicluster("other", FLAVOUR, 1), LocalMiniCluster)

@@ -214,10 +214,11 @@ def wait_for(path, process, patience=30.0):
         time.sleep(0.02)
 
 
-def test_a_group_whose_lifetime_is_a_job_has_a_minicluster_a_job(world):
-    world.write("wf.cwl", ECHO)
+def test_a_group_whose_lifetime_is_a_job_has_a_minicluster_a_job(world, tmp_path):
+    meet = f"touch {tmp_path}/$0; until [ -e {tmp_path}/a ] && [ -e {tmp_path}/b ]; do sleep 0.05; done; "
+    world.write("wf.cwl", ECHO.replace("'echo ", f"'{meet}echo "))
     world.inputs(names=["a", "b", "c"])
-    world.fleet["groups"] = {"lonely": {"flavour": "cpu", "size": 1, "lifetime": "job"}}
+    world.fleet["groups"] = {"lonely": {"flavour": "cpu", "size": 2, "lifetime": "job"}}
     world.config["workflows"]["wf"]["bindings"].append(
         {"step": "/greet", "target": {"deployment": "fleet", "service": "lonely"}}
     )
