@@ -3,8 +3,8 @@
     eval "$(../shared/kube/kube env)"; python -m bench.kubernetes [--real] [--image IMAGE]
 
 Bring-up is split by what is waited for; it is the median of the rounds. Jobs a second are those of a scatter through
-`streamflow run`, from the first job's submission to the last one's end; both kinds take turns, so that what else the
-machine does slows both. CPU time is the controller's own, without what runs the jobs. The nodes have to be this
+`streamflow run`, from the moment the MiniCluster is up to the last job's end; both kinds take turns, so that what else
+the machine does slows both. CPU time is the controller's own, without what runs the jobs. The nodes have to be this
 machine: they and the controller see the same folder, and the files go by the agent all the same, unless
 `--controller-sees-files`.
 """
@@ -162,7 +162,7 @@ def scatter(deployment: dict[str, Any], jobs: int, folder: Path) -> tuple[float,
     """Run so many jobs through `streamflow run`.
 
     Returns:
-        Seconds from the first job's submission to the last one's end, and CPU seconds of the controller in all.
+        Seconds from the MiniCluster being up to the last job's end, and CPU seconds of the controller in all.
     """
     run = streamflow(deployment, [sys.executable, "-c", CONTROLLER])
     with tempfile.TemporaryDirectory(dir=folder) as where:
@@ -170,7 +170,7 @@ def scatter(deployment: dict[str, Any], jobs: int, folder: Path) -> tuple[float,
         cpu = float(Path(where, "controller-cpu").read_text())
         (log,) = Path(where, "runs").glob("*.jsonl")
         events = [json.loads(line) for line in log.read_text().splitlines()]
-    begin = min(e["at"] for e in events if e["event"] == "job-submitted")
+    begin = min(e["at"] for e in events if e["event"] == "minicluster-up")
     return max(e["at"] for e in events if e["event"] == "job-ended") - begin, cpu
 
 

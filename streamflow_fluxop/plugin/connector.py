@@ -261,6 +261,10 @@ class MiniClusterConnector(Connector):
                 logger.info("SUBMITTING job %s to MiniCluster %s", name, minicluster.name)
                 result = await minicluster.client.run_job(request, on_state=job.on_state(minicluster.name))
             job.result = result
+        if workdir and (temporary := request.environment.get("TMPDIR")) and not location.local:
+            self._directories.used(
+                location.name, {workdir, temporary}, lambda line: self._run_command(location, line, None)
+            )
         if result.reason:
             return "\n".join(filter(None, (result.reason, result.output.strip()))), result.exit_code or 1
         return result.output.strip(), result.exit_code

@@ -5,6 +5,9 @@ meanwhile (StreamFlow 0.2: `ScheduleStep._schedule`), so that round trips to a M
 start in a second. Here a directory's real path comes with its making, and the questions that follow are answered from
 it. Once one directory's place is known, those beside it are made behind StreamFlow's back: whatever names one of them,
 the job above all, waits until it is there, and fails with the reason if it can't be made.
+
+When a job is over StreamFlow asks how much lies in its directories, and lets no other job be scheduled or be over
+meanwhile (`DefaultScheduler.notify_status`). So that is asked when the job ends, ahead of StreamFlow.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import logging
 import posixpath
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 
 from streamflow.core.exception import WorkflowExecutionException
@@ -27,9 +30,14 @@ _PATH = re.compile(r"/[A-Za-z0-9@%+./_-]*")
 _MAKE = re.compile(rf"mkdir -m [0-7]{{3,4}} -p ({_PATH.pattern})")
 _REAL_PATH = re.compile(rf"test -e ({_PATH.pattern}) && readlink -f \1")
 _ONLY_ASK = ("test ", "set -- ", "find ", "cat ", "head ")
+_SIZES = "find -L {} -type f -exec ls -ln {{}} \\+ | awk 'BEGIN {{sum=0}} {{sum+=$5}} END {{print sum}}';"
+_SIZES_OF = re.compile(re.escape(_SIZES.format("PATHS")).replace("PATHS", r'("[^"]*"(?: "[^"]*")*)'))
 
 KEPT = 2.0
 """Seconds for which an answer counts: StreamFlow asks within milliseconds, and makes the next ones soon."""
+
+SIZES_KEPT = 60.0
+"""Seconds that StreamFlow takes at most to collect a job's outputs, until it is asked for again."""
 
 CarryOut = Callable[[str], Awaitable[CommandResult]]
 
@@ -46,6 +54,7 @@ class Directories:
         self._known: dict[tuple[str, str], tuple[float, str]] = {}  # the newest at the end
         self._parents: dict[tuple[str, str], tuple[float, str]] = {}
         self._being_made: dict[tuple[str, str], asyncio.Task[None]] = {}  # or could not be made
+        self._sizes: dict[tuple[str, frozenset[str]], tuple[float, asyncio.Task[CommandResult]]] = {}
 
     async def run(self, place: str, line: str, carry_out: CarryOut) -> CommandResult:
         """Do what a command line says, or know what it would say.
@@ -61,6 +70,9 @@ class Directories:
         match = _REAL_PATH.fullmatch(line)
         if match and (path := self._told(self._known, place, match[1])):
             return CommandResult(path.encode(), 0)
+        match = _SIZES_OF.fullmatch(line.strip())
+        if match and (asked := self._sizes.pop((place, frozenset(match[1][1:-1].split('" "'))), None)):
+            return await asked[1]
         match = _MAKE.fullmatch(line)
         if match and posixpath.normpath(match[1]) == match[1]:
             return await self._make(place, line, match[1], carry_out)
@@ -89,9 +101,22 @@ class Directories:
         for task in tasks:
             await asyncio.shield(task)
 
+    def used(self, place: str, directories: Iterable[str], carry_out: CarryOut) -> None:
+        """Ask how much lies in the directories of a job that has ended; StreamFlow will want to know."""
+        paths = sorted(directories)
+        now = self._clock()
+        while self._sizes and now - next(iter(self._sizes.values()))[0] >= SIZES_KEPT:
+            _, task = self._sizes.pop(next(iter(self._sizes)))
+            task.cancel()
+        if all(_PATH.fullmatch(path) for path in paths):
+            line = _SIZES.format(" ".join(f'"{path}"' for path in paths))
+            task = asyncio.create_task(_carried_out(carry_out, line))
+            task.add_done_callback(lambda done: None if done.cancelled() else done.exception())  # it may not be wanted
+            self._sizes[place, frozenset(paths)] = now, task
+
     async def close(self) -> None:
         """Make no more of them."""
-        tasks = list(self._being_made.values())
+        tasks = [*self._being_made.values(), *(task for _, task in self._sizes.values())]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -156,6 +181,10 @@ class Directories:
             for where, known in list(told):
                 if where == place and any(f"{known}/".startswith(f"{path.rstrip('/')}/") for path in paths):
                     del told[where, known]
+
+
+async def _carried_out(carry_out: CarryOut, line: str) -> CommandResult:
+    return await carry_out(line)
 
 
 def _upwards(path: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from streamflow.core.exception import WorkflowExecutionException
 from streamflow_fluxop.agent import shell
 from streamflow_fluxop.agent.errors import ConnectionLost
 from streamflow_fluxop.agent.protocol import CommandResult
-from streamflow_fluxop.plugin.directories import KEPT, Directories
+from streamflow_fluxop.plugin.directories import KEPT, SIZES_KEPT, Directories
 
 
 def make(path):
@@ -176,6 +176,32 @@ async def test_what_leaves_it_as_it_is_is_seen(there, line):
 async def test_other_lines_stay_as_they_are(there, line):
     await there.run(line)
     assert there.lines[-1] == line
+
+
+def sizes(*paths):
+    names = " ".join(f'"{path}"' for path in paths)
+    return f"find -L {names} -type f -exec ls -ln {{}} \\+ | awk 'BEGIN {{sum=0}} {{sum+=$5}} END {{print sum}}';"
+
+
+async def test_how_much_a_job_has_left_is_asked_ahead_of_streamflow(there):
+    there.directories.used("here", {"/work/out", "/work/tmp"}, there._carry_out)
+    await asyncio.sleep(0)
+    assert there.lines[-1] == sizes("/work/out", "/work/tmp")
+    count = len(there.lines)
+    assert await there.run(sizes("/work/tmp", "/work/out") + " ") == ("said\n", 0)  # as StreamFlow writes it
+    assert len(there.lines) == count
+    assert await there.run(sizes("/work/tmp", "/work/out")) == ("said\n", 0)
+    assert len(there.lines) == count + 1
+
+
+async def test_what_streamflow_asks_of_other_directories_is_asked_then(there):
+    there.directories.used("here", {"/work/out", "/work/tmp"}, there._carry_out)
+    await there.run(sizes("/work/out"))
+    await there.run(sizes("/work/out", "/work/tmp"), "elsewhere")
+    assert there.lines[-2:] == [sizes("/work/out"), sizes("/work/out", "/work/tmp")]
+    there.now += SIZES_KEPT
+    there.directories.used("here", {"/work/a", "/work/b"}, there._carry_out)
+    assert len(there.directories._sizes) == 1
 
 
 async def test_shell_and_agent_make_a_directory_and_say_its_real_path(tmp_path):
