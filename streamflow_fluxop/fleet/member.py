@@ -361,7 +361,8 @@ class Member:
         jobs = len(self.ready) + len(self.errands)
         if jobs:
             return f"{jobs} job{'s' * (jobs != 1)} waiting"
-        return f"it will be needed in {max(0.0, self.next_use() - now):.1f} s"
+        wait = self.next_use() - now
+        return "jobs are about to need it" if wait < 1 else f"jobs will need it in {wait:.0f} s"
 
     def why_go(self, now: float) -> str:
         """Why it goes, or shrinks."""

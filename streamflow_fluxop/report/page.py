@@ -136,11 +136,21 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     kinds = [' class="n"' if h.startswith(">") else "" for h in heads]
 
     def row(tag: str, cells: Sequence[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}{k}>{escape(c)}</{tag}>" for k, c in zip(kinds, cells, strict=True)) + "</tr>"
+        words = [_together(c) if k else c for k, c in zip(kinds, cells, strict=True)]
+        return "<tr>" + "".join(f"<{tag}{k}>{escape(c)}</{tag}>" for k, c in zip(kinds, words, strict=True)) + "</tr>"
 
     body = "".join(row("td", cells) for cells in rows)
     head = row("th", [h.lstrip(">") for h in heads])
     return f'<div class="table"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _together(cell: str) -> str:
+    """A cell with numbers, which breaks before a parenthesis and after a dash only."""
+    return (
+        cell.replace(" ", "\N{NO-BREAK SPACE}")
+        .replace("\N{NO-BREAK SPACE}(", " (")
+        .replace("\N{NO-BREAK SPACE}-\N{NO-BREAK SPACE}", "\N{NO-BREAK SPACE}- ")
+    )
 
 
 def bullets(sentences: Iterable[str]) -> str:

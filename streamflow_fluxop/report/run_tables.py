@@ -90,7 +90,7 @@ def _times(t: Times) -> list[str]:
 
 def steps(fleet: FleetReport, rows: int | None = None) -> Rows:
     """Every step: jobs and seconds of a job as estimated and as measured, and when it ran."""
-    heads = ("step", ">jobs", ">time of a job", ">measured", ">", ">waited", "planned to run", "ran", "in")
+    heads = ("step", ">jobs", ">time of a job", ">measured", ">", ">waited", ">planned to run", ">ran", "in")
     names = short_names(s.name for s in fleet.steps)
     found: list[Sequence[str]] = []
     for s in fleet.steps[:rows]:

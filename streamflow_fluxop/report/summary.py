@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveIn
 from streamflow_fluxop.events.lives import FleetView, JobLife, MiniClusterLife
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.model import Document, Plan
+from streamflow_fluxop.report.units import duration
 
 Outcome = Literal["running", "succeeded", "failed", "interrupted", "died"]
 """How a run is or was; `died`: its controller is gone, and the log has no end."""
@@ -236,7 +237,7 @@ def _miniclusters(fleet: FleetView, now: float) -> Iterator[MiniClusterReport]:
                 jobs=jobs[name],
             ),
             actual=[_times(fleet, life, now) for life in lives[name]],
-            reasons=[why for life in lives[name] for _, why in life.reasons],
+            reasons=[f"at {duration(at)}: {why}" for life in lives[name] for at, why in life.reasons],
         )
 
 

@@ -107,7 +107,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_others_wrote(run):
     assert loads == []
     assert "its jobs &lt;come&gt;" in text
     assert "its jobs <come>" not in text
-    for words in ("What went wrong", "Planned and actual", "gpu-1", "+25 %"):
+    for words in ("What went wrong", "Planned and actual", "gpu-1", "+25\N{NO-BREAK SPACE}%"):
         assert words in text
 
 
