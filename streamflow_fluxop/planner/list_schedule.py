@@ -371,10 +371,13 @@ class _Run:
         at = now - yard.data.up
         if at >= 0 and not self.limited:
             return nodes
+        step = nodes if all_or_none else 1
+        if self.room.full(yard.weight(step)) and not any(y.idle for y in self.yards):
+            self.hungry.add(number)
+            return 0
         floor = max(at, 0, yard.gone_by(nodes))
         granted = 0
         while granted < nodes:
-            step = nodes if all_or_none else 1
             weight = yard.weight(granted + step)
             since = self.room.since(floor, weight)
             while (since is None or since > floor) and self.give_way(number, None if since is None else floor):

@@ -41,6 +41,10 @@ class Room:
         if weight:
             self.hold(at, tuple(-w for w in weight))
 
+    def full(self, weight: Weight) -> bool:
+        """Whether what is held now leaves no room for so much more, at any time."""
+        return self._full(self._last, weight)
+
     def since(self, at: int, weight: Weight) -> int | None:
         """The first time from `at` on after which there is room for ever; None where what is held now leaves none."""
         if not weight:
