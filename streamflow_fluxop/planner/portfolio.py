@@ -94,7 +94,7 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
         raise error or UserError("no strategy found a plan")
     rng = Random(seed)
     small = exact and instance.jobs <= PROOF_JOBS // 2
-    if tried:
+    if tried and budget.left > 2:  # fewer schedules are no search
         _anneal(run, tried, rng, steps=min(budget.left, 20 * instance.jobs) if small else budget.left)
     found = Found(run.best, others, cut=budget.cut)
     if exact:
@@ -155,7 +155,7 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
     and each step of the longest chain waits for a bring-up.
     """
     if name == "by-level":
-        return instance.jobs > MANY_JOBS and budget.over()
+        return instance.jobs > MANY_JOBS and (budget.left < 2 or budget.over())  # it costs more than a list schedule
     if any(p.group is not None for p in instance.pools):
         return False
     to_beat = judge.value(best.cost, best.makespan)
