@@ -167,7 +167,9 @@ class Router:
             name, flavour, size, wish.image, max_size=self._limits.nodes_of(self._flavours[flavour]) or 4 * size,
             binding=wish.binding, named=wish.group,
         )  # fmt: skip
-        return Member(group, self._flavours[flavour], [])
+        made = Member(group, self._flavours[flavour], [])
+        made.fixed = made.fixed or self.all_at_once
+        return made
 
     def size_of(self, member: Member, now: float) -> int:
         """With how many nodes a MiniCluster comes up; 0: nothing needs it now."""

@@ -84,3 +84,14 @@ def test_a_planned_job_that_waits_for_a_growth_that_fails_gets_another_life_of_t
     assert what(it.handle(Resized(name, 1, "the quota is used up"), 510)) == [TearDown]
     (up,) = (i for i in it.handle(Gone(name), 570) if isinstance(i, BringUp))
     assert (up.group, up.size) == (name, 2)
+
+
+def test_a_minicluster_beyond_the_plan_does_not_grow_either_where_none_can():
+    steps = [step("/a"), step("/b")]
+    made = plan(steps)
+    it = Fleet(planned_groups(made, frozenset()), FLAVOURS, Limits(), Order(made, frozenset()), resizes=False)
+    gpu = Needs(gpus_per_task=1)
+    asked = [i for n in range(9) for i in it.handle(JobAsked(f"x{n}", "", "/a", gpu, None), n)]
+    beyond = [i.group for i in asked if isinstance(i, BringUp) and i.group.startswith("gpu")]
+    assert beyond
+    assert all(it.members[name].fixed for name in beyond)
