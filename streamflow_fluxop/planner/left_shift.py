@@ -66,7 +66,7 @@ def _trimmed(lives: list[Life], on: list[list[Placed]]) -> list[Life]:
         for i in members:
             ranks.setdefault(lives[i].rank, []).append(i)
             above = ranks.get(lives[i].rank + 1, ())
-            within = [result[j].last for j in above if lives[i].first <= lives[j].first <= lives[i].last]
+            within = [result[j].last for j in above if lives[i].first <= lives[j].first < lives[i].last]
             result[i] = replace(result[i], last=max([result[i].last, *within]))
     return result
 

@@ -57,8 +57,10 @@ class Operator:
         """A MiniCluster and its Job have one name, so that either's event names what to reconcile."""
         while True:
             try:
-                # without a resourceVersion a watch begins with everything that is there
-                async with Watch().stream(function, *arguments, timeout_seconds=WATCH_SECONDS) as events:
+                # begins with everything that is there; without a resourceVersion the API server wants its cache to be
+                # as new as etcd, and may answer for half a minute after its start that it is not
+                options = {"resource_version": "0", "timeout_seconds": WATCH_SECONDS}
+                async with Watch().stream(function, *arguments, **options) as events:
                     async for event in events:
                         metadata = event["raw_object"]["metadata"]
                         if metadata.get("namespace", "").startswith(self._prefix):

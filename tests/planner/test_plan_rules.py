@@ -70,6 +70,19 @@ def test_jobs_that_share_their_nodes_move_left_together_or_not_at_all():
     assert [b.start for b in shifted.blocks] == [0, second]
 
 
+def test_a_node_goes_even_if_one_above_it_comes_at_that_moment():
+    instance = compile_problem(Problem(workflow=workflow("a x6", a=takes(1, cores_per_task=4)), flavours={"cpu": CPU}))
+    second = instance.steps[0].ticks
+    stays = Life(0, 0, 0, 3 * second, 0, 0)
+    goes, comes, above = (
+        Life(0, 0, first * second, last * second, 0, rank) for first, last, rank in ((0, 1, 1), (1, 2, 1), (1, 2, 2))
+    )
+    on = [(0, 0), (1, 0), (0, 1), (2, 1), (3, 1), (0, 2)]
+    blocks = [Block(0, i, 1, start * second, [(life, 1)]) for i, (life, start) in enumerate(on)]
+    shifted = left_shifted(instance, make_schedule(instance, [stays, goes, comes, above], blocks, "by hand"))
+    assert [life.last for life in shifted.lives] == [3 * second, second, 2 * second, 2 * second]
+
+
 def test_a_node_that_gave_way_comes_again_only_when_it_is_gone():
     """Jobs on several nodes beside others that outrank them, under one limit: on a walk of the search."""
     whole = workflow(
