@@ -39,7 +39,7 @@ async def test_a_minicluster_is_an_indexed_job_with_a_service_and_a_config_map(n
         assert [(await namespace.pod("one", i)).metadata.labels.get("job-index") for i in (0, 1)] == ["0", "1"]
 
     await eventually(labelled)
-    await gone(namespace, "one")
+    await namespace.wipe()
 
 
 async def test_it_says_ready_before_any_pod_runs_and_selects_pods_for_scaling(namespace: Namespace) -> None:
@@ -51,9 +51,14 @@ async def test_it_says_ready_before_any_pod_runs_and_selects_pods_for_scaling(na
         assert conditions.get("JobMiniClusterReady") == "True"
         assert status["selector"] == "hpa-selector=one"
 
+    async def pending() -> None:
+        pod = await namespace.pod("one", 0)
+        assert pod is not None
+        assert pod.status.phase == "Pending"
+
     await eventually(ready)
-    assert (await namespace.pod("one", 0)).status.phase == "Pending"
-    await gone(namespace, "one")
+    await eventually(pending)
+    await namespace.wipe()
 
 
 async def test_its_size_follows_the_specification_up_to_its_largest_one(namespace: Namespace) -> None:
@@ -64,7 +69,7 @@ async def test_its_size_follows_the_specification_up_to_its_largest_one(namespac
     await namespace.patch_minicluster("one", size=3)  # is ignored
     await namespace.patch_minicluster("one", size=1)
     await eventually(lambda: running(namespace, "one", 1))
-    await gone(namespace, "one")
+    await namespace.wipe()
 
 
 async def test_without_a_largest_size_it_keeps_its_first_one(namespace: Namespace) -> None:
@@ -76,7 +81,7 @@ async def test_without_a_largest_size_it_keeps_its_first_one(namespace: Namespac
         assert (await namespace.miniclusters())[0]["spec"]["size"] == 1
 
     await eventually(put_back)
-    await gone(namespace, "one")
+    await namespace.wipe()
 
 
 async def test_with_cleanup_everything_goes_when_the_lead_broker_ends(namespace: Namespace) -> None:
@@ -96,12 +101,4 @@ async def test_its_deadline_ends_its_pods(namespace: Namespace) -> None:
         assert "DeadlineExceeded" in [c.reason for c in conditions]
 
     await eventually(failed)
-    await gone(namespace, "one")
-
-
-async def gone(namespace: Namespace, name: str) -> None:
-    """Without the grace period, which pods of a MiniCluster that nobody shut down use to the end."""
-    await namespace.delete_minicluster(name)
-    for pod in await namespace.pods():
-        await namespace.kill_pod(pod.metadata.name)
-    await eventually(namespace.is_empty)
+    await namespace.wipe()
