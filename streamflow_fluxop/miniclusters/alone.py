@@ -54,10 +54,10 @@ class AloneCluster(Cluster):
             suffix = f"-{number}"
             return self._inner.minicluster(name[: _NAME_MAX - len(suffix)] + suffix, flavour, nodes, image=image)
 
-        alone = AloneMiniCluster(make, name, flavour, size, image=image, max_size=max_size)
-        alone.usual = min(size, self._groups[name])
-        alone.several = self._several
-        return alone
+        return AloneMiniCluster(
+            make, name, flavour, size,
+            image=image, max_size=max_size, usual=self._groups[name], several=self._several,
+        )  # fmt: skip
 
     async def close(self) -> None:
         """See `Cluster.close`."""
@@ -98,8 +98,6 @@ class AloneMiniCluster(MiniCluster):
         size: see `MiniCluster`.
         image: see `MiniCluster`.
         max_size: see `MiniCluster`.
-
-    Attributes:
         usual: nodes that most jobs ask for.
         several: whether there may be several at the same time.
     """
@@ -113,10 +111,12 @@ class AloneMiniCluster(MiniCluster):
         *,
         image: str | None = None,
         max_size: int | None = None,
+        usual: int = 1,
+        several: bool = True,
     ) -> None:
         super().__init__(name, flavour, size, image=image, max_size=max_size)
-        self.usual = 1
-        self.several = True
+        self._usual = usual
+        self._several = several
         self._make = make
         self._numbers = itertools.count(1)
         self._lives: list[_Life] = []
@@ -171,7 +171,7 @@ class AloneMiniCluster(MiniCluster):
 
     async def run_job(self, request: JobRequest, on_state: Callable[[JobState], None] | None) -> JobResult:
         """Run a job in a MiniCluster of its own; see `AgentClient.run_job`."""
-        life = await self._take(len(request.ranks) or request.nodes or self.usual)
+        life = await self._take(len(request.ranks) or request.nodes or self._usual)
         try:
             async with self._kept(life) as minicluster:
                 logger.info("MiniCluster %s: %s is up for its one job", self.name, minicluster)
@@ -203,7 +203,7 @@ class AloneMiniCluster(MiniCluster):
         return sum(life.minicluster.size for life in self._lives)
 
     def _fits(self, nodes: int) -> bool:
-        return self._nodes + nodes <= self.size and (self.several or not self._lives)
+        return self._nodes + nodes <= self.size and (self._several or not self._lives)
 
     async def _take(self, nodes: int) -> _Life:
         """A MiniCluster for a job, as soon as there may be one."""
@@ -226,8 +226,9 @@ class AloneMiniCluster(MiniCluster):
             there = [life for life in self._lives if not life.going]
             if there:
                 return next((life for life in there if life.coming.done()), there[0])
-            if self._fits(self.usual):
-                return self._new(self.usual, taken=False)
+            nodes = min(self._usual, self.size)  # it may have shrunk below what its jobs ask for
+            if self._fits(nodes):
+                return self._new(nodes, taken=False)
             await self._change()
 
     def _check(self) -> None:

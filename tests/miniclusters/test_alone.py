@@ -128,6 +128,15 @@ async def test_it_shrinks_when_the_nodes_are_free(watched: Watched) -> None:
     await minicluster.down()
 
 
+async def test_small_commands_run_where_it_has_fewer_nodes_than_its_jobs_ask_for(watched: Watched) -> None:
+    minicluster = AloneCluster(watched, {"mine": 2}).minicluster("mine", FLAVOUR, 2, max_size=2)
+    await minicluster.up()
+    await minicluster.resize(1)
+    assert (await asyncio.wait_for(minicluster.client.run_command("echo here"), 60)).output == b"here\n"
+    assert sum(watched.nodes.values()) == 1
+    await minicluster.down()
+
+
 async def test_small_commands_go_to_the_one_that_is_there(alone: MiniCluster, watched: Watched) -> None:
     await alone.up()
     client = alone.client

@@ -33,6 +33,9 @@ MINICLUSTERS = f"{PLURAL}.{API_GROUP}"
 PATIENCE = 60.0
 """Seconds for which a request is tried again: an API server that restarts is away for about 20."""
 
+SETTLES = 2.0
+"""Seconds in which a deleted MiniCluster that had no pods may still get a Job, and the Job pods."""
+
 _REQUEST_TIMEOUT = 30.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504})

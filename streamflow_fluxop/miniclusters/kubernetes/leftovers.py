@@ -9,9 +9,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from streamflow_fluxop.miniclusters.kubernetes import resource
-from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, Api
+from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, SETTLES, Api
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
-from streamflow_fluxop.miniclusters.kubernetes.minicluster import SETTLES
 
 _SELECTOR = ",".join(f"{key}={value}" for key, value in resource.MANAGED_BY.items())
 _LOOK_AGAIN = 0.5

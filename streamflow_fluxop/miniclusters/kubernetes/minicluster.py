@@ -13,6 +13,7 @@ from streamflow_fluxop.agent.errors import Gone
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.kubernetes import readiness
+from streamflow_fluxop.miniclusters.kubernetes.api import SETTLES
 from streamflow_fluxop.miniclusters.kubernetes.attach import start_agent
 from streamflow_fluxop.miniclusters.kubernetes.brokers import Brokers
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NameTaken
@@ -29,9 +30,6 @@ SHUTDOWN_TIMEOUT = 15.0
 
 GONE_TIMEOUT = 120.0
 """Seconds that a deleted MiniCluster's pods get to go: a grace period is 30 s, and nodes may be slow."""
-
-SETTLES = 2.0
-"""Seconds in which a deleted MiniCluster that had no pods may still get a Job, and the Job pods."""
 
 _LOOK_AGAIN = 10.0  # seconds after which we look even though nothing has changed
 _ATTACH_AGAIN = 1.0
