@@ -76,7 +76,7 @@ class Lives:
         self.due.discard(member.name)
         if member.stage is not Stage.UP:
             return
-        if wanted == 0 and member.idle and member.hurry():
+        if wanted == 0 and member.idle and member.queue.hurry(member.usable):
             self._agenda.touch(member)
         elif wanted == 0 and member.idle:
             if not self._keep_all and not (self._keep_one and self._room.miniclusters == 1):

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import Enum
-from heapq import heapify, heappush
-from itertools import count
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.fleet.blocks import NOT_LOOKED_AT, TINY, Block
-from streamflow_fluxop.fleet.job import LATE, Entry, Job
+from streamflow_fluxop.fleet.job import Job
 from streamflow_fluxop.fleet.nodes import Nodes
+from streamflow_fluxop.fleet.queue import Queue
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.model import Flavour
 
@@ -39,9 +38,6 @@ def is_next(block: Block) -> bool:
     return block.left > block.begun
 
 
-_tie = count()
-
-
 class Member:
     """A MiniCluster of the fleet, in whichever life.
 
@@ -53,8 +49,7 @@ class Member:
     Attributes:
         size: nodes that take jobs, or will when it is up.
         target: nodes that it was told to have; more than `size` while it grows, less while it shrinks.
-        ready: heap of (key, index of the block, n, job) of the jobs that nothing planned keeps waiting.
-        held: jobs that wait for others that the plan has before them, by the index of their block.
+        queue: the jobs that wait, beside small commands.
         running: the jobs that run, by name; `errands`: small commands that run or wait.
         joins: when nodes that are not there yet will be, by rank.
         idle_since: for each node that takes jobs.
@@ -70,7 +65,6 @@ class Member:
         leaves: when it will be gone, if it goes down.
         early: jobs were over before the plan has it: there is room that it does not know of.
         passed: how many of its blocks, from the first on, are over.
-        clock: the time, as of the last event.
         alarm: when it is to be looked at again at the latest.
     """
 
@@ -81,8 +75,7 @@ class Member:
         self.stage = Stage.DOWN
         self.size = self.target = 0
         self.nodes = Nodes(flavour)
-        self.ready: list[Entry] = []
-        self.held: dict[int, list[Job]] = {}
+        self.queue = Queue(group.name)
         self.running: dict[str, Job] = {}
         self.errands: dict[str, Job] = {}
         self.joins: dict[int, float] = {}
@@ -100,7 +93,6 @@ class Member:
         self.leaves = 0.0
         self.rests_since = 0.0
         self.alarm = inf
-        self.clock = 0.0
 
     @property
     def name(self) -> str:
@@ -139,10 +131,11 @@ class Member:
 
     def called_for(self, now: float) -> float:
         """When it has to be asked for, `now` at the earliest, for what waits for nothing else; `inf`: not at all."""
-        if self.errands:
-            return now
-        first = min((e[-1].not_before for e in self.ready[:50]), default=inf)
-        return max(now, first - self.flavour.bring_up)
+        return now if self.errands else max(now, self.queue.not_before() - self.flavour.bring_up)
+
+    def needed(self, now: float) -> int:
+        """Nodes that the jobs that are ready need at least."""
+        return self.queue.nodes(now + self.flavour.bring_up + TINY)
 
     def ready_for(self, block: Block, now: float) -> float:
         """When the nodes of a block take jobs at the earliest."""
@@ -156,52 +149,31 @@ class Member:
         return now + self.flavour.bring_up
 
     def add(self, job: Job) -> None:
-        """Queue a job, behind those that the plan has before it."""
+        """A job waits here."""
         job.member = self
         job.waits = True
         if job.needs is None:
             self.errands[job.name] = job
-        elif job.block is not None and job.block.waits and job.block.minicluster == self.name:
-            self.held.setdefault(job.block.index, []).append(job)
         else:
-            self._push(job)
+            self.queue.add(job)
 
-    def _push(self, job: Job) -> None:
-        index = -1
-        if job.block is not None and job.block.minicluster == self.name:
-            index = job.block.index
-            job.block.came = max(job.block.came, self.clock)  # that is when its slack begins
-            if job.block.slack and job.block.hold == -inf:
-                job.block.hold = min(job.key, self.clock + job.block.slack)
-        heappush(self.ready, (job.key, index, next(_tie), job))
+    def drop(self, job: Job) -> None:
+        """Forget a job that waits."""
+        job.waits = False
+        if job.needs is None:
+            self.errands.pop(job.name, None)
+        else:
+            self.queue.drop(job)
 
-    def hurry(self) -> bool:
-        """Let the jobs that are ready no longer wait for their time, if there are any that fit here."""
-        waiting = [e[-1] for e in self.ready if e[-1].not_before > self.clock + TINY]
-        waiting = [job for job in waiting if job.load is not None and len(job.load.parts) <= self.usable]
-        for job in waiting:
-            assert job.block is not None
-            job.block.hold = self.clock
-        return bool(waiting)
+    def queued(self) -> list[Job]:
+        """All jobs that wait, in order."""
+        return [*(e for e in self.errands.values() if e.started == inf), *self.queue.in_order()]
 
     def joins_now(self, job: Job, now: float) -> bool:
         """Whether a node that the plan has for a job joins at this very moment."""
         if not self.joins or job.block is None or job.block.minicluster != self.name:
             return False
         return any(abs(self.joins.get(rank, inf) - now) <= TINY for rank in job.block.nodes_of(job.index))
-
-    def release(self, block: Block) -> None:
-        """Nothing keeps the jobs of a block waiting any more."""
-        for job in self.held.pop(block.index, ()):
-            self._push(job)
-
-    def unhold(self, job: Job) -> None:
-        """Take a job out of those that wait for others."""
-        assert job.block is not None
-        jobs = self.held[job.block.index]
-        jobs.remove(job)
-        if not jobs:
-            del self.held[job.block.index]
 
     def book(self, job: Job, ranks: tuple[int, ...], now: float) -> None:
         """A job starts."""
@@ -230,15 +202,6 @@ class Member:
         for rank in range(self.usable - 1, -1, -1):
             last = ends[rank] = max(last, self.until.get(rank, 0.0))
         return ends
-
-    def drop(self, job: Job) -> None:
-        """Forget a job that waits."""
-        job.waits = False
-        self.errands.pop(job.name, None)
-        self.ready = [entry for entry in self.ready if entry[-1] is not job]
-        heapify(self.ready)
-        if job.block is not None and job in self.held.get(job.block.index, ()):
-            self.unhold(job)
 
     def pass_over(self) -> None:
         """Note which of its blocks are over."""
@@ -275,19 +238,13 @@ class Member:
 
     def key(self) -> tuple[float, str]:
         """Orders MiniClusters by what they are needed for next, as the plan has it."""
-        key = self.ready[0][0] if self.ready else inf
+        key = self.queue.ready[0][0] if self.queue.ready else inf
         for rank in list(self.uses):
             if use := self.use_of(rank):
                 key = min(key, use.planned)
         if any(e.started == inf for e in self.errands.values()):
             key = min(key, *(e.key for e in self.errands.values()))
         return key, self.name
-
-    def needed(self, now: float) -> int:
-        """Nodes that the jobs that are ready need at least."""
-        soon = now + self.flavour.bring_up + TINY
-        jobs = (e[-1] for e in self.ready[:50])
-        return max((len(job.load.parts) for job in jobs if job.load and job.not_before <= soon), default=0)
 
     def wanted(self, now: float) -> tuple[int, float]:
         """How many nodes it should have, from the first one on, and when to ask again at the latest."""
@@ -348,17 +305,9 @@ class Member:
         use = self.use_of(rank)
         return use is not None and use.block.gaps.get(rank, (0.0, True))[1] and use.at - now <= self.even
 
-    def patience_ends(self, now: float) -> float:
-        """When the next of its jobs that wait may start, or has waited for others for long enough."""
-        ends = [max(jobs[0].asked, jobs[0].key) + self.even for jobs in self.held.values()]
-        ends += [jobs[0].key + LATE for jobs in self.held.values()]
-        ends += [e[-1].not_before for e in self.ready[:50]]
-        ends += [max(e[-1].asked, e[-1].key) + self.even for e in self.ready[:50]]
-        return min((end for end in ends if end > now + TINY), default=inf)
-
     def why_come(self, now: float) -> str:
         """Why it is brought up, or grows."""
-        jobs = len(self.ready) + len(self.errands)
+        jobs = len(self.queue.ready) + len(self.errands)
         if jobs:
             return f"{jobs} job{'s' * (jobs != 1)} waiting"
         wait = self.next_use() - now
@@ -372,9 +321,3 @@ class Member:
         if wait <= self.even:
             return f"it has been idle for {now - max(self.idle_since):.0f} s"
         return f"its next use is {wait:.0f} s away, and going down and coming up again costs only {self.even:g} s"
-
-    def queued(self) -> list[Job]:
-        """All jobs that wait, in order."""
-        held = [job for jobs in self.held.values() for job in jobs]
-        errands = [e for e in self.errands.values() if e.started == inf]
-        return [*errands, *sorted([*(e[-1] for e in self.ready), *held], key=lambda job: job.key)]

@@ -128,11 +128,11 @@ class Router:
         if member.stage is Stage.DOWN or member.stage is Stage.GOING:
             return now + member.flavour.bring_up + (0.0 if member.called_for(now) <= now else member.even)
         if member.stage is Stage.COMING:
-            return max(now, member.joins.get(0, now)) + len(member.ready) * seconds / self._slots(load, member)
-        if not member.ready and member.nodes.find(load, (), member.usable) is not None:
+            return max(now, member.joins.get(0, now)) + len(member.queue.ready) * seconds / self._slots(load, member)
+        if not member.queue.ready and member.nodes.find(load, (), member.usable) is not None:
             return now
         ends = min((r.started + (r.seconds or SOME_TIME) for r in member.running.values()), default=now)
-        return max(now, ends) + len(member.ready) * seconds / self._slots(load, member)
+        return max(now, ends) + len(member.queue.ready) * seconds / self._slots(load, member)
 
     def _slots(self, load: Load, member: Member) -> float:
         flavour = member.flavour
@@ -181,7 +181,7 @@ class Router:
                 size = max(size, rank + 1)
         if member.group.max_size is None and (size or member.called_for(now) <= now):
             return max(size, member.group.size)
-        unplanned = [e[-1] for e in member.ready[: member.most * 64] if e[-1].block is None and e[-1].load]
+        unplanned = [e[-1] for e in member.queue.ready[: member.most * 64] if e[-1].block is None and e[-1].load]
         if unplanned and unplanned[0].load:
             slots = self._slots(unplanned[0].load, member) / max(1, member.size)
             size = max(size, min(member.most, ceil(len(unplanned) / max(slots, 1e-9))))

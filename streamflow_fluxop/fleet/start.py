@@ -25,8 +25,8 @@ def startable(member: Member, now: float) -> Iterator[tuple[Job, tuple[int, ...]
     """
     short = False
     missed: list[Entry] = []
-    while member.ready and len(missed) < MISSES:
-        entry = heappop(member.ready)
+    while member.queue.ready and len(missed) < MISSES:
+        entry = heappop(member.queue.ready)
         job = entry[-1]
         waits = job.not_before > now + TINY
         if (waits and not member.early) or member.joins_now(job, now):
@@ -41,11 +41,11 @@ def startable(member: Member, now: float) -> Iterator[tuple[Job, tuple[int, ...]
         if job.block is None:
             break  # first come, first served
     for entry in missed:
-        heappush(member.ready, entry)
-    if not member.held:
+        heappush(member.queue.ready, entry)
+    if not member.queue.held:
         return
-    for index in sorted(member.held)[:MISSES]:
-        for job in list(member.held[index]):
+    for index in sorted(member.queue.held)[:MISSES]:
+        for job in list(member.queue.held[index]):
             impatient = _impatient(member, job, now)
             if (short or (now < job.key + LATE - TINY and not member.early)) and not impatient:
                 break
@@ -53,7 +53,7 @@ def startable(member: Member, now: float) -> Iterator[tuple[Job, tuple[int, ...]
             nodes = _place(member, job, allowed)
             if nodes is None:
                 break
-            member.unhold(job)
+            member.queue.unhold(job)
             yield job, nodes
 
 

@@ -176,7 +176,7 @@ class Fleet:
                 self._order.put_back(job.block, job.index)
             self._out.append(FailJob(asked.job, f"no MiniCluster can run {asked.job}"))
             return
-        member.clock = self._now
+        member.queue.clock = self._now
         member.add(job)
         if retiming and job.needs is not None:
             self._pool_of(member).add(job)
@@ -225,8 +225,8 @@ class Fleet:
         for block in blocks:
             if block.minicluster is not None:
                 member = self._members[block.minicluster]
-                member.clock = self._now
-                member.release(block)
+                member.queue.clock = self._now
+                member.queue.release(block)
                 self._agenda.touch(member)
 
     def _brought_up(self, member: Member) -> None:
@@ -302,8 +302,7 @@ class Fleet:
                 del self._jobs[job.name]
                 member.errands.pop(job.name, None)
                 self._out.append(FailJob(job.name, "the run is over"))
-            member.ready.clear()
-            member.held.clear()
+            member.queue.clear()
             if member.stage in (Stage.COMING, Stage.UP):
                 self._lives.tear_down(member, "the run is over", self._now)
 
@@ -353,7 +352,7 @@ class Fleet:
         else:
             for job, nodes in startable(member, self._now):
                 self._start(job, member, nodes)
-        self._agenda.alarm(member, member.patience_ends(self._now))
+        self._agenda.alarm(member, member.queue.patience_ends(self._now, member.even))
 
     def _start(self, job: Job, member: Member, nodes: tuple[int, ...]) -> None:
         member.book(job, nodes, self._now)
