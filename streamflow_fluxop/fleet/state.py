@@ -19,8 +19,7 @@ from collections.abc import Iterable, Mapping
 from math import inf
 
 from streamflow_fluxop.fleet.agenda import Agenda
-from streamflow_fluxop.fleet.blocks import Block
-from streamflow_fluxop.fleet.job import LATE, Job
+from streamflow_fluxop.fleet.jobs import Jobs
 from streamflow_fluxop.fleet.lives import Lives
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.messages import (
@@ -34,18 +33,16 @@ from streamflow_fluxop.fleet.messages import (
     JobEnded,
     Lost,
     Resized,
-    StartJob,
     Tick,
 )
 from streamflow_fluxop.fleet.order import Order
-from streamflow_fluxop.fleet.pool import Pool
-from streamflow_fluxop.fleet.progress import Progress
-from streamflow_fluxop.fleet.retiming import CREDIT, PAID_BY_A_TICK, Retiming
+from streamflow_fluxop.fleet.retiming import CREDIT, PAID_BY_A_TICK
 from streamflow_fluxop.fleet.room import Room
 from streamflow_fluxop.fleet.route import Router
-from streamflow_fluxop.fleet.start import startable
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.model import Flavour, Limits
+
+OVER = "the run is over"
 
 
 class Fleet:
@@ -86,16 +83,13 @@ class Fleet:
         self._lives = Lives(
             self._members, self._room, self._router, self._agenda, self._out, keep_one=keep_one, keep_all=keep_all
         )
-        self._pools: dict[tuple[str, str | None, str, str | None], Pool] = {}
+        self._jobs = Jobs(self._members, order, self._router, self._agenda, self._out)
         for member in self._members.values():
             member.fixed = member.fixed or not resizes
             member.steady = order.steady.get(member.name, 0) if order else 0
-            self._pool_of(member)
-        self._jobs: dict[str, Job] = {}
+            self._jobs.pool_of(member)
         self._closing = False
         self._now = 0.0
-        self._retiming: Retiming | None = None
-        self._progress: Progress | None = None
 
     # what others may know
 
@@ -123,8 +117,8 @@ class Fleet:
         """Take note of what happened at `now` (seconds), and say what to do about it, in order."""
         self._now = now
         self._out.clear()
-        if self._order and self._retiming is None:
-            self._begin(self._order)
+        if self._order and self._jobs.retiming is None:
+            self._jobs.begin(self._order, now)
         self._react(event)
         if not self._closing:
             self._expire()
@@ -132,16 +126,15 @@ class Fleet:
             self._settle()
         return list(self._out)
 
-    def _begin(self, order: Order) -> None:
-        self._retiming = Retiming(order, self._now)
-        self._progress = Progress(order, self._now, {n: m.even for n, m in self._members.items()})
-
     def _react(self, event: Event) -> None:
         match event:
+            case JobAsked() if self._closing:
+                self._out.append(FailJob(event.job, OVER))
             case JobAsked():
-                self._asked(event)
+                self._jobs.asked(event, self._now)
             case JobEnded(name, failed):
-                self._ended(self._jobs.pop(name), failed)
+                self._jobs.ended(name, failed, self._now)
+                self._lives.freed = True
             case BroughtUp(name):
                 self._brought_up(self._members[name])
             case Resized(name, size, reason):
@@ -152,82 +145,6 @@ class Fleet:
                 self._gone(self._members[name])
             case Closing():
                 self._close()
-
-    def _asked(self, asked: JobAsked) -> None:
-        if self._closing:
-            self._out.append(FailJob(asked.job, "the run is over"))
-            return
-        job = Job(asked.job, asked.step, asked.needs, asked.group, self._now, key=self._now)
-        self._jobs[job.name] = job
-        if self._progress and asked.step in self._progress.steps:
-            self._clear(self._progress.asked(asked.step, self._now))
-            state = self._progress.steps[asked.step]
-            job.seconds, job.tail = state.seconds, state.tail
-        order, retiming, step = self._order, self._retiming, job.step
-        known = order is not None and step in order.steps and job.needs is not None
-        if known and order and retiming and step and (taken := order.take(step, asked.index)):
-            job.block, job.index = taken
-            job.key = retiming.began + job.block.start
-            job.block.came = self._now
-        member = self._router.choose(job, self._now)
-        if member is None:
-            del self._jobs[job.name]
-            if job.block is not None and self._order:
-                self._order.put_back(job.block, job.index)
-            self._out.append(FailJob(asked.job, f"no MiniCluster can run {asked.job}"))
-            return
-        member.queue.clock = self._now
-        member.add(job)
-        if retiming and job.needs is not None:
-            self._pool_of(member).add(job)
-        member.given_up &= job.block is None
-        self._agenda.touch(member)
-
-    def _ended(self, job: Job, failed: bool) -> None:
-        member = job.member
-        assert member is not None
-        if job.needs is None:
-            member.errands.pop(job.name, None)
-            if not member.running:
-                self._set_idle(member, 0)
-        elif job.name in member.running:
-            self._leave(job, member)
-            self._over(job, put_back=failed)
-        else:
-            member.drop(job)
-            self._over(job, put_back=True)
-        self._lives.freed = True
-        self._agenda.touch(member)
-
-    def _leave(self, job: Job, member: Member) -> None:
-        member.leave(job)
-        for rank in job.nodes:
-            if not member.nodes.jobs[rank]:
-                self._set_idle(member, rank)
-
-    def _over(self, job: Job, *, put_back: bool) -> None:
-        """Note that a planned job is over, or that it may come again."""
-        if self._order and job.block is not None:
-            if job.started < inf:
-                job.block.begun -= 1
-            if put_back:
-                self._order.put_back(job.block, job.index)
-            else:
-                self._clear(self._order.done(job.block))
-                if self._retiming and job.block.end > job.block.start and job.started < inf:
-                    self._retiming.deviation.learn((self._now - job.started) / (job.block.end - job.block.start))
-                if job.member and self._retiming and self._now < self._retiming.began + job.block.end - LATE:
-                    job.member.early = True
-        if self._progress and job.step in self._progress.steps:
-            self._clear(self._progress.ended(job.step, self._now))
-
-    def _clear(self, blocks: Iterable[Block]) -> None:
-        for block in blocks:
-            if block.minicluster is not None:
-                member = self._members[block.minicluster]
-                member.queue.clock = self._now
-                member.queue.release(block)
-                self._agenda.touch(member)
 
     def _brought_up(self, member: Member) -> None:
         if member.stage is not Stage.COMING:
@@ -271,15 +188,7 @@ class Fleet:
         if member.stage is Stage.COMING:  # whoever waits for it learns why
             failed += [job for job in member.queued() if job.needs is not None]
             member.given_up = True
-        for job in failed:
-            self._jobs.pop(job.name)
-            if job.name in member.running:
-                self._leave(job, member)
-            else:
-                member.drop(job)
-            if job.needs is not None:
-                self._over(job, put_back=True)
-            self._out.append(FailJob(job.name, reason))
+        self._jobs.fail(failed, member, reason, self._now)
         self._lives.tear_down(member, "to clear away what is left of it", self._now)
 
     def _gone(self, member: Member) -> None:
@@ -298,77 +207,33 @@ class Fleet:
     def _close(self) -> None:
         self._closing = True
         for member in self._members.values():
-            for job in member.queued():
-                del self._jobs[job.name]
-                member.errands.pop(job.name, None)
-                self._out.append(FailJob(job.name, "the run is over"))
-            member.queue.clear()
+            self._jobs.turn_away(member, OVER)
             if member.stage in (Stage.COMING, Stage.UP):
-                self._lives.tear_down(member, "the run is over", self._now)
+                self._lives.tear_down(member, OVER, self._now)
 
     # time
 
     def _expire(self) -> None:
         """What was to be looked at by now."""
         self._agenda.expire(self._members, self._now)
-        if self._progress:
-            self._clear(self._progress.look(self._now))
+        self._jobs.look(self._now)
 
     def _retime(self, tick: bool) -> None:
-        if self._retiming and self._retiming.due(PAID_BY_A_TICK if tick else CREDIT):
-            self._retiming.look(self._now, self._members)
+        retiming = self._jobs.retiming
+        if retiming and retiming.due(PAID_BY_A_TICK if tick else CREDIT):
+            retiming.look(self._now, self._members)
             for member in self._members.values():
                 if member.stage is not Stage.DOWN or member.uses:
                     self._agenda.touch(member)
-
-    def _set_idle(self, member: Member, rank: int) -> None:
-        member.rests_since = self._now
-        if rank < len(member.idle_since):
-            member.idle_since[rank] = self._now
 
     # decisions
 
     def _settle(self) -> None:
         while names := self._agenda.take():
             for name in names:
-                self._start_jobs(self._members[name])
+                self._jobs.start(self._members[name], self._now)
             for name in names:
                 self._lives.examine(self._members[name], self._now)
         self._lives.make_room(self._now)
-        self._out += self._agenda.wake(self._progress.next_look if self._progress else inf)
-
-    def _start_jobs(self, member: Member) -> None:
-        member.pass_over()
-        if member.stage is not Stage.UP:
-            return
-        for job in member.errands.values():
-            if job.started == inf:
-                job.started = self._now
-                self._out.append(StartJob(job.name, member.name))
-        if self._deviates():
-            for job, other, nodes in self._pool_of(member).startable(self._now):
-                self._start(job, other, nodes)
-                self._agenda.touch(other)
-        else:
-            for job, nodes in startable(member, self._now):
-                self._start(job, member, nodes)
-        self._agenda.alarm(member, member.queue.patience_ends(self._now, member.even))
-
-    def _start(self, job: Job, member: Member, nodes: tuple[int, ...]) -> None:
-        member.book(job, nodes, self._now)
-        if job.block is not None:
-            job.block.begun += 1
-            job.block.since = self._now
-        self._out.append(StartJob(job.name, member.name, nodes))
-
-    def _deviates(self) -> bool:
-        """Whether durations are known not to be as planned."""
-        return self._retiming is not None and self._retiming.deviation.spread > 0
-
-    def _pool_of(self, member: Member) -> Pool:
-        """The MiniClusters that can take a MiniCluster's jobs, itself included."""
-        if member.pool is None:
-            group = member.group
-            member.pool = self._pools.setdefault((group.flavour, group.image, group.binding, group.named), Pool())
-            member.pool.members.append(member)
-        return member.pool
+        progress = self._jobs.progress
+        self._out += self._agenda.wake(progress.next_look if progress else inf)
