@@ -176,10 +176,13 @@ class Fleets:
                     yield UserError(f"there is no binding filter {name!r}", where=where, fix=fix)
 
 
-def steps_of(deployment: str, workflows: Iterable[BoundWorkflow]) -> tuple[list[Step], dict[str, str]]:
+def steps_of(
+    deployment: str, config: FleetConfig, workflows: Iterable[BoundWorkflow]
+) -> tuple[list[Step], dict[str, str]]:
     """What a fleet has to run, and where each step's needs (or, with a service, its binding) are written, by name.
 
-    Of several workflows, the steps' names begin with the workflow's.
+    Of several workflows, the steps' names begin with the workflow's. A job that gets a MiniCluster of its own shares
+    nodes with no other.
     """
     workflows = list(workflows)
     steps: list[Step] = []
@@ -187,7 +190,7 @@ def steps_of(deployment: str, workflows: Iterable[BoundWorkflow]) -> tuple[list[
     for bound in workflows:
         prefix = bound.cwl.name if len(workflows) > 1 else ""
         for step in bound.workflow(deployment).steps:
-            steps.append(_renamed(step, prefix))
+            steps.append(_alone(_renamed(step, prefix), config))
             binding = bound.bindings[step.name].to(deployment)
             by_service = binding is not None and binding.service is not None
             places[steps[-1].name] = binding.place if by_service and binding else bound.cwl.steps[step.name].place
@@ -197,6 +200,12 @@ def steps_of(deployment: str, workflows: Iterable[BoundWorkflow]) -> tuple[list[
 def _renamed(step: Step, prefix: str) -> Step:
     after = [Dependency(step=prefix + d.step, each=d.each) for d in step.after]
     return step.model_copy(update={"name": prefix + step.name, "after": after})
+
+
+def _alone(step: Step, config: FleetConfig) -> Step:
+    if not config.is_alone(step.group or step.binding):
+        return step
+    return step.model_copy(update={"needs": step.needs.model_copy(update={"exclusive": True})})
 
 
 def _free(config: FleetConfig) -> FleetConfig:

@@ -124,7 +124,7 @@ class Preflight:
 
     def _plan(self, run: FleetRun, workflows: list[BoundWorkflow]) -> None:
         """Give every step of the fleet its group: those of the plan, or, without one, those of `group_steps`."""
-        steps, places = steps_of(run.deployment, workflows)
+        steps, places = steps_of(run.deployment, run.config, workflows)
         groups = group_steps(steps, run.config, places)
         for bound in workflows:
             prefix = bound.cwl.name if len(workflows) > 1 else ""

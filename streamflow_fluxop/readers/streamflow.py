@@ -101,7 +101,7 @@ def source_of(
     usual = default_database(file.config, Path(path))
     parts = []
     for b in workflows:
-        steps, places = steps_of(deployment, [b])
+        steps, places = steps_of(deployment, config, [b])
         source = _source(f"{b.cwl.name} on {deployment}", b.cwl.name, path, steps, places, config)
         if not (no_history or (said is False and history is None)):
             source = _with_history(source, file.workflow(b.cwl.name).file, history, usual)
@@ -185,8 +185,6 @@ def _as_bound(step: Step, config: FleetConfig) -> Step:
     if group in config.groups:
         defined = config.groups[group]
         update |= {"flavours": [defined.flavour], "image": defined.image or image}
-    if config.is_alone(group):
-        update["needs"] = step.needs.model_copy(update={"exclusive": True})
     return step.model_copy(update=update)
 
 

@@ -278,6 +278,17 @@ def test_the_plan_is_that_of_fluxop_plan_unless_it_is_dynamic(check):
     assert list(fleet.groups) == ["cpu"]
 
 
+def test_without_a_plan_jobs_that_get_a_minicluster_of_their_own_count_with_whole_nodes(check):
+    two = WORKFLOW.replace("one:", "other:").split("steps:")[1].split("sum:")[0].rstrip()
+    check(
+        ("cluster: local", "cluster: local\n      plan: {strategy: dynamic}"),
+        ("flavours:", "groups: {lonely: {flavour: cpu, lifetime: job}}\n      flavours:"),
+        ("{deployment: fleet}", "{deployment: fleet, service: lonely}"),
+        cwl=WORKFLOW.replace("steps:", f"steps:{two}"),
+    )
+    assert current_run().fleets["fleet"].groups["lonely"].size == 2
+
+
 def test_the_plugin_loads_nothing_heavy_before_a_file_needs_it():
     code = "import streamflow.main, sys; from streamflow_fluxop.plugin import FluxopPlugin; before = set(sys.modules);"
     code += "FluxopPlugin().register(); print(*(set(sys.modules) - before))"
