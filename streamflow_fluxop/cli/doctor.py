@@ -59,8 +59,9 @@ def _planned(fleets: Fleets, workflows: Iterable[str], deployment: str) -> list[
     from streamflow_fluxop.miniclusters.kubernetes.doctor import Planned
 
     bound = [fleets.read(name) for name in workflows]
-    steps, places = steps_of(deployment, [b for b in bound if b.steps_of(deployment)])
-    groups = group_steps(steps, fleets.configs[deployment], places)
+    config = fleets.configs[deployment]
+    steps, places = steps_of(deployment, config, [b for b in bound if b.steps_of(deployment)])
+    groups = group_steps(steps, config, places)
     return [Planned(g.name, g.flavour, g.size, g.image) for g in groups]
 
 

@@ -35,7 +35,7 @@ from streamflow_fluxop.fleet.order import Order
 from streamflow_fluxop.fleet.state import Fleet
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
-from streamflow_fluxop.model import Needs, Plan
+from streamflow_fluxop.model import Needs
 
 logger = logging.getLogger(__name__)
 
@@ -292,37 +292,6 @@ class FleetRunner:
         self._hold(name, 0)
         self._resizes.pop(name, None)
         self._handle(Gone(name))
-
-    def compare(self, plan: Plan | None) -> str:
-        """Planned against actual, a line for each MiniCluster and one for all. Times are seconds from `begin`."""
-        planned = {m.name: m for m in plan.miniclusters} if plan else {}
-        rows = [("MiniCluster", "asked", "gone", "node-seconds", "planned", "cost", "planned")]
-        for name in {**planned, **{life.name: None for life in self.history}}:
-            lives = [life for life in self.history if life.name == name]
-            m = planned.get(name)
-            rows.append(
-                (
-                    name if len(lives) < 2 else f"{name} ({len(lives)} times)",
-                    f"{lives[0].asked:.0f}" if lives else "never",
-                    f"{lives[-1].gone:.0f}" if lives else "",
-                    f"{sum(life.node_seconds for life in lives):.0f}",
-                    f"{m.node_seconds:.0f}" if m else "-",
-                    f"{sum(life.cost for life in lives):.3g}",
-                    f"{m.cost:.3g}" if m else "-",
-                )
-            )
-        total = ("in all", "", f"{self.makespan:.0f}", f"{self.node_seconds:.0f}")
-        wanted = (
-            (f"{plan.node_seconds:.0f}", f"{self.cost:.3g}", f"{plan.cost:.3g}")
-            if plan
-            else ("-", f"{self.cost:.3g}", "-")
-        )
-        rows.append((*total, *wanted))
-        widths = [max(len(row[i]) for row in rows) for i in range(7)]
-        lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        if plan:
-            lines.append(f"  the last job ended after {self.makespan:.0f} s, planned were {plan.makespan:.0f} s")
-        return "\n".join(lines)
 
     def _hold(self, name: str, nodes: int) -> None:
         """Account for the nodes that a MiniCluster held, and note how many it holds from now on."""

@@ -151,8 +151,10 @@ def _common(instance: Instance, pool: int) -> int:
     kinds = [k for k in instance.kinds if k.pool == pool]
     common = set(kinds[0].wishes).intersection(*(k.wishes for k in kinds))
     if not common:
+        image, group = instance.pools[pool].image, instance.pools[pool].group
+        which = f" of group {group}" if group else f" with image {image}" if image else ""
         raise UserError(
-            f"no flavour holds all steps of image {instance.pools[pool].image}",
+            f"no one flavour suits all steps{which}",
             where="strategy single",
             fix="add a flavour that is large enough for all of them, or take another strategy",
         )

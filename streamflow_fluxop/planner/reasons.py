@@ -59,7 +59,7 @@ def reasons(
         if grown:
             lines.append(f"grows {_times(grown)} by a node when more jobs are ready")
         if shrunk:
-            lines.append(f"{_nodes(shrunk)} {'goes' if shrunk == 1 else 'go'} early, when nothing is left for them")
+            lines.append(f"{_nodes(shrunk)} {'goes' if shrunk == 1 else 'go'} early, when there is no work left")
         if after is None:
             lines.append(f"goes after its last job: nothing later needs {_what(flavour.name, pool.image)}")
         else:

@@ -29,6 +29,7 @@ from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.plugin import hook
 from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
+from streamflow_fluxop.plugin.tables import comparison
 
 if TYPE_CHECKING:
     from streamflow_fluxop.events import Recorder
@@ -145,7 +146,9 @@ class MiniClusterConnector(Connector):
             await self._directories.close()
             if runner.lives:
                 logger.info(
-                    "PLANNED AND ACTUAL of the fleet %s:\n%s", self.deployment_name, runner.compare(self._fleet.plan)
+                    "PLANNED AND ACTUAL of the fleet %s:\n%s",
+                    self.deployment_name,
+                    comparison(self._fleet.plan, runner),
                 )
         except Exception:
             logger.exception("the fleet %s could not be taken down in order", self.deployment_name)

@@ -18,6 +18,7 @@ from streamflow_fluxop.errors import FluxopError, UserError
 from streamflow_fluxop.grouping import Group, cheapest_flavour, describe
 from streamflow_fluxop.model import Needs, Plan, Step
 from streamflow_fluxop.plugin.recording import Recording
+from streamflow_fluxop.plugin.tables import plan_table
 
 _UNREAD = Asked(at_run_time=frozenset({"cores", "memory"}))
 """Of a step that only StreamFlow could read."""
@@ -94,7 +95,7 @@ class FleetRun:
     def describe(self) -> str:
         """The plan as a short table, or the groups with their MiniClusters and steps, a line each."""
         if self.plan is not None:
-            return describe_plan(self.plan)
+            return plan_table(self.plan)
         return "\n".join(
             f"  MiniCluster {g.name}: {g.size} x {g.flavour}{f' with image {g.image}' if g.image else ''}"
             f" for {', '.join(g.steps) or 'whatever comes'}"
@@ -170,21 +171,6 @@ class FleetRun:
             where=f"deployment {self.deployment}",
             fix=f"There are {sizes}. Say what it needs at most in a fluxop:FluxRequirement, or add a larger flavour.",
         )
-
-
-def describe_plan(plan: Plan) -> str:
-    """A table of a plan's MiniClusters: nodes, when they are asked for and gone, cost, steps."""
-    rows = [("MiniCluster", "nodes", "asked", "gone", "cost", "steps")]
-    for m in plan.miniclusters:
-        nodes = f"{m.size}-{m.max_size}" if m.max_size > m.size else str(m.size)
-        rows.append(
-            (m.name, f"{nodes} {m.flavour}", f"{m.asked:.0f} s", f"{m.gone:.0f} s", f"{m.cost:.3g}", ", ".join(m.steps))
-        )
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = ["  " + "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[5]]) for row in rows]
-    quality = "optimal" if plan.optimal else f"within {plan.gap:.1%} of the bound"
-    lines.append(f"  in all {plan.makespan:.0f} s, cost {plan.cost:.3g} ({plan.strategy}, {quality})")
-    return "\n".join(lines)
 
 
 @dataclass

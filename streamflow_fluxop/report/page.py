@@ -13,8 +13,8 @@ from streamflow_fluxop.model import Alternative, Plan
 from streamflow_fluxop.report import figure
 from streamflow_fluxop.report.chart import Chart, chart
 from streamflow_fluxop.report.names import StepNames
-from streamflow_fluxop.report.tables import NoPlan, amounts, job_time, quality, some
-from streamflow_fluxop.report.units import duration, number
+from streamflow_fluxop.report.tables import NoPlan, amounts, job_time, some
+from streamflow_fluxop.report.units import duration, number, quality
 
 ROWS = 2000
 """Rows of a table at most."""

@@ -15,7 +15,7 @@ from streamflow_fluxop.fleet.expectation import Expectation
 from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan, Step
 from streamflow_fluxop.report.names import Names, StepNames, short_names
-from streamflow_fluxop.report.units import duration, number, times
+from streamflow_fluxop.report.units import duration, number, quality, times
 
 
 def headline(plan: Plan) -> str:
@@ -24,13 +24,6 @@ def headline(plan: Plan) -> str:
         f"{times(len(plan.miniclusters), 'MiniCluster')}, {duration(plan.makespan)}, cost {number(plan.cost)}, "
         f"{quality(plan)}"
     )
-
-
-def quality(plan: Plan) -> str:
-    """How far the plan is from the best there can be."""
-    if plan.optimal:
-        return "optimal"
-    return f"within {100 * plan.gap:.1f} % of the bound" if plan.gap < 1 else f"{1 + plan.gap:.1f} times the bound"
 
 
 def expected(what: Expectation) -> str:

@@ -1,8 +1,12 @@
-"""Seconds and money in words."""
+"""Numbers in words: seconds, money, how good a plan is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.model import Plan
 
 _STEPS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
@@ -57,3 +61,14 @@ def _multiples(step: float, end: float) -> Iterator[float]:
 def times(count: int, thing: str) -> str:
     """``1 node``, ``3 nodes``."""
     return f"{count} {thing}" if count == 1 else f"{number(count)} {thing}s"
+
+
+_BEST = {"cost": "the least cost", "makespan": "the least time", "balanced": "the best balance"}
+
+
+def quality(plan: Plan) -> str:
+    """How far a plan is from the best there can be, as far as that is known."""
+    if plan.optimal:
+        return "optimal"
+    best = _BEST[plan.problem.objective.goal]
+    return f"within {100 * plan.gap:.1f} % of {best}" if plan.gap < 1 else f"at most {1 + plan.gap:.1f} times {best}"
