@@ -127,12 +127,13 @@ class Router:
         seconds = job.seconds or SOME_TIME
         if member.stage is Stage.DOWN or member.stage is Stage.GOING:
             return now + member.flavour.bring_up + (0.0 if member.called_for(now) <= now else member.even)
+        before = len(member.queue.ready) // self._slots(load, member) * seconds
         if member.stage is Stage.COMING:
-            return max(now, member.joins.get(0, now)) + len(member.queue.ready) * seconds / self._slots(load, member)
+            return max(now, member.joins.get(0, now)) + before
         if not member.queue.ready and member.nodes.find(load, (), member.usable) is not None:
             return now
         ends = min((r.started + (r.seconds or SOME_TIME) for r in member.running.values()), default=now)
-        return max(now, ends) + len(member.queue.ready) * seconds / self._slots(load, member)
+        return max(now, ends) + before
 
     def _slots(self, load: Load, member: Member) -> float:
         flavour = member.flavour

@@ -240,7 +240,8 @@ class FleetRunner:
         hello = minicluster.client.hello
         scheduler = f"Flux {hello.version}" if hello.backend == "flux" else "the embedded scheduler"
         seconds = round(asyncio.get_running_loop().time() - self._asked[name], 3)
-        logger.info("MiniCluster %s is up after %.1f s: %d nodes with %s", name, seconds, minicluster.size, scheduler)
+        nodes = f"{minicluster.size} node{'s' * (minicluster.size > 1)}"
+        logger.info("MiniCluster %s is up after %.1f s: %s with %s", name, seconds, nodes, scheduler)
         self._record(events.MiniClusterUp(minicluster=name, seconds=seconds, nodes=minicluster.size, backend=scheduler))
         self._miniclusters[name] = minicluster
         self._start(self._watch(name, minicluster))

@@ -35,12 +35,15 @@ class LocalCluster(Cluster):
 
     def __init__(self, backend: Literal["auto", "flux", "embedded"] = "auto") -> None:
         self._backend = backend
+        self._told: set[str] = set()
 
     def minicluster(
         self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
     ) -> LocalMiniCluster:
         """See `Cluster.minicluster`."""
-        return LocalMiniCluster(name, flavour, size, image=image, max_size=max_size, backend=self._backend)
+        return LocalMiniCluster(
+            name, flavour, size, image=image, max_size=max_size, backend=self._backend, told=self._told
+        )
 
     async def close(self) -> None:
         """See `Cluster.close`: nothing is shared."""
@@ -60,6 +63,7 @@ class LocalMiniCluster(MiniCluster):
         image: is not used: steps run with what this machine has.
         max_size: see `MiniCluster`.
         backend: "auto" chooses as said above.
+        told: why the embedded scheduler is used has been said already.
     """
 
     def __init__(
@@ -71,9 +75,11 @@ class LocalMiniCluster(MiniCluster):
         image: str | None = None,
         max_size: int | None = None,
         backend: Literal["auto", "flux", "embedded"] = "auto",
+        told: set[str] | None = None,
     ) -> None:
         super().__init__(name, flavour, size, image=image, max_size=max_size)
         self._backend = backend
+        self._told = set() if told is None else told
         self._folder: Path | None = None
         self._mark = ""
         self._lock = asyncio.Lock()
@@ -107,12 +113,17 @@ class LocalMiniCluster(MiniCluster):
             # several MiniClusters share this machine's cores, and the flavour may have more than there are
             options.update(backend="flux", flux={"shell": {"cpu-affinity": "off"}})
         else:
-            why = "no `flux` on the PATH" if flux is None else f"{self.size} brokers are too many for one machine"
-            logger.info(
-                "MiniCluster %s: %s, so the embedded scheduler takes Flux's place. It keeps Flux's rules for %d node(s)"
-                " of %d cores and %d GPUs, but runs every job as a process of this machine.",
-                self.name, why, self.size, self.flavour.cores, self.flavour.gpus,
-            )  # fmt: skip
+            if self._backend == "embedded":
+                why = "the file says `scheduler: embedded`"
+            else:
+                why = "no `flux` on the PATH" if flux is None else f"{self.size} brokers are too many for one machine"
+            if why not in self._told:
+                self._told.add(why)
+                logger.info(
+                    "MiniCluster %s: %s, so the embedded scheduler takes Flux's place. It keeps Flux's rules, but runs "
+                    "every job as a process of this machine, whose cores and GPUs are not those of its nodes.",
+                    self.name, why,
+                )  # fmt: skip
             argv = [sys.executable, "-u", "-c", BOOT]
             options.update(backend="embedded", nodes=[(self.flavour.cores, self.flavour.gpus)] * self.size)
         self._mark = f"{self.name}-{uuid.uuid4().hex}"

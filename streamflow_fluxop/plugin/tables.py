@@ -50,22 +50,26 @@ def comparison(plan: Plan | None, runner: FleetRunner) -> str:
         rows.append(
             (
                 name if len(lives) < 2 else f"{name} ({len(lives)} times)",
-                duration(lives[0].asked) if lives else "never",
-                duration(lives[-1].gone) if lives else "",
+                _time(lives[0].asked) if lives else "never",
+                _time(lives[-1].gone) if lives else "",
                 number(sum(life.node_seconds for life in lives)),
                 number(m.node_seconds) if m else "-",
                 number(sum(life.cost for life in lives)),
                 number(m.cost) if m else "-",
             )
         )
-    total = ("in all", "", duration(runner.makespan), number(runner.node_seconds))
+    total = ("in all", "", _time(runner.makespan), number(runner.node_seconds))
     wanted = (
         (number(plan.node_seconds), number(runner.cost), number(plan.cost)) if plan else ("-", number(runner.cost), "-")
     )
-    last = f"the last job ended after {duration(runner.makespan)}"
+    last = f"the last job ended after {_time(runner.makespan)}"
     return _lines(
         [*rows, (*total, *wanted)], len(names), f"{last}, planned were {duration(plan.makespan)}" if plan else last
     )
+
+
+def _time(seconds: float) -> str:
+    return duration(round(seconds, 1))
 
 
 def _lines(rows: Sequence[Sequence[str]], all_of_them: int, last: str) -> str:

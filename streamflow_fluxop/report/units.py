@@ -63,7 +63,7 @@ def times(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{number(count)} {thing}s"
 
 
-_BEST = {"cost": "the least cost", "makespan": "the least time", "balanced": "the best balance"}
+_BEST = {"cost": "the least cost", "makespan": "the least time", "balanced": "the best"}
 
 
 def quality(plan: Plan) -> str:

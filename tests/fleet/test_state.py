@@ -95,3 +95,12 @@ def test_a_minicluster_beyond_the_plan_does_not_grow_either_where_none_can():
     beyond = [i.group for i in asked if isinstance(i, BringUp) and i.group.startswith("gpu")]
     assert beyond
     assert all(it.members[name].fixed for name in beyond)
+
+
+def test_jobs_beyond_the_plan_fill_the_miniclusters_that_are_coming_before_another_one_comes():
+    steps = [step("/a", seconds=1000, needs=Needs(gpus_per_task=1))]
+    made = plan(steps)
+    (name,) = (m.name for m in made.miniclusters)
+    it = Fleet(planned_groups(made, frozenset()), FLAVOURS, Limits(), Order(made, frozenset()), resizes=False)
+    asked = [i for n in range(7) for i in it.handle(JobAsked(f"x{n}", name, "/a", steps[0].needs, n), 0)]
+    assert what(asked) == [BringUp] * 4  # of two GPUs each

@@ -15,7 +15,7 @@ import pytest
 from streamflow_fluxop.agent.client import AgentClient, ConnectionLost, JobRequest
 from streamflow_fluxop.agent.processes import MARK, send_signal, with_environment
 from streamflow_fluxop.miniclusters.base import MiniClusterError
-from streamflow_fluxop.miniclusters.local import MAX_BROKERS, LocalMiniCluster
+from streamflow_fluxop.miniclusters.local import MAX_BROKERS, LocalCluster, LocalMiniCluster
 from streamflow_fluxop.model import Flavour
 
 # ruff: noqa: ASYNC240 - tests may look at files
@@ -143,18 +143,19 @@ async def test_flux_that_is_asked_for_and_missing_is_a_reason(monkeypatch: pytes
         await LocalMiniCluster("bad", FLAVOUR, 1, backend="flux").up()
 
 
-async def test_the_embedded_scheduler_says_what_it_is(
+async def test_the_embedded_scheduler_says_what_it_is_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda program: None)
     caplog.set_level(logging.INFO, "streamflow_fluxop.miniclusters")
-    cluster = LocalMiniCluster("laptop", FLAVOUR, 3)
-    await cluster.up()
-    await cluster.down()
+    machine = LocalCluster()
+    for cluster in (machine.minicluster("laptop", FLAVOUR, 3), machine.minicluster("another", FLAVOUR, 1)):
+        await cluster.up()
+        await cluster.down()
     [line] = [record.message for record in caplog.records if record.name.startswith("streamflow_fluxop.miniclusters")]
     assert "laptop" in line
     assert "embedded scheduler" in line
-    assert "3 node(s) of 2 cores and 1 GPUs" in line
+    assert "whose cores and GPUs are not those of its nodes" in line
 
 
 async def test_more_nodes_than_brokers_fit_use_the_embedded_scheduler() -> None:

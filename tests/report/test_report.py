@@ -129,7 +129,7 @@ def test_the_page_needs_nothing_else(plan):
     assert "single: no flavour has a GPU" in text
     loads = re.findall(r'(?:src|href)="([^"#]+)', text) + re.findall(r"url\((?!#)([^)]*)", text)
     assert loads == []
-    for name in ("preprocess", "gpu-1", "optimal" if plan.optimal else "the best balance"):
+    for name in ("preprocess", "gpu-1", "optimal" if plan.optimal else "of the best"):
         assert name in text
 
 
