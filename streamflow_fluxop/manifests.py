@@ -29,6 +29,11 @@ def manifests(plan: Plan, config: KubernetesConfig | None = None) -> Iterator[tu
         yield minicluster.name, manifest(minicluster, flavour, workflow, config)
 
 
+def without_image(plan: Plan, config: KubernetesConfig | None = None) -> list[str]:
+    """The MiniClusters whose manifests name no container image: nothing can create them so."""
+    return [name for name, made in manifests(plan, config) if not made["spec"]["containers"][0].get("image")]
+
+
 def manifest(
     minicluster: PlannedMiniCluster, flavour: Flavour, workflow: str, config: KubernetesConfig | None = None
 ) -> dict[str, Any]:

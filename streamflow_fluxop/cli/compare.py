@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from streamflow_fluxop.cli import options
-from streamflow_fluxop.cli.options import Goal
 
 
 def compare(
@@ -15,12 +14,12 @@ def compare(
     history: options.History = None,
     no_history: options.NoHistory = False,
     limit: options.LimitWords = None,
-    objective: options.ObjectiveGoal = Goal.balanced,
-    weight: options.Weight = 0.5,
+    objective: options.ObjectiveGoal = None,
+    weight: options.Weight = None,
     deadline: options.Deadline = None,
     budget: options.Budget = None,
-    seed: options.Seed = 0,
-    time_limit: options.TimeLimit = 5.0,
+    seed: options.Seed = None,
+    time_limit: options.TimeLimit = None,
 ) -> None:
     """Plan with every strategy, and show them side by side with the bounds.
 

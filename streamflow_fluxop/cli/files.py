@@ -80,6 +80,7 @@ def _write_manifests(plan: Plan, config: KubernetesConfig | None, folder: Path) 
     yaml = YAML()
     yaml.default_flow_style = False
     yaml.width = 1000
+    yaml.representer.ignore_aliases = lambda data: True
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, manifest in manifests(plan, config):

@@ -141,12 +141,25 @@ LimitWords = Annotated[
     ),
 ]
 ObjectiveGoal = Annotated[
-    Goal, typer.Option("--objective", help="What is to be small.", rich_help_panel=_WANTED, case_sensitive=False)
+    Optional[Goal],  # noqa: UP045
+    typer.Option(
+        "--objective",
+        help="What is to be small.",
+        rich_help_panel=_WANTED,
+        case_sensitive=False,
+        show_default="the file's, else balanced",
+    ),
 ]
 Weight = Annotated[
-    float,
+    Optional[float],  # noqa: UP045
     typer.Option(
-        "--weight", min=0, max=1, metavar="SHARE", help="Share of the cost if balanced.", rich_help_panel=_WANTED
+        "--weight",
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="Share of the cost if balanced.",
+        rich_help_panel=_WANTED,
+        show_default="the file's, else 0.5",
     ),
 ]
 Deadline = Annotated[
@@ -167,26 +180,34 @@ Budget = Annotated[
     ),
 ]
 Strategy = Annotated[
-    str,
+    Optional[str],  # noqa: UP045
     typer.Option(
         "--strategy",
         metavar="NAME",
         help="auto is the best of all; fluxop compare lists them.",
         rich_help_panel=_SEARCH,
         autocompletion=_strategies,
+        show_default="the file's, else auto",
     ),
 ]
 Seed = Annotated[
-    int, typer.Option("--seed", metavar="NUMBER", help="Equal seeds give equal plans.", rich_help_panel=_SEARCH)
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--seed",
+        metavar="NUMBER",
+        help="Equal seeds give equal plans.",
+        rich_help_panel=_SEARCH,
+        show_default="the file's, else 0",
+    ),
 ]
 TimeLimit = Annotated[
-    float,
+    Optional[float],  # noqa: UP045
     typer.Option(
         "--time-limit",
         metavar="TIME",
         parser=seconds,
         help="How long to search at most.",
         rich_help_panel=_SEARCH,
-        show_default="5s",
+        show_default="the file's, else 5s or less",
     ),
 ]

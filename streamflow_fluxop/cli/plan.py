@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from streamflow_fluxop.cli import options
-from streamflow_fluxop.cli.options import Goal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +30,13 @@ def plan(
     history: options.History = None,
     no_history: options.NoHistory = False,
     limit: options.LimitWords = None,
-    objective: options.ObjectiveGoal = Goal.balanced,
-    weight: options.Weight = 0.5,
+    objective: options.ObjectiveGoal = None,
+    weight: options.Weight = None,
     deadline: options.Deadline = None,
     budget: options.Budget = None,
-    strategy: options.Strategy = "auto",
-    seed: options.Seed = 0,
-    time_limit: options.TimeLimit = 5.0,
+    strategy: options.Strategy = None,
+    seed: options.Seed = None,
+    time_limit: options.TimeLimit = None,
     output: Annotated[
         Optional[list[Path]],  # noqa: UP045
         typer.Option(
@@ -100,6 +99,16 @@ def plan(
         show(out, source, made, rows, full=full)
         for path in written:
             out.line(f"wrote {path}", style="dim")
+        if folder:
+            _say_what_lacks_an_image(out, source, made)
+
+
+def _say_what_lacks_an_image(out: Output, source: Source, made: Plan) -> None:
+    from streamflow_fluxop.manifests import without_image
+    from streamflow_fluxop.report.tables import some
+
+    if missing := without_image(made, source.kubernetes):
+        out.line(f"no image is known for {some(missing, 4)}: write `image` into the manifests, or into the input")
 
 
 def show(out: Output, source: Source, made: Plan, rows: Sequence[Alternative | NoPlan], *, full: bool = False) -> None:

@@ -21,9 +21,6 @@ EXTREMES = ("per-step", "single")
 """The two that the article begins with: a MiniCluster for each step, and one for all."""
 
 
-DEFAULT_TIME_LIMIT = 5.0
-"""Seconds of search that the options have as default: a StreamFlow file may say otherwise."""
-
 MANY = 5000
 """Jobs from which on a strategy that the planner itself passed over is not tried for comparison: it takes minutes."""
 
@@ -40,12 +37,12 @@ class Request:
     history: Path | None
     no_history: bool
     limits: Limits
-    goal: Goal
-    weight: float
+    goal: Goal | None
+    weight: float | None
     deadline: float | None
     budget: float | None
-    seed: int
-    time_limit: float
+    seed: int | None
+    time_limit: float | None
 
     def sources(self) -> list[Source]:
         """What to plan for: one problem a fleet and workflow.
@@ -72,34 +69,50 @@ class Request:
 
         said = source.objective
         return Objective(
-            goal=said.goal if self.goal.value == "balanced" else self.goal.value,
-            weight=said.weight if self.weight == 0.5 else self.weight,
+            goal=said.goal if self.goal is None else self.goal.value,
+            weight=said.weight if self.weight is None else self.weight,
             deadline=said.deadline if self.deadline is None else self.deadline,
             budget=said.budget if self.budget is None else self.budget,
         )
 
-    def solve(self, source: Source, strategy: str) -> Plan:
+    def solve(self, source: Source, strategy: str | None) -> Plan:
         """Plan one of them.
+
+        Args:
+            source: what to plan for.
+            strategy: None: what the file says; `auto` where it plans nothing.
 
         Raises:
             UserError: there is no plan, or none within deadline and budget, with the place in the file and a remedy.
         """
         from streamflow_fluxop.planner import STRATEGIES, solve
 
-        if strategy not in STRATEGIES:
+        if strategy not in (None, *STRATEGIES):
             raise UserError(
                 f"there is no strategy {strategy!r}", where="--strategy", fix=f"Take one of {', '.join(STRATEGIES)}."
             )
-        options = source.options
-        if strategy == "auto" and options.strategy != "dynamic":
+        options, notes = source.options, source.notes
+        if strategy is None and options.strategy == "dynamic":
+            notes = (*notes, "the file says `strategy: dynamic`: a run has no plan, and this is what one would be")
+        elif strategy is None:
             strategy = options.strategy
-        seed = self.seed or options.seed
-        time_limit = source.time_limit if self.time_limit == DEFAULT_TIME_LIMIT else self.time_limit
         try:
-            plan = solve(source.problem, strategy=strategy, seed=seed, time_limit=time_limit)
+            plan = solve(
+                source.problem,
+                strategy=strategy or "auto",
+                seed=options.seed if self.seed is None else self.seed,
+                time_limit=source.time_limit if self.time_limit is None else self.time_limit,
+            )
         except UserError as error:
-            raise source.located(error) from None
-        return plan.model_copy(update={"assumptions": [*plan.assumptions, *source.notes]})
+            raise self._located(error, source) from None
+        return plan.model_copy(update={"assumptions": [*plan.assumptions, *notes]})
+
+    def _located(self, error: UserError, source: Source) -> UserError:
+        """The error with the place of what it is about: an option, or something in the file."""
+        for option, value in (("deadline", self.deadline), ("budget", self.budget)):
+            if value is not None and error.where == f"objective: {option}":
+                return UserError(error.what, where=f"--{option}", fix=error.fix)
+        return source.located(error)
 
     def others(self, source: Source, made: Plan, names: Iterable[str]) -> list[Alternative | NoPlan]:
         """What other strategies come to: as the planner found it on its way, else planned now.

@@ -40,6 +40,12 @@ def read_streamflow(
     """
     file = read_streamflow_file(path)
     fleets = Fleets(file)
+    if "cwlVersion" in file.config:
+        raise UserError(
+            "this is a CWL document, not a StreamFlow file",
+            where=os.fspath(path),
+            fix="Give the StreamFlow file that binds it to a fleet; the README shows one of twenty lines.",
+        )
     if not file.fleets:
         raise UserError(
             "no deployment of type minicluster",

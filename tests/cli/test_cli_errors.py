@@ -36,6 +36,19 @@ def test_a_wrong_streamflow_file(world, old, new, message):
     assert message in result.err
 
 
+def test_the_cwl_in_place_of_the_streamflow_file(world):
+    result = world.plan("wf.cwl")
+    assert result.code == 2
+    assert result.err.startswith("wf.cwl: this is a CWL document, not a StreamFlow file\n  Give the StreamFlow file")
+
+
+@pytest.mark.parametrize("option", ["--deadline", "--budget"])
+def test_what_an_option_wants_and_no_plan_can_keep(world, option):
+    result = world.plan("streamflow.yml", option, "1")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"{option}: no plan ")
+
+
 STEP = {"name": "a", "duration": {"seconds": 10}}
 
 

@@ -74,6 +74,26 @@ def test_a_strategy_can_be_chosen(world):
     assert result.row("this plan 1")
 
 
+def test_what_is_said_on_the_command_line_goes_before_what_the_file_says(world):
+    text = Path("streamflow.yml").read_text()
+    options = "plan: {strategy: per-step, objective: cost, weight: 0.2, seed: 3}\n      cluster: local"
+    world.write("said.yml", text.replace("cluster: local", options))
+    own = ("--strategy", "auto", "--objective", "balanced", "--weight", "0.5", "--seed", "0")
+    assert world.plan("said.yml", "-o", "file.json").code == 0
+    assert world.plan("said.yml", *own, "-o", "own.json").code == 0
+    plans = [json.loads(Path(name).read_text()) for name in ("file.json", "own.json")]
+    assert [len(p["miniclusters"]) for p in plans] == [2, 1]
+    assert [p["seed"] for p in plans] == [3, 0]
+    wanted = [(p["problem"]["objective"]["goal"], p["problem"]["objective"]["weight"]) for p in plans]
+    assert wanted == [("cost", 0.2), ("balanced", 0.5)]
+
+
+def test_a_file_that_plans_nothing_says_so(world):
+    text = Path("streamflow.yml").read_text()
+    world.write("dynamic.yml", text.replace("cluster: local", "plan: {strategy: dynamic}\n      cluster: local"))
+    assert "the file says `strategy: dynamic`: a run has no plan" in world.plan("dynamic.yml").out
+
+
 def test_every_fleet_and_workflow_is_planned(world):
     text = Path("streamflow.yml").read_text()
     fleet = text[text.index("  fleet:") :]
@@ -102,6 +122,14 @@ def test_manifests_are_written_a_file_a_minicluster(world):
     texts = [p.read_text() for p in Path("out/deep").glob("*.yaml")]
     assert len(texts) >= 2
     assert all(t.startswith("apiVersion: flux-framework.org/v1alpha2\nkind: MiniCluster\n") for t in texts)
+    assert not any("&id" in t for t in texts)
+
+
+def test_manifests_that_lack_an_image_say_so(world):
+    assert "no image is known for cpu-1" in world.plan("streamflow.yml", "--manifests", "out").out
+    text = Path("streamflow.yml").read_text()
+    world.write("with-image.yml", text.replace("cluster: local", "image: debian\n      cluster: local"))
+    assert "no image" not in world.plan("with-image.yml", "--manifests", "out").out
 
 
 def test_flavours_come_from_a_file_of_their_own_or_a_fleet(world):
