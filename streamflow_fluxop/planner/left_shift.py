@@ -7,7 +7,7 @@ sooner nor longer than before, so cost and makespan get no worse and no limit is
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -42,15 +42,38 @@ def left_shifted(instance: Instance, schedule: Schedule) -> Schedule:
             fit = instance.kinds[step.kind].on(schedule.lives[life].flavour)
             insort(on[life], (end, start, n * fit.cores, n * fit.gpus, n * fit.memory))
     lives = _trimmed(schedule.lives, on)
-    flavours = instance.flavours
-    unused = min([*(x.first - flavours[x.flavour].up for x in lives), *(b.start for b in blocks)], default=0)
-    if unused > 0:  # the first MiniCluster is asked for at 0
+    by_itself = _by_itself(instance)
+    unused = _unused(instance, lives, blocks, all_over, by_itself)
+    if unused > 0:
         lives = [replace(x, first=x.first - unused, last=x.last - unused) for x in lives]
-        blocks = [b._replace(start=b.start - unused) for b in blocks]
+        blocks = [b if by_itself[b.step] else b._replace(start=b.start - unused) for b in blocks]
     blocks.sort(key=lambda b: b.start)
     made = make_schedule(instance, lives, blocks, schedule.strategy)
     made.notes = schedule.notes
     return made
+
+
+def _by_itself(instance: Instance) -> list[bool]:
+    """For each step whether it runs on the controller, and so does all that it waits for."""
+    result = [False] * len(instance.steps)
+    for s in instance.order:
+        step = instance.steps[s]
+        result[s] = step.kind < 0 and all(result[t] for t, _ in step.before)
+    return result
+
+
+def _unused(instance: Instance, lives: list[Life], blocks: list[Block], ends: list[int], by_itself: list[bool]) -> int:
+    """By how much all that needs MiniClusters, and what follows it, can be sooner.
+
+    The first MiniCluster is then asked for at 0, unless something has to wait for controller steps that wait for none.
+    """
+    unused = min((life.first - instance.flavours[life.flavour].up for life in lives), default=0)
+    for block in blocks:
+        if not by_itself[block.step]:
+            for t, _ in instance.steps[block.step].before:
+                if by_itself[t]:
+                    unused = min(unused, block.start - ends[t])
+    return unused
 
 
 def _trimmed(lives: list[Life], on: list[list[Placed]]) -> list[Life]:
@@ -80,7 +103,13 @@ def _earliest(instance: Instance, schedule: Schedule, block: Block, ready: int, 
     jobs = Counter[int]()  # several of a block's jobs may share a node
     for life, n in block.runs:
         jobs[life] += n
-    times = sorted({p[0] for life in jobs for p in on[life] if start < p[0] < block.start})
+    times = sorted(
+        {
+            p[0]
+            for life in jobs
+            for p in on[life][bisect_left(on[life], (start + 1,)) : bisect_left(on[life], (block.start,))]
+        }
+    )
     for at in (start, *times):
         if all(_fits(instance, lives[life], step.kind, n, at, at + step.ticks, on[life]) for life, n in jobs.items()):
             return at

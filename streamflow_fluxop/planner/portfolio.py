@@ -54,6 +54,7 @@ class Found:
         optimal: whether `best` is proved to be the best there is.
         bound: of the goal; 0 where no better one is known than before.
         cut: whether the clock cut the search short.
+        searched: whether other schedules were tried than those that are made forwards in time, at once.
     """
 
     best: Schedule
@@ -61,6 +62,7 @@ class Found:
     optimal: bool = False
     bound: float = 0.0
     cut: bool = False
+    searched: bool = False
 
 
 def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, proof: float = 0.4) -> Found:
@@ -94,9 +96,10 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
         raise error or UserError("no strategy found a plan")
     rng = Random(seed)
     small = exact and instance.jobs <= PROOF_JOBS // 2
-    if tried and budget.left > 2:  # fewer schedules are no search
+    searched = instance.jobs <= MANY_JOBS or (bool(tried) and budget.left > 2)  # fewer schedules are no search
+    if tried and budget.left > 2:
         _anneal(run, tried, rng, steps=min(budget.left, 20 * instance.jobs) if small else budget.left)
-    found = Found(run.best, others, cut=budget.cut)
+    found = Found(run.best, others, cut=budget.cut, searched=searched)
     if exact:
         answer = cpsat.improve(instance, judge, run.best, seed=seed, seconds=seconds * proof)
         found.optimal, found.bound = answer.optimal, answer.bound

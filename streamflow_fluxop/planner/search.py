@@ -62,6 +62,7 @@ class Search:
         self.latest: Schedule | None = None
         self.current: Schedule | None = None
         self.best_value: Value = (inf, inf, inf)
+        self._most: dict[tuple[int, int], int] = {}
 
     def decode(self, state: State) -> Schedule:
         """The schedule of a state."""
@@ -97,6 +98,21 @@ class Search:
         reach = self.instance.reach[flavour]
         return nodes if reach is None else min(nodes, reach)
 
+    def most(self, stage: Stage, flavour: int) -> int:
+        """Nodes that may be busy at most when a stage's jobs need one more: those of all jobs of its pool, too."""
+        pool = self.instance.kinds[stage.kind].pool
+        found = self._most.get((pool, flavour))
+        if found is None:
+            jobs: dict[int, int] = {}
+            for other in self.stages:
+                kind = self.instance.kinds[other.kind]
+                if kind.pool == pool and kind.fits[flavour] is not None:
+                    jobs[other.kind] = jobs.get(other.kind, 0) + other.jobs
+            nodes = nodes_for(self.instance, flavour, jobs)
+            reach = self.instance.reach[flavour]
+            found = self._most[pool, flavour] = nodes if reach is None else min(nodes, reach)
+        return found
+
     def crowded(self, stage: Stage, flavour: int) -> bool:
         """Whether the jobs of a stage take more than half of what the limits allow, side by side on a flavour."""
         reach = self.instance.reach[flavour]
@@ -117,12 +133,12 @@ class Search:
 
     def start(self, factor: float, flavours: tuple[int, ...]) -> Choices:
         """Choices with `factor` times the thrifty numbers of nodes."""
-        caps = tuple(
-            max(1, int(min(self.peak(stage, f), factor * self.thrifty(stage, f))))
-            for stage, f in zip(self.stages, flavours, strict=True)
-        )
+        caps = []
+        for stage, f in zip(self.stages, flavours, strict=True):
+            nodes = factor * self.thrifty(stage, f)
+            caps.append(max(1, int(min(self.peak(stage, f), nodes)) if nodes < inf else self.most(stage, f)))
         none = (0.0,) * len(self.stages)
-        return Choices(caps=caps, flavours=flavours, bias=none, late=none, roam=(True,) * len(self.stages))
+        return Choices(caps=tuple(caps), flavours=flavours, bias=none, late=none, roam=(True,) * len(self.stages))
 
     def roomiest(self) -> tuple[int, ...]:
         """For each stage the flavour on which its jobs take least of the limit of which they take most.
@@ -267,7 +283,7 @@ class Search:
         """Let one stage have more or fewer nodes."""
         i = rng.randrange(len(self.stages))
         caps = list(state.choices.caps)
-        most = self.peak(self.stages[i], state.choices.flavours[i])
+        most = self.most(self.stages[i], state.choices.flavours[i])
         caps[i] = _nudged(min(caps[i], most), most, rng)
         return replace(state, choices=replace(state.choices, caps=tuple(caps)))
 
@@ -277,7 +293,7 @@ class Search:
         pool = kinds[rng.choice(self.stages).kind].pool
         factor = rng.choice((0.5, 0.7, 0.85, 1.2, 1.4, 2.0))
         caps = [
-            max(1, min(self.peak(stage, f), round(cap * factor))) if kinds[stage.kind].pool == pool else cap
+            max(1, min(self.most(stage, f), round(cap * factor))) if kinds[stage.kind].pool == pool else cap
             for stage, f, cap in zip(self.stages, state.choices.flavours, state.choices.caps, strict=True)
         ]
         return replace(state, choices=replace(state.choices, caps=tuple(caps)))

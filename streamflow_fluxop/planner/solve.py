@@ -12,7 +12,7 @@ from streamflow_fluxop.planner.document import make_plan
 from streamflow_fluxop.planner.instance import TICKS, compile_problem
 from streamflow_fluxop.planner.left_shift import left_shifted
 from streamflow_fluxop.planner.objective import Judge
-from streamflow_fluxop.planner.portfolio import MANY_JOBS, SIMPLE, Found, automatic
+from streamflow_fluxop.planner.portfolio import SIMPLE, Found, automatic
 from streamflow_fluxop.planner.reasons import seconds
 from streamflow_fluxop.planner.stacking import stack_up
 
@@ -57,7 +57,7 @@ def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit
         else:
             proof = 0.8 if strategy == "optimal" else 0.4
             found = automatic(instance, judge, seed=seed, seconds=time_limit, proof=proof)
-            if instance.jobs <= MANY_JOBS:  # what is larger was made forwards in time
+            if found.searched:
                 found.best = left_shifted(instance, found.best)
         if strategy not in SIMPLE:
             _check_found(judge, found.best)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from graphlib import TopologicalSorter
 from random import Random
 
 import pytest
@@ -15,10 +16,10 @@ from streamflow_fluxop.planner import STRATEGIES, solve, verify
 from streamflow_fluxop.planner.bounds import lower_bounds
 from streamflow_fluxop.planner.budget import Budget
 from streamflow_fluxop.planner.document import make_plan
-from streamflow_fluxop.planner.instance import compile_problem
+from streamflow_fluxop.planner.instance import TICKS, compile_problem
 from streamflow_fluxop.planner.left_shift import left_shifted
 from streamflow_fluxop.planner.objective import Judge
-from streamflow_fluxop.planner.portfolio import automatic
+from streamflow_fluxop.planner.portfolio import SIMPLE, automatic
 from streamflow_fluxop.planner.schedule import Block, Life, make_schedule
 from streamflow_fluxop.planner.search import Search
 
@@ -40,6 +41,25 @@ def test_a_plan_breaks_no_rule(strategy, problem):
         return
     event("plan")
     assert verify(plan) == []
+    assert begins_late(plan, strategy) == 0
+
+
+def begins_late(plan, strategy):
+    """Seconds before the first MiniCluster is asked for in which nothing runs that something has to wait for."""
+    steps = {s.name: s for s in plan.problem.workflow.steps}
+    ends = {}
+    for name in TopologicalSorter({s.name: [d.step for d in s.after] for s in steps.values()}).static_order():
+        before = [ends[d.step] for d in steps[name].after]
+        alone = steps[name].controller and None not in before
+        ends[name] = max(before, default=0) + steps[name].duration.seconds if alone else None
+    first = min((m.asked for m in plan.miniclusters), default=0)
+    if strategy in SIMPLE:  # they ask when a job is ready, not ahead
+        return 0 if any(ends.values()) else first
+    waits = [
+        s.start - ends[d.step] for s in plan.steps if ends[s.step] is None for d in steps[s.step].after if ends[d.step]
+    ]
+    late = min([first, *waits])
+    return late if late > 2e-3 else 0  # durations are rounded up to milliseconds
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -57,6 +77,25 @@ def test_no_job_waits_for_nothing(problem):
     assert shifted.makespan <= found.makespan
     again = left_shifted(instance, shifted)
     assert [b.start for b in again.blocks] == [b.start for b in shifted.blocks]
+
+
+def test_a_long_controller_step_beside_them_is_no_reason_for_miniclusters_to_come_late():
+    whole = workflow("a -> b x3; beside", beside=takes(5000) | {"controller": True})
+    instance = compile_problem(Problem(workflow=whole, flavours={"cpu": CPU}))
+    late = Search(instance, Judge(instance, lower_bounds(instance)), Budget(1, 1))
+    schedule = next(late.decode(state) for state in late.starts() if state.backwards)
+    assert min(life.first for life in schedule.lives) > 4000 * TICKS
+    shifted = left_shifted(instance, schedule)
+    assert min(life.first for life in shifted.lives) == CPU.bring_up * TICKS
+    assert shifted.makespan == 5000 * TICKS
+
+
+def test_what_waits_for_a_controller_step_is_brought_up_just_in_time_for_it():
+    whole = workflow(
+        "first -> a; beside", first=takes(300) | {"controller": True}, beside=takes(5000) | {"controller": True}
+    )
+    plan = solve(Problem(workflow=whole, flavours={"cpu": CPU}), time_limit=0.1)
+    assert [m.asked for m in plan.miniclusters] == [300 - CPU.bring_up]
 
 
 def test_jobs_that_share_their_nodes_move_left_together_or_not_at_all():

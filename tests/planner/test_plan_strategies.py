@@ -6,6 +6,11 @@ from planner_worlds import CPU, GPU, article, takes, workflow
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Flavour, Limits, Objective, Problem
 from streamflow_fluxop.planner import solve, verify
+from streamflow_fluxop.planner.bounds import lower_bounds
+from streamflow_fluxop.planner.budget import Budget
+from streamflow_fluxop.planner.instance import TICKS, compile_problem
+from streamflow_fluxop.planner.objective import Judge
+from streamflow_fluxop.planner.search import Search
 
 
 def problem(text, *, flavours=None, limits=None, objective=None, **steps):
@@ -130,6 +135,21 @@ def test_a_group_has_one_flavour_though_limits_suggest_another_for_each_of_its_s
     plan = solve(case, time_limit=0.1)
     assert verify(plan) == []
     assert [m.name for m in plan.miniclusters] == ["ours"]
+
+
+@pytest.mark.parametrize("group", ["g", None])
+def test_a_job_that_needs_a_node_for_itself_gets_a_second_one_beside_another_steps_job(group):
+    flavour = Flavour(cores=2, memory=1024, price=1, bring_up=4, tear_down=2)
+    steps = {"long": takes(30), "short": takes(8), "alone": takes(8, exclusive=True)}
+    whole = workflow("long; short -> alone", **{name: fields | {"group": group} for name, fields in steps.items()})
+    problem = Problem(
+        workflow=whole, flavours={"cpu": flavour}, limits=Limits(nodes=2), objective=Objective(goal="makespan")
+    )
+    instance = compile_problem(problem)
+    judge = Judge(instance, lower_bounds(instance))
+    search = Search(instance, judge, Budget(1, instance.jobs))  # the simple strategies may know a way, too
+    assert min(search.decode(state).makespan for state in search.starts()) == 34 * TICKS
+    assert solve(problem).makespan == 34
 
 
 def test_controller_steps_take_time_but_no_minicluster():
