@@ -113,9 +113,7 @@ def _across_gaps(instance: Instance, pools: list[_Pool]) -> float:
                     area[q] += step.width * step.ticks * pools[q].load[step.kind]
 
             def others(length: float, p: int = p, area: list[float] = area) -> float:
-                return sum(
-                    max(alone[q], other.work + other.whole(area[q] / length)) for q, other in enumerate(pools) if q != p
-                )
+                return sum(max(alone[q], other.cost_with(area[q] / length)) for q, other in enumerate(pools) if q != p)
 
             if sum(alone) - alone[p] >= others(gap.least):
                 continue
@@ -252,18 +250,29 @@ class _Pool:
 
     def cost(self, makespan: float | None) -> float:
         """The bound, for plans of at most this makespan."""
-        return max(self.work + (self.fixed if makespan is None else self.setups(makespan)), self.gapped)
+        return self.cost_with(0.0 if makespan is None else self.up(makespan))
+
+    def cost_with(self, up: float) -> float:
+        """The bound, where so much is up at some moment: what bring-up and tear-down of these nodes cost.
+
+        All of them are up at once, so no moment at which none is up divides them. Before and after each such moment on
+        the chain there is a node for the chain, too.
+        """
+        whole = self.whole(up)
+        return max(self.work + max(self.fixed, whole), self.gapped + max(0.0, whole - self.once))
 
     def setups(self, makespan: float) -> float:
         """What bring-up and tear-down cost at least, in plans of at most this makespan."""
-        return self.whole(
-            max((area / (makespan - gone) for gone, area in self.corners if makespan > gone), default=0.0)
-        )
+        return max(self.fixed, self.whole(self.up(makespan)))
+
+    def up(self, makespan: float) -> float:
+        """What bring-up and tear-down cost of all that is up at some moment, in plans of at most this makespan."""
+        return max((area / (makespan - gone) for gone, area in self.corners if makespan > gone), default=0.0)
 
     def whole(self, up: float) -> float:
-        """The same, where so much is up at some moment: a sum of what bring-up and tear-down of nodes cost."""
+        """The least sum of what bring-up and tear-down of whole nodes cost that is not below an amount."""
         place = bisect_left(self.sums, up * (1 - EPS))
-        return max(self.fixed, self.sums[place] if place < len(self.sums) else up)
+        return self.sums[place] if place < len(self.sums) else up
 
 
 def _sums(even: set[float]) -> list[float]:

@@ -14,6 +14,10 @@ two chain jobs of the pool either a node is up all the time, which costs its ren
 at some moment none is, and there is one bring-up and tear-down more. The lesser of both, taken as a cost and as room to
 absorb work, is no more than either.
 
+So it is in any part of the time between two chain jobs. It may pay to look at a part only, because fewer jobs can run
+in it: none of those before a chain job of another pool runs after its start, and none of those before the later chain
+job runs once the last of them is over.
+
 The most that can be absorbed is a maximum flow from jobs to the places in the chain beside which they can run. The
 places of a job are consecutive, so filling the places in their order, each from the jobs whose last place comes
 soonest, is a maximum flow (Glover 1967).
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.instance import Instance
 
 EPS = 1e-9
+FEW = 3
+"""Jobs of other pools on a chain that a part of a gap may consist of."""
 MANY = 5_000
 """Steps from which a chain is taken by itself, without what runs beside it."""
 
@@ -55,6 +61,10 @@ class Rates:
     idle: float
     once: float
     loads: Sequence[Sequence[float]]
+
+    def gap(self, length: float) -> float:
+        """What a time costs in which a node is either kept or goes and comes again."""
+        return min(length * self.idle, self.once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,7 @@ class Gap:
     def cost(self, length: float) -> float:
         """What the pool costs at least if the gap lasts so long."""
         here = self.places[self.at]
-        room = min(length * self.rates.idle, self.rates.once)
+        room = self.rates.gap(length)
         places = [*self.places[: self.at], _Place(here.start, here.end, room), *self.places[self.at + 1 :]]
         return self.base + room - here.room - _absorbed(self.volumes, places)
 
@@ -105,19 +115,29 @@ def beside_chain(instance: Instance, rates: Rates) -> tuple[float, float, list[G
         chain = Chain.of(instance, steps)
         own = [i for i, s in enumerate(chain.steps) if _of_pool(instance, s, rates.pool)]
         lengths, inside = _gaps(instance, rates, chain, own)
-        for gaps in (False, True):
-            places = _places(instance, rates, chain, own, lengths if gaps else [])
+        beside = _beside(instance, rates, chain)
+        jobs = _places(instance, rates, chain, own)
+        whole = [_Place(i, j, rates.gap(length)) for (i, j), length in zip(pairwise(own), lengths, strict=True)]
+        best = [
+            max([gap, *_parts(instance, rates, chain, gap)], key=lambda part: _unused(part, beside)) for gap in whole
+        ]
+        for gaps in ([], whole, best):
+            places = _in_turn(jobs, gaps)
             cost = total + sum(p.room for p in places)
-            volumes = _volumes(instance, rates, chain, places)
+            volumes = _volumes(beside, places)
             if not gaps:
                 solid = max(solid, cost - _absorbed(volumes, places))
                 continue
             gapped = max(gapped, cost - _absorbed(volumes, places) + rates.once)
+            if gaps is not whole:
+                continue
             at = {(place.start, place.end): i for i, place in enumerate(places)}
-            for (i, j), length, members in zip(pairwise(own), lengths, inside, strict=True):
+            for gap, length, members in zip(whole, lengths, inside, strict=True):
                 if members and 0 < length * rates.idle < rates.once:
                     longest = rates.once / rates.idle
-                    found.append(Gap(length, longest, members, cost + rates.once, places, at[i, j], volumes, rates))
+                    place = at[gap.start, gap.end]
+                    found.append(Gap(length, longest, members, cost + rates.once, places, place, volumes, rates))
+        gapped = max(gapped, solid + rates.once)
     return solid, gapped, found
 
 
@@ -161,7 +181,7 @@ def _best_chain(instance: Instance, rates: Rates, worth: Sequence[float]) -> tup
         step = instance.steps[s]
         most, source = -1.0, -1
         for t, _ in step.before:
-            if so_far[t] > most:
+            if so_far[t] > most or (so_far[t] == most and gaps[t] > gaps[source]):
                 most, source = so_far[t], t
         back[s] = source
         if inside[step.kind]:
@@ -221,15 +241,58 @@ class _Place:
     room: float
 
 
-def _places(instance: Instance, rates: Rates, chain: Chain, own: list[int], lengths: list[float]) -> list[_Place]:
-    """The chain's jobs of the pool, and the gaps between them where their lengths are given."""
+def _places(instance: Instance, rates: Rates, chain: Chain, own: list[int]) -> list[_Place]:
+    """The chain's jobs of the pool."""
     steps = [instance.steps[s] for s in chain.steps]
-    places: list[_Place] = []
-    for n, i in enumerate(own):
-        if n and lengths and lengths[n - 1]:
-            places.append(_Place(own[n - 1], i, min(lengths[n - 1] * rates.idle, rates.once)))
-        places.append(_Place(i, i, steps[i].ticks * (rates.nodes[steps[i].kind] - rates.work[steps[i].kind])))
+    return [_Place(i, i, steps[i].ticks * (rates.nodes[steps[i].kind] - rates.work[steps[i].kind])) for i in own]
+
+
+def _in_turn(jobs: list[_Place], gaps: list[_Place]) -> list[_Place]:
+    """The chain's jobs, and between each and the next one the gap, if it is one."""
+    places = jobs[:1]
+    for n, job in enumerate(jobs[1:]):
+        if gaps and gaps[n].room:
+            places.append(gaps[n])
+        places.append(job)
     return places
+
+
+def _parts(instance: Instance, rates: Rates, chain: Chain, gap: _Place) -> list[_Place]:
+    """Parts of the time between two of the chain's jobs beside which fewer jobs can run than in all of it.
+
+    From the start of one job of the chain to the end of another; from the moment when all the pool's jobs before the
+    gap's end are over until then; from the gap's beginning until the first of the pool's jobs after it starts.
+    """
+    i, j = gap.start, gap.end
+    ticks = [instance.steps[s].ticks for s in chain.steps]
+    inner = range(i + 1, j)
+    parts = [_Place(k, m, rates.gap(sum(ticks[k : m + 1]))) for k in inner for m in inner[k - i - 1 :][:FEW]]
+    for at, forwards in ((j, False), (i, True)):
+        away = _away(instance, chain.steps[at], forwards=forwards)
+        nearest = min(
+            (away[s] for s in range(len(away)) if away[s] >= 0 and _of_pool(instance, s, rates.pool)), default=0
+        )
+        parts.append(_Place(at, at, rates.gap(min(nearest, sum(ticks[i + 1 : j])))))
+    return parts
+
+
+def _away(instance: Instance, step: int, *, forwards: bool) -> list[int]:
+    """Ticks that lie at least between a step's first job and any job of each other step.
+
+    -1 for steps not all of whose jobs come after it (before it).
+    """
+    first = [-1] * len(instance.steps)
+    every = [-1] * len(instance.steps)
+    for s in instance.order if forwards else reversed(instance.order):
+        one = all_of = -1
+        for t, each in instance.steps[s].before if forwards else instance.steps[s].after:
+            here = 0 if t == step else first[t] + instance.steps[t].ticks if first[t] >= 0 else -1
+            one = max(one, here)
+            if each and instance.steps[s].width > 1:
+                here = every[t] + instance.steps[t].ticks if t != step and every[t] >= 0 else -1
+            all_of = max(all_of, here)
+        first[s], every[s] = one, all_of
+    return every
 
 
 def _gaps(instance: Instance, rates: Rates, chain: Chain, own: list[int]) -> tuple[list[float], list[list[int]]]:
@@ -267,17 +330,30 @@ def _gaps(instance: Instance, rates: Rates, chain: Chain, own: list[int]) -> tup
     return lengths, inner
 
 
-def _volumes(instance: Instance, rates: Rates, chain: Chain, places: list[_Place]) -> dict[tuple[int, int], float]:
-    """The cost of the work that can be absorbed from the first to the last of consecutive places."""
-    starts, ends = [p.start for p in places], [p.end for p in places]
+def _beside(instance: Instance, rates: Rates, chain: Chain) -> dict[tuple[int, int], float]:
+    """The cost of the work of the jobs that are not on the chain, by the places that they come after and before."""
     on = set(chain.steps)
-    volumes: dict[tuple[int, int], float] = {}
+    work: dict[tuple[int, int], float] = {}
     for s, step in enumerate(instance.steps):
         if step.kind >= 0 and rates.work[step.kind]:
-            first, last = bisect_right(ends, chain.after[s]), bisect_left(starts, chain.before[s]) - 1
-            if first <= last:
-                volume = (step.width - (s in on)) * step.ticks * rates.work[step.kind]
-                volumes[first, last] = volumes.get((first, last), 0.0) + volume
+            key = chain.after[s], chain.before[s]
+            work[key] = work.get(key, 0.0) + (step.width - (s in on)) * step.ticks * rates.work[step.kind]
+    return work
+
+
+def _unused(place: _Place, beside: dict[tuple[int, int], float]) -> float:
+    """What is left of a place's room if it absorbs all that can run beside it."""
+    return place.room - sum(w for (after, before), w in beside.items() if after < place.end and before > place.start)
+
+
+def _volumes(beside: dict[tuple[int, int], float], places: list[_Place]) -> dict[tuple[int, int], float]:
+    """The cost of the work that can be absorbed from the first to the last of consecutive places."""
+    starts, ends = [p.start for p in places], [p.end for p in places]
+    volumes: dict[tuple[int, int], float] = {}
+    for (after, before), work in beside.items():
+        first, last = bisect_right(ends, after), bisect_left(starts, before) - 1
+        if first <= last:
+            volumes[first, last] = volumes.get((first, last), 0.0) + work
     return volumes
 
 
