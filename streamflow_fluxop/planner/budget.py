@@ -15,19 +15,24 @@ class Budget:
     The number follows from the time limit and the size of the problem alone, so that two runs do the same whatever the
     machine does beside; only where it takes longer than the time limit does the clock end a search.
 
+    Attributes:
+        each: what a schedule takes, in jobs.
+        left: schedules.
+
     Args:
         seconds: the time limit.
-        jobs: size of the problem: what a schedule costs.
+        jobs: size of the problem.
     """
 
     def __init__(self, seconds: float, jobs: int) -> None:
         self._end = monotonic() + seconds
-        self.left = max(1, int(seconds * RATE / (25 + jobs * (1 + log2(jobs + 1) / 10))))
+        self.each = 25 + jobs * (1 + log2(jobs + 1) / 10)
+        self.left = max(1, int(seconds * RATE / self.each))
         self.cut = False
 
-    def spend(self) -> None:
-        """A schedule is made."""
-        self.left -= 1
+    def spend(self, schedules: int = 1) -> None:
+        """Schedules are made, or other work is done that takes as long."""
+        self.left -= schedules
 
     def over(self) -> bool:
         """Whether to stop."""

@@ -11,6 +11,7 @@ from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planner import cpsat
 from streamflow_fluxop.planner.budget import Budget
 from streamflow_fluxop.planner.extremes import by_level, per_step, per_task, single, single_sites
+from streamflow_fluxop.planner.repack import Repack, applies
 from streamflow_fluxop.planner.search import Search, State
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ SOME_JOBS = 3_000
 """Jobs from which simple strategies that are provably worse are not run."""
 SOME_POOLS = 8
 """Pools up to which it is worked out whether one MiniCluster a pool can be any good."""
+REPACKED = 0.4
+"""Share of a search in which single jobs are moved;"""
+HOT, COLD = 5e-4, 2.5e-5
+"""how much worse that may make a schedule, in the beginning and in the end."""
 MANY_JOBS = 20_000
 """Jobs from which a schedule takes so long that hardly any can be tried."""
 CHAINS = 4
@@ -98,7 +103,11 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
     small = exact and instance.jobs <= PROOF_JOBS // 2
     searched = instance.jobs <= MANY_JOBS or (bool(tried) and budget.left > 2)  # fewer schedules are no search
     if tried and budget.left > 2:
-        _anneal(run, tried, rng, steps=min(budget.left, 20 * instance.jobs) if small else budget.left)
+        steps = min(budget.left, 20 * instance.jobs) if small else budget.left
+        last = int(REPACKED * steps) if applies(instance) else 0
+        _anneal(run, tried, rng, steps=steps - last)
+        if last and not budget.over():
+            _repack(run, rng, last)
     found = Found(run.best, others, cut=budget.cut, searched=searched)
     if exact:
         answer = cpsat.improve(instance, judge, run.best, seed=seed, seconds=seconds * proof)
@@ -140,6 +149,13 @@ def _anneal(run: Search, tried: list[tuple[Value, int, State]], rng: Random, *, 
         walks = sorted(ends, key=lambda w: (w[0], w[2]))[: (len(walks) + 1) // 2]
     value, state, _ = walks[0]
     run.anneal(state, value, rng, left, hot=hot / 3, cold=hot / 60)
+
+
+def _repack(run: Search, rng: Random, schedules: int) -> None:
+    """Move single jobs of the best schedule, for as long as so many schedules take."""
+    assert run.best is not None
+    repack = Repack(run.instance, run.judge, run.best)
+    run.improve_on(repack.run(rng, run.budget, schedules=schedules, hot=HOT, cold=COLD))
 
 
 def _different(tried: list[tuple[Value, int, State]], most: int) -> list[tuple[Value, State, int]]:
