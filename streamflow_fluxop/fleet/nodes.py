@@ -53,28 +53,30 @@ class Nodes:
     def __init__(self, flavour: Flavour) -> None:
         self._empty = [flavour.cores, flavour.gpus, flavour.memory]
         self._free: list[list[int]] = []
-        self._spare: set[int] = set()
+        self._with: list[set[int]] = [set() for _ in range(flavour.cores + 1)]  # by how many cores are free
         self.jobs: list[int] = []
 
     def resize(self, size: int) -> None:
         """Nodes join at the end and leave from the end."""
-        self._spare.difference_update(range(size, len(self._free)))
+        for rank in range(size, len(self._free)):
+            self._with[self._free[rank][0]].discard(rank)
         del self._free[size:], self.jobs[size:]
         while len(self._free) < size:
-            self._spare.add(len(self._free))
+            self._with[-1].add(len(self._free))
             self._free.append(list(self._empty))
             self.jobs.append(0)
 
     @property
     def spare(self) -> bool:
         """Whether a node has a core left."""
-        return bool(self._spare)
+        return any(self._with[1:])
 
     def free_share(self, top: int) -> float:
         """How many nodes the free parts of those below `top` are worth."""
         return sum(
             min(f / w for f, w in zip(self._free[rank], self._empty, strict=True) if w)
-            for rank in self._spare
+            for ranks in self._with[1:]
+            for rank in ranks
             if rank < top
         )
 
@@ -84,6 +86,11 @@ class Nodes:
         if alone and self.jobs[rank]:
             return False
         return free[0] >= part[0] and free[1] >= part[1] and free[2] >= part[2]
+
+    def with_room(self, part: Amount, top: int, alone: bool = False) -> list[int]:
+        """The nodes below `top` on which so much is free, in order."""
+        ranks = (rank for ranks in self._with[part[0] :] for rank in ranks)
+        return sorted(rank for rank in ranks if rank < top and self.has_room(rank, part, alone))
 
     def find(
         self,
@@ -113,9 +120,7 @@ class Nodes:
         ):
             return tuple(wanted)
         found: list[int] = []
-        for rank in sorted(self._spare):  # the others have no core left
-            if rank >= top:
-                break
+        for rank in self.with_room(parts[-1], top, alone):
             if self.has_room(rank, parts[len(found)], alone) and (allowed is None or allowed(rank)):
                 found.append(rank)
                 if len(found) == len(parts):
@@ -133,10 +138,8 @@ class Nodes:
     def _book(self, load: Load, ranks: Sequence[int], sign: int) -> None:
         for rank, part in zip(ranks, load.parts, strict=True):
             free = self._free[rank]
+            self._with[free[0]].discard(rank)
             for i, amount in enumerate(part):
                 free[i] -= sign * amount
             self.jobs[rank] += sign
-            if free[0] > 0:
-                self._spare.add(rank)
-            else:
-                self._spare.discard(rank)
+            self._with[free[0]].add(rank)

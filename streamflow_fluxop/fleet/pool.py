@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
 from itertools import count
 from math import inf
 
@@ -48,14 +48,20 @@ class Pool:
         up = [m for m in self.members if m.usable and m.nodes.spare]
         if not up:
             return
-        until = {m.name: m.busy_until(now) for m in up}
+        until: dict[str, list[float]] = {}
         kept: dict[str, dict[int, float]] = {}
+        passed: list[Job] = []  # those that find no room; most events end here, so what it takes comes after
         heads = [(entry, load) for load in list(self._queues) if (entry := self._head(load))]
         heads.sort(key=lambda head: head[0][:3], reverse=True)
         while heads:
             (*_, job), load = heads.pop()
-            if not (place := _place(job, up, until, kept, now)):
-                _keep(job, up, kept)  # nor is there room for others of its kind
+            room = [(m, ranks) for m in up if (ranks := m.nodes.with_room(load.parts[-1], m.usable, load.alone))]
+            if room and not until:
+                until = {m.name: m.busy_until(now) for m in up}
+            while room and passed:
+                _keep(passed.pop(0), up, kept)
+            if not (place := _place(job, room, until, kept, now)):
+                passed.append(job)  # nor is there room for others of its kind
                 continue
             member, nodes = place
             end = now + (job.seconds or 0.0)
@@ -81,9 +87,21 @@ class Pool:
 
 
 def _place(
-    job: Job, up: list[Member], until: dict[str, list[float]], kept: dict[str, dict[int, float]], now: float
+    job: Job,
+    room: list[tuple[Member, list[int]]],
+    until: dict[str, list[float]],
+    kept: dict[str, dict[int, float]],
+    now: float,
 ) -> tuple[Member, tuple[int, ...]] | None:
-    """Where a job costs least: node-seconds for which nodes stay up longer, up to the one that it runs on."""
+    """Where a job costs least: node-seconds for which nodes stay up longer, up to the one that it runs on.
+
+    Args:
+        job: waits.
+        room: the MiniClusters with nodes that have room for a part of it, and those nodes, in order.
+        until: for each node of a MiniCluster when it, and all that leave before it, have nothing to do.
+        kept: until when nodes may be used that are kept for others.
+        now: the time.
+    """
     assert job.load is not None
     assert job.member is not None
     parts, alone = job.load.parts, job.load.alone
@@ -91,18 +109,18 @@ def _place(
     end = now + seconds
     best: tuple[Member, tuple[int, ...]] | None = None
     least = inf
-    for member in up:
-        if member.usable < len(parts):
+    for member, ranks in room:
+        if len(ranks) < len(parts):
             continue
         busy, others = until[member.name], kept.get(member.name, {})
         cost = 0.0 if member is job.member else MOVED
         found: list[int] = []
-        for rank in range(member.usable):
-            longer = end - busy[rank]
-            if longer > 0.0:
-                cost += longer
-                if cost >= least:
-                    break
+        counted = 0
+        for rank in ranks:
+            cost += sum(end - busy[r] for r in range(counted, rank + 1) if busy[r] < end)
+            counted = rank + 1
+            if cost >= least:
+                break
             if end > others.get(rank, inf) + TINY or not member.nodes.has_room(rank, parts[len(found)], alone):
                 continue
             found.append(rank)
@@ -119,6 +137,6 @@ def _keep(job: Job, up: list[Member], kept: dict[str, dict[int, float]]) -> None
     if member is None or member not in up or member.usable < span:
         return
     others = kept.setdefault(member.name, {})
-    first = sorted((member.until.get(r, 0.0), r) for r in range(member.usable) if r not in others)[:span]
+    first = nsmallest(span, ((member.until.get(r, 0.0), r) for r in range(member.usable) if r not in others))
     if first:
         others.update((rank, first[-1][0]) for _, rank in first)
