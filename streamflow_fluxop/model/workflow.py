@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from streamflow_fluxop.model.document import Document
 from streamflow_fluxop.model.needs import Needs
@@ -16,12 +17,13 @@ class Duration(Document):
     source: Literal["hint", "time limit", "history", "document", "assumed"] = "document"
 
 
-class Dependency(Document):
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))  # 100 000 steps may have millions of them
+class Dependency:
     """That a step reads what another one wrote."""
 
     step: str = Field(description="Name of the step that writes.")
     each: bool = Field(
-        False,
+        default=False,
         description="Job i waits for the other step's job i alone (both in one scattered subworkflow); "
         "else for all of its jobs.",
     )

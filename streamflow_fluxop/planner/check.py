@@ -54,12 +54,13 @@ def _dependencies(problem: Problem) -> list[Dependencies] | None:
     numbers = {step.name: n for n, step in enumerate(steps)}
     if not steps or len(numbers) < len(steps):
         return None
+    plain = {name: (n, False) for name, n in numbers.items()}  # one pair for all that wait for a step
     result: list[Dependencies] = []
     for step in steps:
         if step.image == "" or any(f not in problem.flavours for f in step.flavours):
             return None
         try:
-            pairs = tuple([(numbers[d.step], d.each) for d in step.after])
+            pairs = tuple([(numbers[d.step], True) if d.each else plain[d.step] for d in step.after])
         except KeyError:
             return None
         how = dict(pairs)

@@ -232,8 +232,9 @@ def compile_problem(problem: Problem) -> Instance:
     kind_data: list[Kind] = []
     after: list[list[tuple[int, bool]]] = [[] for _ in dependencies]
     for s, pairs in enumerate(dependencies):
+        plain = (s, False)  # one pair for all that a step waits for
         for t, each in pairs:
-            after[t].append((s, each))
+            after[t].append((s, True) if each else plain)
     steps = []
     for step, before, then in zip(problem.workflow.steps, dependencies, after, strict=True):
         kind = -1
