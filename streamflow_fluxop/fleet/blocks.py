@@ -93,6 +93,7 @@ class StepState:
         next: index of the first block that has jobs to be asked for.
         open: how many of its jobs wait or run.
         quiet_since: when something last happened to it, or to a step before it.
+        over_at: when it was over, as far as can be told.
         expected_end: of its last job, mean and variance, as of the pass of that number, `look`.
         elsewhere: it runs beside the workflow engine, out of the fleet's sight.
         tail: seconds from the start of one of its jobs to the end of the longest chain that begins with it.
@@ -105,6 +106,7 @@ class StepState:
     open: int = 0
     ended: int = 0
     over: bool = False
+    over_at: float = -inf
     quiet_since: float = -inf
     before: list[StepState] = field(default_factory=list)
     every: list[StepState] = field(default_factory=list)

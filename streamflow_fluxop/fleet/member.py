@@ -261,7 +261,8 @@ class Member:
                     else:
                         again = min(again, at)
             if due and self.deviates:
-                top = max(self.needed(now), min(top, self.target + self.short_of(due.values())))
+                top = min(top, self.target + self.short_of(due.values()))
+                top = max(self.needed(now), top if top > self.target else 0)  # else who is there stays as ever
         if self.errands:
             top = max(top, 1)
         too_small = self.fixed and self.needed(now) > self.size  # it could not grow: it has to come again

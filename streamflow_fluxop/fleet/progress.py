@@ -87,7 +87,7 @@ class Progress:
             return
         if not all(s.over for s in state.before):
             return
-        state.quiet_since = max(state.quiet_since, now)
+        state.quiet_since = max([state.quiet_since, *(s.over_at for s in state.before)] if state.before else [now])
         wait = state.seconds + A_MOMENT if state.elsewhere else self._patience[state.step.name]
         self._watched[state.step.name] = now + wait
         self.next_look = min(self.next_look, now + wait)
@@ -99,7 +99,14 @@ class Progress:
             if state.over or state.open:
                 continue
             self._watched.pop(state.step.name, None)
+            state.over_at = self._over_at(state, now)
             self._free += self._order.give_up(state.step.name)
             stack += state.every
             for follower in state.followers:
                 self._may_end(follower, now)
+
+    def _over_at(self, state: StepState, now: float) -> float:
+        """What runs out of our sight was over when it should have been, not when we came to that conclusion."""
+        if not state.elsewhere or state.quiet_since == -inf:
+            return now
+        return min(now, state.quiet_since + state.seconds)

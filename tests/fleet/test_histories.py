@@ -100,6 +100,26 @@ def test_a_job_beyond_the_plan_does_not_wait_for_one_that_is_overdue(seed):
     assert len(simulation.run().starts) == 11
 
 
+@pytest.mark.parametrize("seed", [19, 35])
+def test_a_node_is_not_kept_for_ever_for_a_job_that_needs_more_than_come_yet(seed):
+    steps = [
+        step("/a", seconds=1),
+        step("/b", seconds=2000, width=2, image="other", width_source="hint"),
+        step("/c", "/a", "/b", seconds=1, needs=Needs(tasks=2, nodes=2), image="other"),
+        step("/d", seconds=1),
+    ]
+    chance = Chance(noise=0.3, seed=seed)
+    simulation = Simulation(plan(steps, strategy="by-level"), chance, widths={"/a": 0, "/b": 5})
+    simulation.watch = idleness(simulation)
+    assert len(simulation.run().starts) == 7
+
+
+def test_what_runs_beside_the_engine_was_over_when_it_should_have_been():
+    beside = [step("/a", seconds=1, controller=True), step("/b", "/a", seconds=400, controller=True)]
+    made = plan([*beside, step("/c", "/b", seconds=1)])
+    assert Simulation(made).run().makespan == pytest.approx(402)
+
+
 def test_a_narrower_scatter_keeps_nobody_waiting():
     steps = [step("/a", width=8, seconds=500, width_source="hint"), step("/b", "/a", seconds=500)]
     outcome = Simulation(plan(steps, Limits(nodes=1)), widths={"/a": 2}).run()
