@@ -1,8 +1,9 @@
 """Measure the fleet on simulated time: `python -m bench.fleet [deviation | decisions]`.
 
-`deviation`: the plans of the planner's suite, run without noise, and with durations that are 30 % off (lognormal, mean
-1); against the plan, against what simulated runs with other durations had led to expect, and against a plan that was
-made with the true durations (clairvoyant). `decisions`: the CPU time
+`deviation`: the plans of the planner's suite, run without noise, and with durations whose standard deviation is 30 %
+(lognormal, mean 1), or that are up to 30 % off (uniform, `--up-to`); against the plan, against what simulated runs with
+other durations had led to expect, and against a plan that was made with the true durations (clairvoyant).
+`decisions`: the CPU time
 that the fleet's decisions take, a job. Needs `uv pip install --group bench`: wfcommons. Prints tables and writes them
 to bench/fleet/results/NAME.md. The clock of the planner's search is the CPU's.
 """
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from itertools import product
+from math import sqrt
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", help="tasks of a workflow, or jobs")
     parser.add_argument("--recipes", nargs="+", default=[*RECIPES, "Layered"])
     parser.add_argument("--noise", type=float, default=0.3, help="standard deviation as a share of the estimate")
+    parser.add_argument("--up-to", action="store_true", help="durations are uniform, no more than the noise off")
     parser.add_argument("--seeds", type=int, default=3, help="noisy runs of a plan")
     parser.add_argument("--untold", action="store_true", help="the fleet is not told the spread of the durations")
     parser.add_argument("--out", type=Path)
@@ -74,12 +77,13 @@ def deviation(options: argparse.Namespace) -> list[str]:
         n += 1
         plan, _ = planned(problem(shape, 1, regime, limits), options.seconds)
         exact.append(off(Simulation(plan).run(), plan))
-        known = plan if options.untold else with_spread(plan, options.noise)
-        expected = expect(with_spread(plan, options.noise), EXPECTING)
+        spread = options.noise / sqrt(3) if options.up_to else options.noise
+        known = plan if options.untold else with_spread(plan, spread)
+        expected = expect(with_spread(plan, spread), EXPECTING)
         assert expected is not None
         first = len(noisy)
         for seed in range(options.seeds):
-            truth = true_durations(plan.problem, options.noise, seed)
+            truth = true_durations(plan.problem, options.noise, seed, up_to=options.up_to)
             outcome = Simulation(known, seconds={(name, 0): s for name, s in truth.items()}).run()
             knowing, _ = planned(with_durations(plan.problem, truth), options.seconds)
             noisy.append(off(outcome, plan))
@@ -93,6 +97,7 @@ def deviation(options: argparse.Namespace) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
     equal = sum(abs(c) < 1e-6 and abs(m) < 1e-6 for c, m in exact)
+    what = f"up to {options.noise:.0%}" if options.up_to else f"{options.noise:.0%}"
     told = "not told to the fleet" if options.untold else "which the steps state"
     (cost, makespan), (cost_e, makespan_e), (cost_c, makespan_c) = map(middle, (noisy, unforeseen, inherent))
     summary = [
@@ -100,7 +105,7 @@ def deviation(options: argparse.Namespace) -> list[str]:
         f"Without noise {equal} of {len(exact)} runs are their plans to the second, no cost is more than "
         f"{max(abs(c) for c, _ in exact):.2%} off, no makespan more than {max(abs(m) for _, m in exact):.2%}.",
         "",
-        f"With {options.noise:.0%} noise ({told}), medians of {len(noisy)} runs:",
+        f"With {what} noise ({told}), medians of {len(noisy)} runs:",
         "",
         f"- cost {cost:.1%} and makespan {makespan:.1%} off the plan; the clairvoyant plan is {cost_c:.1%} and "
         f"{makespan_c:.1%} off it, too;",
@@ -127,11 +132,14 @@ def off(outcome: Outcome, plan: Plan) -> Off:
     return outcome.cost / plan.cost - 1, outcome.makespan / plan.makespan - 1
 
 
-def true_durations(case: Problem, noise: float, seed: int) -> dict[str, float]:
+def true_durations(case: Problem, noise: float, seed: int, *, up_to: bool) -> dict[str, float]:
     """Seconds that each step, of one job, really takes."""
     rng = Random(seed)
     assert all(s.width == 1 for s in case.workflow.steps)
-    return {s.name: s.duration.seconds * factor(rng, noise) for s in case.workflow.steps}
+    return {
+        s.name: s.duration.seconds * (rng.uniform(1 - noise, 1 + noise) if up_to else factor(rng, noise))
+        for s in case.workflow.steps
+    }
 
 
 def with_durations(case: Problem, seconds: dict[str, float]) -> Problem:

@@ -6,6 +6,7 @@ there is none, and everything is expected as it was planned.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from math import erf, exp, inf, log, pi, sqrt
 from statistics import NormalDist
@@ -13,7 +14,11 @@ from statistics import NormalDist
 from streamflow_fluxop.model import Step
 
 ASSUMED = 0.3
-"""Standard deviation of the factor, before there are jobs to learn it from."""
+"""Standard deviation of the factor, before there are jobs to learn it from, where no step states one."""
+
+SMALL, LARGE = 0.1, 0.15
+"""Below the first spread jobs keep better to the plan's places, above the second one better not; between them, as
+before."""
 
 WEIGHT = 4
 """Jobs that say as much as the assumption does."""
@@ -34,12 +39,20 @@ Moment = tuple[float, float]
 class Deviation:
     """Learns from the jobs that end.
 
+    Args:
+        steps: of the plan; what they state is held to be true until jobs tell otherwise.
+
     Attributes:
         spread: standard deviation of the factor; 0 as long as nothing deviates.
+        large: whether jobs had better not keep to the places that the plan has for them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, steps: Iterable[Step] = ()) -> None:
         self.spread = 0.0
+        self.large = False
+        stated = _stated(steps)
+        self._prior = stated or ASSUMED
+        self._unbiased = stated or (SMALL + LARGE) / 2
         self._jobs = 0
         self._squares = 0.0
 
@@ -48,12 +61,26 @@ class Deviation:
         self._jobs += 1
         self._squares += min(factor - 1, 3.0) ** 2
         if self.spread or abs(factor - 1) > NONE:
-            self.spread = sqrt((WEIGHT * ASSUMED**2 + self._squares) / (WEIGHT + self._jobs))
+            self.spread = self._learnt(self._prior)
+            self.large = self._learnt(self._unbiased) > (SMALL if self.large else LARGE)
+
+    def _learnt(self, prior: float) -> float:
+        return sqrt((WEIGHT * prior**2 + self._squares) / (WEIGHT + self._jobs))
 
     def of(self, step: Step) -> float:
         """The spread of a step's jobs: as stated for them, else as learnt from all."""
         stated = step.duration
         return stated.spread / stated.seconds if stated.spread and stated.seconds else self.spread
+
+
+def _stated(steps: Iterable[Step]) -> float:
+    """The spread that steps state, in the mean of their work; 0 where none does."""
+    seconds = squares = 0.0
+    for step in steps:
+        if step.duration.spread and step.duration.seconds:
+            seconds += step.width * step.duration.seconds
+            squares += step.width * step.duration.spread**2 / step.duration.seconds
+    return sqrt(squares / seconds) if seconds else 0.0
 
 
 def length(seconds: float, spread: float, jobs: int = 1) -> Moment:

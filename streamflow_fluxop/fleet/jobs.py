@@ -180,7 +180,7 @@ class Jobs:
             if job.started == inf:
                 job.started = now
                 self._out.append(StartJob(job.name, member.name))
-        if self.retiming is not None and self.retiming.deviation.spread > 0:
+        if self.retiming is not None and self.retiming.deviation.large:
             for job, other, nodes in self.pool_of(member).startable(now):
                 self._start(job, other, nodes)
                 self._agenda.touch(other)

@@ -57,7 +57,7 @@ class Retiming:
         self._credit: float = len(self._open)
         self._price = 0.0
         self._looks = 0
-        self.deviation = Deviation()
+        self.deviation = Deviation(state.step for state in order.steps.values())
 
     def due(self, credit: float = CREDIT) -> bool:
         """Note an event; whether a pass has been paid for."""

@@ -5,10 +5,12 @@ from random import Random
 from statistics import mean, pvariance
 
 import pytest
-from fleet_worlds import step
+from fleet_worlds import plan, step
 
 from streamflow_fluxop.fleet.deviation import NONE, Deviation, later, left, length
-from streamflow_fluxop.model import Duration
+from streamflow_fluxop.fleet.simulated import Chance
+from streamflow_fluxop.fleet.simulator import Simulation
+from streamflow_fluxop.model import Duration, Flavour, Limits
 
 SPREAD = 0.3
 SIGMA = sqrt(log(1 + SPREAD**2))
@@ -65,3 +67,33 @@ def test_a_spread_that_is_stated_counts_for_its_own_step_only():
     deviation = Deviation()
     told = step("/a").model_copy(update={"duration": Duration(seconds=100, spread=50)})
     assert (deviation.of(told), deviation.of(step("/b"))) == (0.5, 0.0)
+
+
+def test_small_deviations_leave_the_plan_as_it_is_and_large_ones_do_not():
+    deviation = Deviation()
+    for factor in (1.02, 0.95, 1.04):
+        deviation.learn(factor)
+    assert not deviation.large
+    deviation.learn(1.6)
+    assert deviation.large
+
+
+def test_one_job_that_is_far_off_says_little_where_the_spread_is_stated_to_be_small():
+    steps = [step("a").model_copy(update={"duration": Duration(seconds=100, spread=2)}), step("b")]
+    stated, unknown = Deviation(steps), Deviation()
+    for deviation in (stated, unknown):
+        deviation.learn(1.25)
+    assert unknown.large
+    assert not stated.large
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_that_is_a_little_off_its_plan_costs_a_little_more_or_less(seed):
+    """Short jobs on a second node that goes soon, long ones after each other on the first: no other way is cheaper."""
+    steps = [step("/whole", seconds=1000), *(step(f"/part-{s}", seconds=s) for s in (300, 350, 345))]
+    steps += [step(f"/short-{s}", seconds=s) for s in (50, 51)]
+    flavours = {"node": Flavour(cores=2, memory=4096, price=1.0, bring_up=20, tear_down=10)}
+    made = plan(steps, Limits(nodes=2), flavours=flavours)
+    run = Simulation(made, Chance(noise=0.02, seed=seed)).run()
+    assert run.cost == pytest.approx(made.cost, rel=0.05)
+    assert run.makespan == pytest.approx(made.makespan, rel=0.05)
