@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
@@ -51,7 +52,7 @@ def run(ctx: typer.Context) -> None:
                 code = main(["run", *ctx.args])
         else:
             code = main(["run", *ctx.args])
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         signals.end_by_signal()
     raise typer.Exit(code)
 

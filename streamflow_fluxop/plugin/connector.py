@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ENCODED_SCRIPT = re.compile(r'"\$\(echo ([A-Za-z0-9+/=]*) \| base64 -d\)"')
+_END_OF_JOBS = 5.0
+"""Seconds that StreamFlow may take to note that jobs of a run that was interrupted are over."""
 _SHELL_OPERATORS = {"|", ">", "<", "&&", "||", ";", "2>&1"}
 
 
@@ -142,7 +144,7 @@ class MiniClusterConnector(Connector):
             return
         runner, self._runner = self._runner, None
         try:
-            await asyncio.shield(asyncio.create_task(runner.close()))
+            await asyncio.shield(asyncio.create_task(self._take_down(runner)))
             await self._directories.close()
             if runner.lives:
                 logger.info(
@@ -152,6 +154,17 @@ class MiniClusterConnector(Connector):
                 )
         except Exception:
             logger.exception("the fleet %s could not be taken down in order", self.deployment_name)
+
+    async def _take_down(self, runner: FleetRunner) -> None:
+        """Take all MiniClusters down, and end what StreamFlow still does for jobs there: it can't without us."""
+        jobs = [task for task in asyncio.all_tasks() if task.get_name() in self._fleet.placements]
+        for task in jobs:
+            task.cancel()
+        await runner.close()
+        if jobs:
+            over, _ = await asyncio.wait(jobs, timeout=_END_OF_JOBS)
+            errors = [task.exception() for task in over if not task.cancelled()]
+            logger.debug("jobs that were under way: %s", errors)
 
     async def get_available_locations(self, service: str | None = None) -> MutableMapping[str, AvailableLocation]:
         """A location a group, up or not, and one for what runs beside StreamFlow; the policy chooses."""

@@ -14,6 +14,7 @@ from typing import NoReturn
 logger = logging.getLogger(__name__)
 
 _terminated = False
+_run: asyncio.Task[object] | None = None
 _previous_hook = sys.excepthook
 
 
@@ -22,10 +23,11 @@ def terminate_like_interrupt() -> None:
 
     Does nothing where somebody else handles SIGTERM, outside the main thread, or where no event loop runs.
     """
-    global _previous_hook
+    global _previous_hook, _run
     if threading.current_thread() is not threading.main_thread() or not _looping():
         return
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        _run = asyncio.current_task()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _terminate)
     if sys.excepthook is not _end_by_signal:
         _previous_hook, sys.excepthook = sys.excepthook, _end_by_signal
@@ -46,19 +48,20 @@ def _looping() -> bool:
 
 def _terminate() -> None:
     global _terminated
+    if _terminated:
+        logger.warning("SIGTERM: everything is going down already")
+        return
     _terminated = True
     logger.warning("SIGTERM: taking everything down")
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for what a script starts with `&`
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.raise_signal(signal.SIGINT)
+    assert _run is not None
+    _run.cancel()  # as asyncio does on Ctrl-C
 
 
 def _end_by_signal(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """End as the signal says, and without a traceback: an interrupt is the user's wish, not a defect."""
-    if not issubclass(kind, KeyboardInterrupt):
-        _previous_hook(kind, error, trace)
-        return
-    end_by_signal()
+    if issubclass(kind, KeyboardInterrupt) or (_terminated and issubclass(kind, asyncio.CancelledError)):
+        end_by_signal()
+    _previous_hook(kind, error, trace)
 
 
 def end_by_signal() -> NoReturn:
