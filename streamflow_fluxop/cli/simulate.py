@@ -11,9 +11,15 @@ import typer
 from streamflow_fluxop.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from rich.table import Table
 
     from streamflow_fluxop.events import EventLog
+    from streamflow_fluxop.fleet.simulated import Life
+
+ROWS = 40
+"""MiniClusters that are shown, unless the user wants all."""
 
 
 def simulate(
@@ -37,8 +43,10 @@ def simulate(
             show_default=False,
         ),
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help=f"Show all MiniClusters, not the first {ROWS}.")] = False,
 ) -> None:
     """Run a plan on simulated time and MiniClusters, with the decisions of a real run; planned against actual."""
+    from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.events import RunEnded
     from streamflow_fluxop.fleet.simulated import Chance
     from streamflow_fluxop.fleet.simulator import Simulation
@@ -55,19 +63,31 @@ def simulate(
     if log is not None:
         log.record(RunEnded(exit_code=0))
         log.close()
-    for life in sorted(outcome.lives, key=lambda life: life.asked):
-        most = max(nodes for _, nodes in life.sizes)
-        typer.echo(
-            f"{life.name}: {most} x {life.flavour} at most, asked for at {duration(life.asked)} ({life.reasons[0]}), "
-            f"released at {duration(life.released)} ({life.reasons[-1]}), gone at {duration(life.gone)}"
-        )
+    out = Output()
     for what, planned, actual in (
         ("makespan", duration(plan.makespan), duration(outcome.makespan)),
         ("cost", number(plan.cost), number(outcome.cost)),
         ("node-seconds", number(plan.node_seconds), number(outcome.node_seconds)),
         ("MiniClusters", str(len(plan.miniclusters)), str(len(outcome.lives))),
     ):
-        typer.echo(f"{what}: planned {planned}, actual {actual}")
+        out.line(f"{what}: planned {planned}, actual {actual}")
+    lives = sorted(outcome.lives, key=lambda life: life.asked)
+    out.line()
+    out.show(_lives(lives[: None if full else ROWS]))
+    if len(lives) > ROWS and not full:
+        out.line(f"the first {ROWS} of {len(lives)} MiniClusters; --full shows all", style="dim")
+
+
+def _lives(lives: Sequence[Life]) -> Table:
+    from streamflow_fluxop.report.tables import table
+    from streamflow_fluxop.report.units import duration
+
+    made = table("MiniCluster", ">nodes", ">asked", ">given up", ">gone", "why it came, and went")
+    for life in lives:
+        most = max(nodes for _, nodes in life.sizes)
+        moments = (duration(round(at, 1)) for at in (life.asked, life.released, life.gone))
+        made.add_row(life.name, f"{most} {life.flavour}", *moments, f"{life.reasons[0]}; {life.reasons[-1]}")
+    return made
 
 
 def _new_log(path: Path, plan: Path, clock: Callable[[], float]) -> EventLog:

@@ -24,6 +24,20 @@ def test_without_deviation_what_happens_is_what_was_planned(tmp_path):
     assert "makespan: planned 42 min, actual 42 min" in simulate(tmp_path)
 
 
+def test_each_minicluster_has_a_line_that_says_why_it_came_and_went(tmp_path):
+    output = simulate(tmp_path)
+    (gpu,) = (" ".join(line.split()) for line in output.splitlines() if line.startswith("gpu-1"))
+    assert gpu.startswith("gpu-1 1 gpu 15 min 37 min 38 min jobs will need it in")
+
+
+def test_of_many_miniclusters_the_first_are_shown(tmp_path):
+    file = tmp_path / "plan.json"
+    file.write_text(plan([step(f"/{i}") for i in range(60)], strategy="per-task").model_dump_json())
+    short, full = (CliRunner().invoke(app, ["simulate", str(file), *more]).output for more in ([], ["--full"]))
+    assert "the first 40 of 60 MiniClusters; --full shows all" in short
+    assert full.count("cpu-") - short.count("cpu-") == 20
+
+
 def test_with_equal_seeds_the_same_happens_with_others_something_else(tmp_path):
     outputs = [simulate(tmp_path, "--noise", "0.3", "--seed", seed) for seed in ("1", "1", "2")]
     assert outputs[0] == outputs[1] != outputs[2]
