@@ -37,7 +37,7 @@ SOME_POOLS = 8
 """Pools up to which it is worked out whether one MiniCluster a pool can be any good."""
 REPACKED = 0.4
 """Share of a search in which single jobs are moved;"""
-HOT, COLD = 5e-4, 2.5e-5
+HOT, COLD = 3e-4, 1.5e-5
 """how much worse that may make a schedule, in the beginning and in the end."""
 MANY_JOBS = 20_000
 """Jobs from which a schedule takes so long that hardly any can be tried."""

@@ -10,7 +10,7 @@ Not for jobs that span nodes, groups, and a limit of MiniClusters.
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, inf
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.planner.schedule import Block, Life, Schedule, make_schedule
@@ -29,8 +29,10 @@ MOST_PAIRS = 30
 """Pairs of a job and one that it waits for, for each job, up to which the search is any good."""
 STEP = 8.0
 """What a step takes, in the budget's unit of work,"""
-LOOK = 0.12
+LOOK = 0.1
 """and a look at a node or job."""
+FAR = 2.0
+"""How many times the cost of a new node a place may cost to be looked at."""
 
 Place = tuple[int, Timeline, int]
 """A job, its node, its start."""
@@ -235,47 +237,53 @@ class Repack:
         return placed
 
     def _insert(self, job: int, low: int, high: int, rng: Random, *, late: bool) -> bool:
-        """Put a job where it costs least, with a start from low to high; whether there is such a place."""
+        """Put a job where it costs least, to start between low and high; whether there is such a place."""
         kind, ticks, makespan = self.kind[job], self.ticks[job], self.makespan
         data, need = self.instance.kinds[kind], self.need[kind]
         own = self.nodes[data.pool]
         offset = rng.randrange(len(own)) if own else 0
         options: list[tuple[float, int, int]] = []
+        for f in data.wishes:
+            flavour = self.instance.flavours[f]
+            at = max(flavour.up, low)
+            if at <= high:
+                worse = max(0, at + ticks - makespan) * self.tick
+                options.append(((flavour.up + flavour.down + ticks) * flavour.price + worse, len(own) + f, at))
+        most = FAR * min(options)[0] if options else inf
+        self.looks += len(own)
         for n in range(len(own)):
             place = n - offset
             node = own[place]
             needs = need[node.flavour]
             if not needs or not node.jobs:
                 continue
-            first, last = node.times[1], node.times[-2]
-            a, b = max(low, first), min(high, last - ticks)
+            times, price = node.times, node.price
+            first, last = times[1], times[-2]
+            if (first - high) * price > most or (low + ticks - last) * price > most:
+                continue
+            a, b = max(first, low), high if high + ticks < last else last - ticks
             if a <= b:
                 at = node.latest(needs, ticks, a, b) if late else node.earliest(needs, ticks, a, b)
                 if at >= 0 and at + ticks <= makespan:
                     self._put(job, node, at)
-                    self.looks += n
+                    self.looks += n - len(own)
                     return True
                 if at >= 0:
                     options.append(((at + ticks - makespan) * self.tick, place, at))
                     continue
-            a = max(low, first, last - ticks + 1)
+            if a <= last - ticks:
+                a = last - ticks + 1 if last - ticks >= first else first
             if a <= high:
                 at = node.earliest(needs, ticks, a, high)
                 if at >= 0:
-                    worse = max(0, at + ticks - makespan) * self.tick
-                    options.append(((at + ticks - last) * node.price + worse, place, at))
-            b = min(high, first - 1)
+                    worse = (at + ticks - makespan) * self.tick if at + ticks > makespan else 0.0
+                    options.append(((at + ticks - last) * price + worse, place, at))
+            b = high if high < first else first - 1
             if low <= b:
                 at = node.latest(needs, ticks, low, b)
                 if at >= 0:
-                    options.append(((first - at + max(0, at + ticks - last)) * node.price, place, at))
-        self.looks += len(own)
-        for f in data.wishes:
-            flavour = self.instance.flavours[f]
-            at = max(low, flavour.up)
-            if at <= high:
-                worse = max(0, at + ticks - makespan) * self.tick
-                options.append(((flavour.up + flavour.down + ticks) * flavour.price + worse, len(own) + f, at))
+                    end = at + ticks
+                    options.append(((first - at + (end - last if end > last else 0)) * price, place, at))
         options.sort()
         for _, place, at in options[:5]:
             if place >= len(own):
@@ -304,6 +312,7 @@ class Repack:
                 continue
             spare = capacity + 1e-9 - data.weight[limit]
             held: list[tuple[int, float]] = []
+            total = 0.0
             for own in self.nodes:
                 for other in own:
                     flavour = flavours[other.flavour]
@@ -312,7 +321,10 @@ class Repack:
                         a, b = other.times[1] - flavour.up, other.times[-2] + flavour.down
                         if a < end and b > begin:
                             held += ((a, weight), (b, -weight))
+                            total += weight
             self.looks += len(held)
+            if total <= spare:
+                continue
             held.sort()
             level = 0.0
             for _, weight in held:

@@ -105,6 +105,8 @@ class Timeline:
     def idle(self) -> tuple[int, int] | None:
         """A time in which it would better go and come again."""
         times, free, full = self.times, self.free, self.full
+        if full not in free[1:-2]:
+            return None
         for i in range(1, len(times) - 2):
             if free[i] == full and times[i + 1] - times[i] > self.even:
                 return times[i], times[i + 1]
