@@ -117,6 +117,8 @@ class Retiming:
                 start = max(now, waited)
                 if b.slack:
                     early = now + max(0.0, b.start - clock) if clock < inf else now
+                    if member is not None and b.top >= up[member.name]:  # it is its nodes that it waits for
+                        early = max(early, member.ready_for(b, now))
                     hold = min(began + b.start, waited + b.slack, early)
                     if b.hold > hold:
                         b.hold = hold

@@ -9,6 +9,7 @@ workdir) is filled in.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections.abc import MutableMapping
@@ -110,10 +111,17 @@ def run_is_ending() -> None:
 def _without_traceback(record: logging.LogRecord) -> bool:
     """What a user can mend, and a step that failed, is shown as a message; a traceback is for defects and --debug."""
     error = record.exc_info[1] if record.exc_info else None
+    if _ending and _says_nothing(error):
+        return False
     silent = error is not None and (_ending or _is_streamflow_s_message(error)) and not _debugging()
     if silent or isinstance(error, UserError):
         record.msg, record.args, record.exc_info = _message(error), (), None
     return True
+
+
+def _says_nothing(error: BaseException | None) -> bool:
+    """Of a job that was under way when the run ended: that it was cancelled, and that its deployment is gone."""
+    return isinstance(error, asyncio.CancelledError) or str(error).startswith("Could not retrieve connector")
 
 
 def _is_streamflow_s_message(error: BaseException | None) -> bool:
