@@ -37,8 +37,10 @@ SOME_POOLS = 8
 """Pools up to which it is worked out whether one MiniCluster a pool can be any good."""
 REPACKED = 0.4
 """Share of a search in which single jobs are moved;"""
+FEW_SCHEDULES = 4
+"""not where there is time for fewer schedules than these: the copy takes as long as one;"""
 HOT, COLD = 3e-4, 1.5e-5
-"""how much worse that may make a schedule, in the beginning and in the end."""
+"""and how much worse that may make a schedule, in the beginning and in the end."""
 MANY_JOBS = 20_000
 """Jobs from which a schedule takes so long that hardly any can be tried."""
 CHAINS = 4
@@ -105,6 +107,7 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
     if tried and budget.left > 2:
         steps = min(budget.left, 20 * instance.jobs) if small else budget.left
         last = int(REPACKED * steps) if applies(instance) else 0
+        last = last if last >= FEW_SCHEDULES else 0
         _anneal(run, tried, rng, steps=steps - last)
         if last and not budget.over():
             _repack(run, rng, last)
