@@ -77,12 +77,12 @@ def assumptions(problem: Problem) -> list[str]:
     }
     lines = []
     for what, sources in (
-        ("durations", Counter(s.duration.source for s in steps)),
-        ("widths", Counter(s.width_source for s in steps)),
+        ("durations", [s.duration.source for s in steps]),
+        ("widths", [s.width_source for s in steps]),
     ):
-        for source, n in sorted(sources.items()):
-            few = [s.name for s in steps if source in (s.duration.source if what == "durations" else s.width_source)]
-            which = f" ({', '.join(few)})" if source == "assumed" and len(few) <= 5 else ""
+        for source, n in sorted(Counter(sources).items()):
+            few = [s.name for s, by in zip(steps, sources, strict=True) if by == source] if n <= 5 else []
+            which = f" ({', '.join(few)})" if source == "assumed" and few else ""
             lines.append(f"{what} of {n} of {len(steps)} steps come from {told[source]}{which}")
     spread = [s for s in steps if s.duration.spread]
     if spread:
