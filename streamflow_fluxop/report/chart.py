@@ -122,7 +122,8 @@ class Use:
     def most_between(self, start: float, end: float) -> float:
         """The most that is held at any moment of a stretch of time that is not empty."""
         most = 0.0
-        for (at, held), following in zip(self.steps, [*(t for t, _ in self.steps[1:]), float("inf")], strict=True):
+        ends = [*(at for at, _ in self.steps), float("inf")][1:]
+        for (at, held), following in zip(self.steps, ends, strict=True):
             if at >= end:
                 break
             if following > start:

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -69,8 +70,11 @@ def in_terminal(world, script, on_text=None):
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
     process = start(world, script, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
-    text = b""
+    text, deadline = b"", time.monotonic() + 120
     while True:
+        if not select.select([master], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            process.kill()
+            raise AssertionError(f"it hangs, after: {text.decode(errors='replace')}")
         try:
             text += os.read(master, 65536)
         except OSError:  # Linux says EIO when the last one has closed the other side

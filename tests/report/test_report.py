@@ -11,7 +11,7 @@ from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs
 from streamflow_fluxop.planner import solve
 from streamflow_fluxop.readers import read
 from streamflow_fluxop.report import figure, tables, units
-from streamflow_fluxop.report.chart import chart
+from streamflow_fluxop.report.chart import Use, chart
 from streamflow_fluxop.report.names import short_names
 from streamflow_fluxop.report.page import page
 from streamflow_fluxop.report.tables import NoPlan
@@ -110,6 +110,10 @@ def test_use_counts_from_asked_for_to_gone(article):
     assert use.steps[0] == (0, 2)
     assert use.steps[-1] == (article.end, 0)
     assert use.most_between(910, 920) == 4
+
+
+def test_before_anything_is_asked_for_nothing_is_in_use():
+    assert Use("nodes", 4, ()).most_between(0, 10) == 0
 
 
 def test_svg_and_png_are_the_same_each_time(article):

@@ -130,6 +130,13 @@ def test_the_live_view_fits_into_the_terminal(plan, share, width, height):
     assert all(sum(segment.cell_length for segment in line) <= width for line in lines)
 
 
+def test_the_live_view_can_be_drawn_from_the_first_event_on(plan):
+    events = list(history(plan))
+    for n in range(1, 5):
+        view = RunView(events[:n])
+        assert panel(view, view.at, "running", 80, 24, colours=False, glyphs=Glyphs())
+
+
 def test_what_has_not_begun_stands_as_planned_in_the_live_view(plan):
     view = until(plan, 0.5)
     console = Console(width=80, color_system=None)
