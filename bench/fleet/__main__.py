@@ -3,9 +3,8 @@
 `deviation`: the plans of the planner's suite, run without noise, and with durations whose standard deviation is 30 %
 (lognormal, mean 1), or that are up to 30 % off (uniform, `--up-to`); against the plan, against what simulated runs with
 other durations had led to expect, and against a plan that was made with the true durations (clairvoyant).
-`decisions`: the CPU time
-that the fleet's decisions take, a job. Needs `uv pip install --group bench`: wfcommons. Prints tables and writes them
-to bench/fleet/results/NAME.md. The clock of the planner's search is the CPU's.
+`decisions`: the CPU time that the fleet's decisions take, a job. Needs `uv pip install --group bench`: wfcommons.
+Prints tables and writes them to bench/fleet/results/NAME.md. The clock of the planner's search is the CPU's.
 """
 
 from __future__ import annotations

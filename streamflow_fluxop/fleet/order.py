@@ -142,8 +142,7 @@ def _haste(plan: Plan) -> dict[str, float]:
 
     What it costs to be late by a second is weighed against what it costs to be early: the newsvendor's quantile.
     """
-    goal = plan.problem.objective
-    weight = {"cost": 1.0, "makespan": 0.0, "balanced": goal.weight}[goal.goal]
+    weight = plan.problem.objective.cost_weight
     late = (1 - weight) / plan.makespan if plan.makespan else 0.0
     haste = {}
     for m in plan.miniclusters:

@@ -24,6 +24,11 @@ class Objective(Document):
     )
     budget: NonNegativeFloat | None = Field(None, description="What the plan may cost at most, in your currency.")
 
+    @property
+    def cost_weight(self) -> float:
+        """Share of the cost in the goal, from 0 to 1; the rest is the makespan's."""
+        return {"cost": 1.0, "makespan": 0.0, "balanced": self.weight}[self.goal]
+
 
 class Problem(Document):
     """Everything that a plan is made from."""

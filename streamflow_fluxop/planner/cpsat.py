@@ -273,7 +273,7 @@ class _Model:
                 self.m.add(self.makespan >= job.end)
         least = -(-bounds.makespan // self.unit)
         self.m.add(self.makespan >= min(least, self.horizon))
-        w = {"cost": 1.0, "makespan": 0.0, "balanced": objective.weight}[objective.goal]
+        w = objective.cost_weight
         money = (w * SCALE / bounds.cost if bounds.cost else SCALE) * self.unit
         time = (1 - w) * SCALE / (bounds.makespan or 1) * self.unit
         terms: list[Any] = []

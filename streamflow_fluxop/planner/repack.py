@@ -97,7 +97,7 @@ class Repack:
                 self._pay(node)
         self.makespan = self._end()
         self.looks = 0
-        w = {"cost": 1.0, "makespan": 0.0, "balanced": instance.objective.weight}[instance.objective.goal]
+        w = instance.objective.cost_weight
         self.tick = (1 - w) / w * judge.bounds.cost / (judge.bounds.makespan or 1) if w else 1e9
 
     def _load(self, schedule: Schedule) -> None:

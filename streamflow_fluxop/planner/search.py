@@ -94,7 +94,11 @@ class Search:
 
     def peak(self, stage: Stage, flavour: int) -> int:
         """Nodes that hold all jobs of a stage side by side."""
-        nodes = nodes_for(self.instance, flavour, {stage.kind: stage.jobs})
+        return self._allowed(flavour, {stage.kind: stage.jobs})
+
+    def _allowed(self, flavour: int, jobs: dict[int, int]) -> int:
+        """Nodes that hold so many jobs of each kind side by side, as far as the limits allow."""
+        nodes = nodes_for(self.instance, flavour, jobs)
         reach = self.instance.reach[flavour]
         return nodes if reach is None else min(nodes, reach)
 
@@ -108,9 +112,7 @@ class Search:
                 kind = self.instance.kinds[other.kind]
                 if kind.pool == pool and kind.fits[flavour] is not None:
                     jobs[other.kind] = jobs.get(other.kind, 0) + other.jobs
-            nodes = nodes_for(self.instance, flavour, jobs)
-            reach = self.instance.reach[flavour]
-            found = self._most[pool, flavour] = nodes if reach is None else min(nodes, reach)
+            found = self._most[pool, flavour] = self._allowed(flavour, jobs)
         return found
 
     def crowded(self, stage: Stage, flavour: int) -> bool:
@@ -125,7 +127,7 @@ class Search:
         objective is least at n = sqrt(W * (weight of time) / ((up + down) * (weight of money))).
         """
         data = self.instance.flavours[flavour]
-        w = {"cost": 1.0, "makespan": 0.0, "balanced": self.instance.objective.weight}[self.instance.objective.goal]
+        w = self.instance.objective.cost_weight
         money = w * (data.up + data.down) * data.price / (self.judge.bounds.cost or 1.0)
         time = (1 - w) / (self.judge.bounds.makespan or 1)
         work = stage.work / self.instance.kinds[stage.kind].on(flavour).per_node
