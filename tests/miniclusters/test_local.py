@@ -119,6 +119,29 @@ async def test_down_never_raises_whatever_was_killed(cluster: LocalMiniCluster) 
     await cluster.down()
 
 
+@pytest.mark.parametrize("cluster", BACKENDS[1:], indirect=True)
+async def test_with_its_agent_a_flux_instance_ends_and_all_its_jobs(cluster: LocalMiniCluster) -> None:
+    await cluster.up()
+    started = asyncio.Event()
+    request = JobRequest(("/bin/sh", "-c", "sleep 1000 & sleep 1000"))
+    job = asyncio.create_task(
+        cluster.client.run_job(request, on_state=lambda state: started.set() if state == "started" else None)
+    )
+    await started.wait()
+    os.kill(cluster.client.hello.pid, signal.SIGKILL)
+    await asyncio.wait([job])
+    for _ in range(600):
+        if not made_by(cluster):
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"still there: {made_by(cluster)}")
+
+
+async def test_jobs_know_nothing_of_how_their_flux_ends(cluster: LocalMiniCluster) -> None:
+    await cluster.up()
+    assert "FLUX_DISABLE_JOB_CLEANUP" not in (await cluster.client.run_job(JobRequest(("env",)))).output
+
+
 async def test_ctrl_c_in_the_terminal_is_not_the_agents_business(cluster: LocalMiniCluster) -> None:
     await cluster.up()
     assert all(os.getpgid(pid) != os.getpgrp() for pid in made_by(cluster))
