@@ -30,6 +30,7 @@ class Block:
         begun: how many of them were started; `left`: how many are not over, nor given up.
         since: when the last one was started, on the fleet's clock; `came`: when the last one was asked for.
         slack: seconds that the plan lets pass between what it waits for and its start.
+        put_off: jobs of it could start before the plan has them start.
         ranks: its nodes, each once; `top`: the highest.
         hold: its jobs are not to start before, on the fleet's clock, although they could.
         each: the blocks with the jobs that its own wait for one by one.
@@ -57,6 +58,7 @@ class Block:
     since: float = 0.0
     came: float = -inf
     slack: float = 0.0
+    put_off: bool = False
     hold: float = -inf
     ranks: tuple[int, ...] = ()
     top: int = 0

@@ -150,7 +150,7 @@ class Jobs:
                 if self.retiming and job.block.end > job.block.start and job.started < inf:
                     self.retiming.deviation.learn((self._now - job.started) / (job.block.end - job.block.start))
                 if job.member and self.retiming and self._now < self.retiming.began + job.block.end - LATE:
-                    job.member.early = True
+                    job.member.early = self._order.ahead = True
         if self.progress and job.step in self.progress.steps:
             self._clear(self.progress.ended(job.step, self._now))
 

@@ -25,10 +25,14 @@ class Order:
     Args:
         plan: with its problem.
         may_be_skipped: names of steps that only the run tells how often they run.
+
+    Attributes:
+        ahead: something was over before the plan has it, or did not come at all. Until then the plan is the timetable.
     """
 
     def __init__(self, plan: Plan, may_be_skipped: frozenset[str] = frozenset()) -> None:
         self.open_ended = may_be_skipped
+        self.ahead = False
         steps = plan.problem.workflow.steps
         graph = _graph(steps)
         depth = _depths(graph)
@@ -115,6 +119,7 @@ class Order:
         for block in state.blocks:
             missing = block.count - block.taken
             if missing and not block.over:
+                self.ahead |= block.minicluster is not None  # else it ran out of our sight
                 block.taken = block.count
                 free += self.done(block, missing)
         return free
@@ -275,7 +280,8 @@ def _pair(state: StepState) -> None:
 def _set_slack(blocks: Iterable[Block], steps: Mapping[str, StepState]) -> None:
     ends = dict.fromkeys(steps, 0.0)
     for b in blocks:
-        waits = [other.end for other in (*b.after, *b.each)]
-        waits += [ends[s.step.name] for s in steps[b.step].every]
-        b.slack = max(0.0, b.start - max(waits, default=0.0))
+        common = max([0.0, *(other.end for other in b.after), *(ends[s.step.name] for s in steps[b.step].every)])
+        each = [other.end for other in b.each]
+        b.slack = max(0.0, b.start - max([common, *each]))
+        b.put_off = b.start - max(common, min(each, default=0.0)) > TINY
         ends[b.step] = max(ends[b.step], b.end)

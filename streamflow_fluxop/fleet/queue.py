@@ -46,8 +46,8 @@ class Queue:
         if job.block is not None and job.block.minicluster == self._minicluster:
             index = job.block.index
             job.block.came = max(job.block.came, self.clock)  # that is when its slack begins
-            if job.block.slack and job.block.hold == -inf:
-                job.block.hold = min(job.key, self.clock + job.block.slack)
+            if job.block.slack and job.block.taken == job.block.count:
+                job.block.hold = min(job.block.hold, self.clock + job.block.slack)
         heappush(self.ready, (job.key, index, next(_tie), job))
 
     def release(self, block: Block) -> None:

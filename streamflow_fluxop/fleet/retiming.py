@@ -58,11 +58,15 @@ class Retiming:
         self._price = 0.0
         self._looks = 0
         self.deviation = Deviation(state.step for state in order.steps.values())
+        self._by_timetable = True
+        for b in order.blocks:
+            if b.put_off:
+                b.hold = began + b.start
 
     def due(self, credit: float = CREDIT) -> bool:
         """Note an event; whether a pass has been paid for."""
         self._credit += credit
-        return self._credit >= self._price
+        return self._credit >= self._price or self._by_timetable == self._order.ahead
 
     def look(self, now: float, members: Mapping[str, Member]) -> None:
         """Set the expectations of blocks, and the next uses of the members' nodes.
@@ -84,6 +88,13 @@ class Retiming:
         drift = price = 0.0
         haste = self._order.haste
         clock = self._clock_of_tear_downs(now, members)
+        if not self._order.ahead:
+            clock = min(clock, now - began)
+        elif self._by_timetable:
+            self._by_timetable = False
+            for b in self._open:
+                if not b.slack:  # it was for those alone that come before the others of their block
+                    b.hold = -inf
         for i, b in enumerate(self._open):
             if not b.left:
                 continue

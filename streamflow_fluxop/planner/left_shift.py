@@ -77,8 +77,11 @@ def _unused(instance: Instance, lives: list[Life], blocks: list[Block], ends: li
 
 
 def _trimmed(lives: list[Life], on: list[list[Placed]]) -> list[Life]:
-    """The nodes until their last job is over; in a MiniCluster not before those above them go."""
-    result = [replace(x, last=jobs[-1][0] if jobs else x.last) for x, jobs in zip(lives, on, strict=True)]
+    """The nodes from their first job to their last; in a MiniCluster come none after those above, nor go before."""
+    result = [
+        replace(x, first=min(start for _, start, *_ in jobs), last=jobs[-1][0]) if jobs else replace(x)
+        for x, jobs in zip(lives, on, strict=True)
+    ]
     stacks: dict[int, list[int]] = {}
     for i, life in enumerate(lives):
         if life.stack >= 0:
@@ -89,8 +92,9 @@ def _trimmed(lives: list[Life], on: list[list[Placed]]) -> list[Life]:
         for i in members:
             ranks.setdefault(lives[i].rank, []).append(i)
             above = ranks.get(lives[i].rank + 1, ())
-            within = [result[j].last for j in above if lives[i].first <= lives[j].first < lives[i].last]
-            result[i] = replace(result[i], last=max([result[i].last, *within]))
+            within = [result[j] for j in above if lives[i].first <= lives[j].first < lives[i].last]
+            first = min([result[i].first, *(life.first for life in within)])
+            result[i] = replace(result[i], first=first, last=max([result[i].last, *(life.last for life in within)]))
     return result
 
 

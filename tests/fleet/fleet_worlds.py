@@ -4,8 +4,23 @@ from hypothesis import strategies as st
 
 from streamflow_fluxop.fleet.simulated import Chance
 from streamflow_fluxop.fleet.simulator import Simulation
-from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
+from streamflow_fluxop.model import (
+    Assignment,
+    Bounds,
+    Dependency,
+    Duration,
+    Flavour,
+    Limits,
+    Needs,
+    Plan,
+    PlannedMiniCluster,
+    Problem,
+    Step,
+    StepEstimate,
+    Workflow,
+)
 from streamflow_fluxop.planner import solve
+from streamflow_fluxop.planner.verify import verify
 
 FLAVOURS = {
     "cpu": Flavour(cores=4, memory=4096, price=1.0, bring_up=120, tear_down=60),
@@ -37,6 +52,51 @@ ARTICLE = [
 def plan(steps, limits=None, strategy="auto", flavours=FLAVOURS):
     problem = Problem(workflow=Workflow(steps=steps), flavours=flavours, limits=limits or Limits())
     return solve(problem, strategy=strategy, time_limit=0.05)
+
+
+def plan_by_hand(steps, *placed):
+    """A plan as the planner makes it where it has no time: of (step, first job, jobs, MiniCluster, start, end).
+
+    A MiniCluster is its one node, named after the flavour, and there from its first job to its last.
+    """
+    miniclusters = []
+    for name in dict.fromkeys(where for _, _, _, where, _, _ in placed if where):
+        flavour = FLAVOURS[name.split("-")[0]]
+        there = [(one, start, end) for one, _, _, where, start, end in placed if where == name]
+        ready, released = min(start for _, start, _ in there), max(end for _, _, end in there)
+        asked, gone = ready - flavour.bring_up, released + flavour.tear_down
+        miniclusters.append(
+            PlannedMiniCluster(
+                name=name, flavour=name.split("-")[0], size=1, max_size=1, asked=asked, ready=ready, released=released,
+                gone=gone, node_seconds=gone - asked, cost=(gone - asked) * flavour.price / 3600,
+                steps=list(dict.fromkeys(one for one, _, _ in there)),
+            )
+        )  # fmt: skip
+    made = Plan(
+        problem=Problem(workflow=Workflow(steps=steps), flavours=FLAVOURS),
+        strategy="list",
+        miniclusters=miniclusters,
+        assignments=[
+            Assignment(step=one, first=i, count=n, minicluster=m, start=start, end=end, nodes=[0] * n if m else [])
+            for one, i, n, m, start, end in placed
+        ],
+        steps=[
+            StepEstimate(
+                step=s.name,
+                start=min(start for one, _, _, _, start, _ in placed if one == s.name),
+                end=max(end for one, _, _, _, _, end in placed if one == s.name),
+            )
+            for s in steps
+        ],
+        cost=sum(m.cost for m in miniclusters),
+        makespan=max(end for *_, end in placed),
+        node_seconds=sum(m.node_seconds for m in miniclusters),
+        score=1,
+        bounds=Bounds(cost=0, makespan=0, score=1),
+        gap=0,
+    )
+    assert verify(made) == []
+    return made
 
 
 def lives(outcome):

@@ -1,7 +1,7 @@
 """Whole runs on simulated time: by the plan where nothing deviates, and within the rules whatever does."""
 
 import pytest
-from fleet_worlds import ARTICLE, GPU, STRATEGIES, histories, lives, plan, step, workflows
+from fleet_worlds import ARTICLE, GPU, STRATEGIES, histories, lives, plan, plan_by_hand, step, workflows
 from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
@@ -9,7 +9,7 @@ from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.fleet.member import MOST_IDLE, Stage
 from streamflow_fluxop.fleet.simulated import Chance
 from streamflow_fluxop.fleet.simulator import Simulation
-from streamflow_fluxop.model import Limits, Needs
+from streamflow_fluxop.model import Dependency, Limits, Needs
 
 
 def idleness(simulation):
@@ -152,6 +152,38 @@ def test_without_deviation_a_run_is_the_plan_to_the_second(steps, limits):
     outcome = Simulation(made).run()
     assert outcome.makespan == pytest.approx(made.makespan, abs=1e-3)
     assert outcome.cost == pytest.approx(made.cost)
+
+
+SCATTER = [step("/a", width=2, seconds=200), step("/b", Dependency(step="/a", each=True), width=2, needs=GPU)]
+ONE_BY_ONE = [("/a", 0, 1, "cpu-1", 120, 320), ("/a", 1, 1, "cpu-1", 320, 520)]
+RAGGED = {
+    "nothing happens for 33 s": plan_by_hand(
+        [step("/a"), step("/b", "/a", needs=GPU)], ("/a", 0, 1, "cpu-1", 120, 220), ("/b", 0, 1, "gpu-1", 433, 533)
+    ),
+    "jobs start together whose data come one by one": plan_by_hand(
+        SCATTER, *ONE_BY_ONE, ("/b", 0, 2, "gpu-1", 520, 620)
+    ),
+    "the same, and later than they could": plan_by_hand(SCATTER, *ONE_BY_ONE, ("/b", 0, 2, "gpu-1", 550, 650)),
+    "put off, while others run beside the engine": plan_by_hand(
+        [step("/a", seconds=10, controller=True), step("/b", "/a"), step("/c")],
+        ("/a", 0, 1, None, 0, 10),
+        ("/c", 0, 1, "cpu-2", 120, 220),
+        ("/b", 0, 1, "cpu-1", 190, 290),
+    ),
+}
+
+
+@pytest.mark.parametrize("made", RAGGED.values(), ids=RAGGED)
+def test_without_deviation_what_a_plan_puts_off_for_no_reason_is_put_off(made):
+    outcome = Simulation(made).run()
+    assert outcome.makespan == pytest.approx(made.makespan, abs=1e-3)
+    assert outcome.cost == pytest.approx(made.cost)
+
+
+def test_once_a_job_was_short_nobody_waits_any_more_for_those_that_the_plan_starts_together_with_it():
+    made = RAGGED["jobs start together whose data come one by one"]
+    outcome = Simulation(made, seconds={("/a", 0): 199}).run()
+    assert outcome.starts["/b", 0][0] == pytest.approx(319 + 120)
 
 
 @settings(derandomize=settings().max_examples <= 100, suppress_health_check=list(HealthCheck))

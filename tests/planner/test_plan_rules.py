@@ -122,6 +122,17 @@ def test_a_node_goes_even_if_one_above_it_comes_at_that_moment():
     assert [life.last for life in shifted.lives] == [3 * second, second, 2 * second, 2 * second]
 
 
+def test_nodes_come_when_they_are_needed_but_not_after_those_above_them():
+    one = takes(1, cores_per_task=4)
+    instance = compile_problem(Problem(workflow=workflow("a -> b -> c", a=one, b=one, c=one), flavours={"cpu": CPU}))
+    second = instance.steps[0].ticks
+    lives = [Life(0, 0, 0, 3 * second, 0, rank) for rank in range(3)]
+    blocks = [Block(n, 0, 1, n * second, [(node, 1)]) for n, node in enumerate((0, 2, 1))]
+    shifted = left_shifted(instance, make_schedule(instance, lives, blocks, "by hand"))
+    spans = [(life.first / second, life.last / second) for life in shifted.lives]
+    assert spans == [(0, 3), (1, 3), (1, 2)]
+
+
 def test_a_node_that_gave_way_comes_again_only_when_it_is_gone():
     """Jobs on several nodes beside others that outrank them, under one limit: on a walk of the search."""
     whole = workflow(
