@@ -18,6 +18,8 @@ class Budget:
     Attributes:
         each: what a schedule takes, in jobs.
         left: schedules.
+        share: of the time limit, after which the clock ends what is going on.
+        cut: whether the clock has ended something.
 
     Args:
         seconds: the time limit.
@@ -25,9 +27,11 @@ class Budget:
     """
 
     def __init__(self, seconds: float, jobs: int) -> None:
-        self._end = monotonic() + seconds
+        self._start = monotonic()
+        self._seconds = seconds
         self.each = 25 + jobs * (1 + log2(jobs + 1) / 10)
         self.left = max(1, int(seconds * RATE / self.each))
+        self.share = 1.0
         self.cut = False
 
     def spend(self, schedules: int = 1) -> None:
@@ -38,6 +42,6 @@ class Budget:
         """Whether to stop."""
         if self.left <= 0:
             return True
-        if monotonic() > self._end:
-            self.cut = True
-        return self.cut
+        late = monotonic() > self._start + self.share * self._seconds
+        self.cut = self.cut or late
+        return late

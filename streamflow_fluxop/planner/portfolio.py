@@ -108,7 +108,9 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
         steps = min(budget.left, 20 * instance.jobs) if small else budget.left
         last = int(REPACKED * steps) if applies(instance) else 0
         last = last if last >= FEW_SCHEDULES else 0
+        budget.share = 1 - REPACKED if last else 1.0  # on a slow machine, too, single jobs are moved
         _anneal(run, tried, rng, steps=steps - last)
+        budget.share = 1.0
         if last and not budget.over():
             _repack(run, rng, last)
     found = Found(run.best, others, cut=budget.cut, searched=searched)

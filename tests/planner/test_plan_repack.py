@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 import pytest
@@ -11,12 +12,13 @@ from planner_worlds import CPU, problems, takes, workflow
 
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Limits, Problem
-from streamflow_fluxop.planner import verify
+from streamflow_fluxop.planner import budget, verify
 from streamflow_fluxop.planner.bounds import lower_bounds
 from streamflow_fluxop.planner.budget import Budget
 from streamflow_fluxop.planner.document import make_plan
 from streamflow_fluxop.planner.instance import compile_problem
 from streamflow_fluxop.planner.objective import Judge
+from streamflow_fluxop.planner.portfolio import automatic
 from streamflow_fluxop.planner.repack import Repack, applies
 from streamflow_fluxop.planner.search import Search
 from streamflow_fluxop.planner.timeline import Timeline, packed
@@ -32,8 +34,8 @@ def first_schedule(problem):
 
 
 def repacked(instance, judge, schedule, *, seed=0, hot=0.01):
-    budget = Budget(100, instance.jobs)
-    return Repack(instance, judge, schedule).run(Random(seed), budget, schedules=60, hot=hot, cold=hot / 20)
+    time = Budget(100, instance.jobs)
+    return Repack(instance, judge, schedule).run(Random(seed), time, schedules=60, hot=hot, cold=hot / 20)
 
 
 @given(
@@ -119,3 +121,15 @@ def test_equal_seeds_give_equal_schedules():
     instance, judge, schedule = first_schedule(Problem(workflow=whole, flavours={"cpu": CPU}, limits=Limits(nodes=4)))
     one, other = (repacked(instance, judge, schedule, seed=5) for _ in range(2))
     assert (one.lives, one.blocks) == (other.lives, other.blocks)
+
+
+def test_a_machine_on_which_the_clock_ends_the_list_schedules_moves_single_jobs_too(monkeypatch):
+    clock, runs = itertools.count(), []
+    monkeypatch.setattr(budget, "monotonic", lambda: float(next(clock)))  # each look at it takes a second
+    monkeypatch.setattr(Repack, "run", lambda self, *args, **how: runs.append(next(clock)) or self.schedule())
+    whole = workflow("a x9 => b x9 -> c x5", a=takes(70, cores_per_task=2), b=takes(30), c=takes(90, cores_per_task=2))
+    instance, judge, _ = first_schedule(Problem(workflow=whole, flavours={"cpu": CPU}))
+    before = next(clock)
+    found = automatic(instance, judge, seed=0, seconds=200, proof=0)
+    assert found.cut
+    assert [120 <= at - before < 140 for at in runs] == [True]
