@@ -6,7 +6,7 @@ $namespaces:
   cwltool: "http://commonwl.org/cwltool#"
 hints:
   cwltool:CUDARequirement: {cudaVersionMin: "11.0", cudaComputeCapability: "3.0", cudaDeviceCountMin: 1}
-  fluxop:FluxRequirement: {duration: 4}
+  fluxop:FluxRequirement: {duration: 2}
 requirements:
   ResourceRequirement: {coresMin: 1, ramMin: 2048}
 baseCommand: python3

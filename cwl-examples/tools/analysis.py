@@ -24,7 +24,7 @@ from pathlib import Path
 Spectrum = dict[int, int]
 """How many distinct k-mers occur so many times."""
 
-BOOTSTRAPS = 60
+BOOTSTRAPS = 400
 ERROR_STOPS = 0.98  # chance that a k-mer with an error occurs no further time
 
 
@@ -130,6 +130,7 @@ def main(sample: str | None, paths: list[Path]) -> None:
         "bases": bases,
         "mixture": best.half > 0,
         "coverage": round(best.coverage, 2),
+        "shares": {"errors": round(best.errors, 4), "half": round(best.half, 4), "full": round(best.full, 4)},
         "genome_size": round(best.genome_size(spectrum)),
         "genome_size_95": [round(sizes[len(sizes) // 40]), round(sizes[-1 - len(sizes) // 40])],
         "gc_percent": {str(percent): gc[percent] for percent in sorted(gc)},

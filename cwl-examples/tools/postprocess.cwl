@@ -3,7 +3,7 @@ class: CommandLineTool
 doc: Count the k-mers of trimmed reads, and the G and C in each read.
 $namespaces: {fluxop: "urn:fluxop:"}
 hints:
-  fluxop:FluxRequirement: {duration: 2}
+  fluxop:FluxRequirement: {duration: 0.5}
 requirements:
   ResourceRequirement: {coresMin: 1, ramMin: 512}
 baseCommand: python3

@@ -3,7 +3,7 @@ class: CommandLineTool
 doc: Draw the spectrum of k-mers, the model and the GC content.
 $namespaces: {fluxop: "urn:fluxop:"}
 hints:
-  fluxop:FluxRequirement: {duration: 2}
+  fluxop:FluxRequirement: {duration: 1.5}
 requirements:
   ResourceRequirement: {coresMin: 1, ramMin: 512}
 baseCommand: python3

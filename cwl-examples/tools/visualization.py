@@ -1,19 +1,28 @@
-"""Draw a sample's k-mer spectrum with the fitted model, and the GC content of its reads.
+"""Draw a sample's k-mer spectrum with the fitted model, the GC content of its reads, and how sure the model is.
 
 visualization.py SAMPLE.model.json          SAMPLE.svg comes out
+
+How sure it is: the likelihood of other coverages and shares of errors, computed anew for each pixel of a picture in
+the picture. All in plain Python, so that takes most of the time.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import math
+import struct
 import sys
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
 
 INK, FAINT, GRID = "#24292f", "#57606a", "#d8dee4"
 BARS, LINE, ERRORS, HALF = "#a5c8ea", "#0b5394", "#c0392b", "#b7791f"
+BANDS = ["#0b3c6f", "#2b6cb0", "#63a0d8", "#a5c8ea", "#d6e6f5", "#f3f7fb"]
+ERROR_STOPS = 0.98  # as in analysis.py
 Points = list[tuple[float, float]]
 
 
@@ -59,6 +68,14 @@ class Panel:
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
         self.parts.append(f'<polyline points="{inside}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
 
+    def image(self, rows: list[bytes], palette: list[str]) -> None:
+        """Pixels as indices into the palette, the top row first, as a PNG that fills the panel."""
+        data = base64.b64encode(png(rows, palette)).decode()
+        self.parts.append(
+            f'<image x="{self.x}" y="{self.y}" width="{self.width}" height="{self.height}" '
+            f'preserveAspectRatio="none" href="data:image/png;base64,{data}"/>'
+        )
+
     def frame(self) -> None:
         bottom = self.y + self.height
         self.parts.append(line(self.x, bottom, self.x + self.width, bottom, INK))
@@ -78,6 +95,17 @@ class Panel:
             else:
                 self.parts.append(line(x, y, x + 22, y, colour, 2, dash))
             self.parts.append(text(x + 30, y + 4, label, size=12))
+
+
+def png(rows: list[bytes], palette: list[str]) -> bytes:
+    """A PNG of a byte a pixel (ISO/IEC 15948)."""
+    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 3, 0, 0, 0)
+    colours = b"".join(bytes.fromhex(colour[1:]) for colour in palette)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows), 9)
+    chunks = ((b"IHDR", header), (b"PLTE", colours), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
 
 
 def ticks(highest: float) -> Iterable[float]:
@@ -147,6 +175,61 @@ def gc_panel(model: dict[str, Any]) -> Panel:
     return panel
 
 
+def poisson(times: int, mean: float) -> float:
+    return math.exp(times * math.log(mean) - mean - math.lgamma(times + 1))
+
+
+def likelihoods(model: dict[str, Any], coverages: list[float], errors: list[float]) -> Iterator[list[float]]:
+    """The logarithm of the likelihood of the counts, for each coverage a list over the shares of errors.
+
+    Neighbours among the k-mers share their reads, so k of them count as one observation.
+    """
+    shares = model["shares"]
+    half = shares["half"] / (shares["half"] + shares["full"])
+    spectrum = [(int(times), n / model["k"]) for times, n in model["spectrum"].items()]
+    wrong = [ERROR_STOPS * (1 - ERROR_STOPS) ** (times - 1) for times, _ in spectrum]
+    for c in coverages:
+        right = [half * poisson(times, c / 2) + (1 - half) * poisson(times, c) for times, _ in spectrum]
+        terms = [(n, w, r) for (_, n), w, r in zip(spectrum, wrong, right, strict=True)]
+        yield [sum(n * math.log(e * w + (1 - e) * r + 1e-300) for n, w, r in terms) for e in errors]
+
+
+def around(middle: float, spread: float, pixels: int) -> list[float]:
+    """So many values, five spreads to each side."""
+    return [middle + spread * (10 * (i + 0.5) / pixels - 5) for i in range(pixels)]
+
+
+def certainty_panel(model: dict[str, Any]) -> Panel:
+    """How far the likelihood is below the best, by coverage and share of errors: bands of one standard deviation."""
+    panel = Panel(80, 500, 860, 240, 1, 1)
+    c, e = model["coverage"], min(max(model["shares"]["errors"], 0.01), 0.99)
+    observations = sum(model["spectrum"].values()) / model["k"]
+    coverages = around(c, math.sqrt(c / (observations * (1 - e))), 3 * panel.width // 4)
+    errors = around(e, math.sqrt(e * (1 - e) / observations), panel.height)
+    errors = [min(max(share, 1e-6), 1 - 1e-6) for share in errors]
+    columns = list(likelihoods(model, coverages, errors))
+    best = max(map(max, columns))
+    # two parameters: 2 x the difference is a chi-square of two degrees of freedom, so a band is a radius of 1
+    bands = [bytes(min(int(math.sqrt(2 * (best - value))), len(BANDS) - 1) for value in column) for column in columns]
+    panel.image([bytes(column[y] for column in bands) for y in reversed(range(panel.height))], BANDS)
+    bottom = panel.y + panel.height
+    for i in range(0, 11, 2):
+        x, y = panel.x + panel.width * i / 10, bottom - panel.height * i / 10
+        panel.parts.append(line(x, bottom, x, bottom + 5, INK))
+        across = coverages[0] + (coverages[-1] - coverages[0]) * i / 10
+        panel.parts.append(text(x, bottom + 20, f"{across:.1f}", anchor="middle", colour=FAINT))
+        up = 100 * (errors[0] + (errors[-1] - errors[0]) * i / 10)
+        panel.parts.append(text(panel.x - 8, y + 4, f"{up:.1f}", anchor="end", colour=FAINT))
+    turn = f' transform="rotate(-90 {panel.x - 48} {panel.y + panel.height / 2})"'
+    title = "How likely are other models? A band is a standard deviation"
+    panel.parts.append(text(panel.x, panel.y - 14, title, weight=600))
+    panel.parts.append(text(panel.x + panel.width / 2, bottom + 42, "coverage", anchor="middle"))
+    up_title = f"{model['k']}-mers with an error, %"
+    panel.parts.append(text(panel.x - 48, panel.y + panel.height / 2, up_title, anchor="middle", more=turn))
+    panel.frame()
+    return panel
+
+
 def picture(model: dict[str, Any]) -> str:
     low, high = model["genome_size_95"]
     kind = "a mixture of two variants" if model["mixture"] else "one genome"
@@ -159,12 +242,13 @@ def picture(model: dict[str, Any]) -> str:
         text(32, 64, facts, size=14, colour=FAINT),
         *spectrum_panel(model).parts,
         *gc_panel(model).parts,
+        *certainty_panel(model).parts,
     ]
     return "\n".join(
         [
-            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 970 430" width="970" height="430" '
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 970 810" width="970" height="810" '
             'font-family="Helvetica, Arial, DejaVu Sans, sans-serif">',
-            '<rect width="970" height="430" fill="white"/>',
+            '<rect width="970" height="810" fill="white"/>',
             *parts,
             "</svg>\n",
         ]

@@ -293,7 +293,8 @@ class Member:
         if not kept and gap <= self.even + TINY:
             return now  # others need its room: the plan lets it go although it comes back soon
         bound = max(self.even, gap) if kept else self.even
-        if use.at - now > bound + TINY:
+        # gone, it would be asked for again to be there at `ready`, and idle from then on as well
+        if min(use.at, use.ready) - now > bound + TINY:
             return now
         since = self.idle_since[rank]
         if self.idle:  # that others have joined meanwhile counts for nothing

@@ -142,7 +142,7 @@ class Retiming:
                         for rank in b.ranks:
                             if rank not in uses:
                                 ready = start
-                                if var:  # whoever comes earlier than that would go at once
+                                if var:  # nobody is there earlier than going and coming again costs
                                     ready += max(sqrt(var) * haste[member.name], -member.even)
                                 uses[rank] = use = use or Use(start, ready, began + b.start, b, began)
                     if b.top >= up[member.name]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from itertools import accumulate
 from pathlib import Path
 
 import example_runs as examples
@@ -12,10 +13,13 @@ import pytest
 import yaml
 from example_runs import EXAMPLES, NAMES
 
+from streamflow_fluxop.events.reading import read_events
+from streamflow_fluxop.events.view import RunView
+
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    return examples.environment(tmp_path)
+    return examples.environment(tmp_path) | {"FLUXOP_RUNS": str(tmp_path / "runs")}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -23,6 +27,22 @@ def test_gives_what_cwltool_gives(name: str, tmp_path: Path, environment: dict[s
     reference = examples.cwltool(name, tmp_path, environment)
     ours = examples.streamflow(EXAMPLES / name / "streamflow.yml", tmp_path, environment)
     examples.is_what_cwltool_gives(name, ours, reference)
+    if name == "two-samples":
+        the_gpu_minicluster_goes_before_the_visualization_ends(tmp_path / "runs")
+
+
+def the_gpu_minicluster_goes_before_the_visualization_ends(runs: Path) -> None:
+    (log,) = runs.glob("*.jsonl")
+    (fleet,) = RunView(read_events(log)).fleets.values()
+    assert list(fleet.current) == ["cpu-1", "gpu-1", "cpu-2"]
+    analysis, visualization = fleet.steps["/sample/analysis"], fleet.steps["/sample/visualization"]
+    assert (list(analysis.miniclusters), list(visualization.miniclusters)) == (["gpu-1"], ["cpu-2"])
+    gpu, over, end = fleet.current["gpu-1"], analysis.ended or 0.0, visualization.ended or 0.0
+    last = max(job.asked for job in fleet.jobs)  # waits for the last analysis
+    assert over <= (gpu.released or end) < last < end  # given up at once, however slow the machine is
+    assert (gpu.gone or end) < end
+    changes = [c for m in fleet.lives for c in ((m.asked, m.size), (m.gone or 0.0, -m.size))]
+    assert max(accumulate(nodes for _, nodes in sorted(changes))) <= 4
 
 
 @pytest.mark.skipif(not (shutil.which("mpirun") and shutil.which("mpicc")), reason="there is no MPI here")

@@ -1,6 +1,6 @@
 """Short histories of the fleet's decisions, event by event."""
 
-from fleet_worlds import FLAVOURS, plan, step
+from fleet_worlds import FLAVOURS, GPU, plan, step
 
 from streamflow_fluxop.fleet.messages import (
     BringUp,
@@ -104,3 +104,20 @@ def test_jobs_beyond_the_plan_fill_the_miniclusters_that_are_coming_before_anoth
     it = Fleet(planned_groups(made, frozenset()), FLAVOURS, Limits(), Order(made, frozenset()), resizes=False)
     asked = [i for n in range(7) for i in it.handle(JobAsked(f"x{n}", name, "/a", steps[0].needs, n), 0)]
     assert what(asked) == [BringUp] * 4  # of two GPUs each
+
+
+def test_a_minicluster_that_was_asked_for_ahead_of_its_uncertain_use_waits_for_it_however_soon_it_comes():
+    """As durations deviate, it is asked for early, to be there in 120 s; it is there at once."""
+    steps = [step("/a"), step("/b", "/a", seconds=400, needs=GPU), step("/c", "/b", seconds=800)]
+    made = plan(steps, strategy="per-step")
+    a, b, c = (m.name for m in made.miniclusters)
+    it = Fleet(planned_groups(made, frozenset()), FLAVOURS, Limits(), Order(made, frozenset()))
+    it.handle(JobAsked("a", a, "/a", steps[0].needs, 0), 0)
+    it.handle(BroughtUp(a), 120)
+    it.handle(JobEnded("a"), 150)
+    it.handle(JobAsked("b", b, "/b", GPU, 0), 150)
+    it.handle(BroughtUp(b), 160)
+    now = next(now for now in range(161, 900) if BringUp in what(it.handle(Tick(), now)))
+    for seconds in range(1, 120):
+        assert what(it.handle(BroughtUp(c) if seconds == 1 else Tick(), now + seconds)) in ([], [TearDown]), seconds
+        assert it.stage(c) is Stage.UP

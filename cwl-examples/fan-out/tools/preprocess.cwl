@@ -3,7 +3,7 @@ class: CommandLineTool
 doc: Trim the reads of a sequencing run, and tell its samples apart.
 $namespaces: {fluxop: "urn:fluxop:"}
 hints:
-  fluxop:FluxRequirement: {duration: 2}
+  fluxop:FluxRequirement: {duration: 0.5}
 requirements:
   ResourceRequirement: {coresMin: 1, ramMin: 512}
 baseCommand: python3
