@@ -52,6 +52,7 @@ class MiniClusterLife:
         released: when it was given up, or lost.
         lost: why it did not come up, or ended.
         reasons: why it came, changed and went, each with its time.
+        cores_busy: of the jobs that run; so are `gpus_busy`, and `spans`: how many of them are on so many nodes.
     """
 
     deployment: str
@@ -75,6 +76,8 @@ class MiniClusterLife:
     jobs: Counts = field(default_factory=Counts)
     steps: dict[str, None] = field(default_factory=dict)
     cores_busy: int = 0
+    gpus_busy: int = 0
+    spans: Counter[int] = field(default_factory=Counter)
 
     @property
     def stage(self) -> Stage:
@@ -92,8 +95,17 @@ class MiniClusterLife:
         return sum(n * max(0.0, min(later, end) - t) for (t, n), (later, _) in pairwise(changes))
 
     def nodes_busy(self, flavour: Flavour) -> int:
-        """Nodes that the cores of the running jobs fill, if its scheduler packs them tightly."""
-        return min(self.size, ceil(self.cores_busy / flavour.cores))
+        """Nodes that the running jobs' cores and GPUs fill, if its scheduler packs them tightly; no job has fewer."""
+        by_gpus = ceil(self.gpus_busy / flavour.gpus) if flavour.gpus else 0
+        return min(self.size, max(ceil(self.cores_busy / flavour.cores), by_gpus, *self.spans, 0))
+
+    def occupy(self, job: JobLife, times: int = 1) -> None:
+        """Count what a job occupies; `times` is -1 when it is over."""
+        self.cores_busy += times * job.cores
+        self.gpus_busy += times * job.gpus
+        self.spans[job.nodes] += times
+        if not self.spans[job.nodes]:
+            del self.spans[job.nodes]
 
 
 @dataclass(slots=True)

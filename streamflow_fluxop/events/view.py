@@ -209,7 +209,7 @@ class RunView:
             counts.queued -= 1
             counts.running += 1
         if life is not None:
-            life.cores_busy += job.cores
+            life.occupy(job)
 
     def _job_ended(self, event: d.JobEnded) -> None:
         fleet = self._fleet(event)
@@ -232,4 +232,4 @@ class RunView:
             if not failed:
                 step.seconds += event.at - job.started
             if life is not None:
-                life.cores_busy -= job.cores
+                life.occupy(job, -1)

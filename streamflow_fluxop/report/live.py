@@ -26,6 +26,9 @@ TALL = 40
 LEAST_CHART = 8
 """Lines that a chart needs; where there are fewer there is none."""
 
+WORDY = 36
+"""Columns that words on a MiniCluster need beside it."""
+
 _STYLES = {Stage.COMING: "yellow", Stage.UP: "green", Stage.GOING: "magenta", Stage.GONE: "dim"}
 _OUTCOMES = {"running": "bold", "succeeded": "green", "failed": "red", "interrupted": "yellow", "died": "red"}
 _LIMITS = {"gpus": "GPUs", "memory": "MiB", "cost_per_hour": "cost an hour", "miniclusters": "MiniClusters"}
@@ -56,9 +59,14 @@ def panel(
     room = height - 1
     for fleet in view.fleets.values():
         lines = list(_fleet_lines(fleet, now, named=len(view.fleets) > 1))
-        rows = _rows(fleet, max(1, room // len(view.fleets) - len(lines) - LEAST_CHART - 4))
-        parts += [*lines, Text(), _miniclusters(fleet, rows, len(fleet.lives) - len(rows), width)]
-        room -= len(lines) + len(rows) + 4
+        free = room // len(view.fleets) - len(lines) - LEAST_CHART - 4
+        rows = _rows(fleet, max(1, free))
+        shown, words = _miniclusters(fleet, rows, width)
+        words = words[: max(0, free - len(rows))]
+        left_out = len(fleet.lives) - len(rows)
+        more = [Text(f"and {left_out} more", style="dim italic")] if left_out else []
+        parts += [*lines, Text(), shown, *words, *more]
+        room -= len(lines) + len(rows) + len(words) + 4
     share = room // max(1, len(view.fleets)) - 1
     for fleet in view.fleets.values():
         if share >= LEAST_CHART and (fleet.lives or fleet.plan):
@@ -135,21 +143,27 @@ def _rows(fleet: FleetView, most: int) -> list[MiniClusterLife]:
     return sorted(order[:most], key=lambda m: m.asked)
 
 
-def _miniclusters(fleet: FleetView, rows: list[MiniClusterLife], left_out: int, width: int) -> Table:
+def _miniclusters(fleet: FleetView, rows: list[MiniClusterLife], width: int) -> tuple[Table, list[Text]]:
+    """The table, and what there is to say of those that are held: below it, where there is no room for it inside."""
     heads = ("MiniCluster", "state", ">nodes", ">busy", ">queued", ">running", ">done")
     cells = [_cells(fleet, life) for life in rows]
-    taken = sum(max(len(row[i]) for row in [heads, *cells]) + 3 for i in range(len(heads)))
-    made = table(*heads, *([""] if width - taken >= 12 else []))
+    room = width - sum(max(len(row[i].lstrip(">")) for row in [heads, *cells]) + 3 for i in range(len(heads)))
+    beside = room >= WORDY
+    made = table(*heads, *([""] if beside else []))
     for life, row in zip(rows, cells, strict=True):
         name, state, *numbers = row
-        word = Text(_word(life), style="dim")
-        word.truncate(max(0, width - taken), overflow="ellipsis")
-        words: list[RenderableType] = [name, Text(state, style=_STYLES[life.stage]), *numbers, word]
-        made.add_row(*words[: len(made.columns)], style="dim" if life.gone is not None else None)
-    if left_out:
-        made.caption = f"and {left_out} more"
-        made.caption_justify = "left"
-    return made
+        words: list[RenderableType] = [name, Text(state, style=_STYLES[life.stage]), *numbers]
+        if beside:
+            words.append(_line(_word(life), room))
+        made.add_row(*words, style="dim" if life.gone is not None else None)
+    said = [] if beside else [(m.name, _word(m)) for m in rows if m.gone is None]
+    return made, [_line(f"{name}: {word}", width) for name, word in said if word]
+
+
+def _line(words: str, width: int) -> Text:
+    line = Text(words, style="dim", no_wrap=True)
+    line.truncate(width, overflow="ellipsis")
+    return line
 
 
 def _cells(fleet: FleetView, life: MiniClusterLife) -> list[str]:
@@ -167,8 +181,11 @@ def _cells(fleet: FleetView, life: MiniClusterLife) -> list[str]:
 
 
 def _word(life: MiniClusterLife) -> str:
-    """What there is to say of it: how far it is, else why it is as it is."""
-    return life.message or life.lost or (life.reasons[-1][1] if life.reasons else "")
+    """What there is to say of it: how far it is, else why it is as it is; not why it came, once it is there."""
+    if life.message or life.lost:
+        return life.message or life.lost or ""
+    at, why = life.reasons[-1] if life.reasons else (0.0, "")
+    return why if life.stage is not Stage.UP or at > (life.ready or 0.0) else ""
 
 
 def chart(view: RunView, fleet: FleetView, now: float, outcome: Outcome) -> Chart:

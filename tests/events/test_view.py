@@ -182,3 +182,23 @@ def test_what_is_left_moves_with_what_happens(plan):
     assert left(plan, 250, *asked, start, stop, (151, e.JobStarted(job="b.0"))) == 1
     over = [(151, e.JobStarted(job="b.0")), (249, e.JobEnded(job="b.0", exit_code=0))]
     assert left(plan, 250, *asked, start, stop, *over) == 0
+
+
+def test_a_node_is_busy_when_its_gpus_are_or_a_job_spans_it():
+    def life(*jobs):
+        found = [e.FleetStarted(flavours=FLAVOURS), e.MiniClusterAsked(minicluster="a", flavour="gpu", size=4)]
+        found.append(e.MiniClusterUp(minicluster="a", seconds=1, nodes=4))
+        for name, about in enumerate(jobs):
+            found += [
+                e.JobAsked(job=str(name), step="/s", minicluster="a", **about),
+                e.JobSubmitted(job=str(name), minicluster="a"),
+                e.JobStarted(job=str(name)),
+            ]
+        view = RunView(event.model_copy(update={"deployment": "fleet"}) for event in found)
+        return view.fleets["fleet"].current["a"].nodes_busy(FLAVOURS["gpu"])
+
+    assert life() == 0
+    assert life({"cores": 8}, {"cores": 1}) == 2
+    assert life({"cores": 1, "gpus": 2}, {"cores": 1, "gpus": 1}) == 2
+    assert life({"cores": 3, "nodes": 3}) == 3
+    assert life({"cores": 8, "gpus": 2}, {"cores": 8, "gpus": 2, "nodes": 9}) == 4, "there are no more"

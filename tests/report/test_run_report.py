@@ -130,6 +130,20 @@ def test_the_live_view_fits_into_the_terminal(plan, share, width, height):
     assert all(sum(segment.cell_length for segment in line) <= width for line in lines)
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_live_view_says_why_a_minicluster_is_as_it_is(plan, width):
+    view = until(plan, 0.3)
+    (fleet,) = view.fleets.values()
+    (held,) = fleet.held
+    held.reasons.append((view.at, why := "its next use is 20 min away"))
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(panel(view, view.at, "running", width, colours=False, glyphs=Glyphs()))
+    text = capture.get()
+    assert why in text
+    assert "jobs <come>" not in text, "it is there"
+
+
 def test_the_live_view_can_be_drawn_from_the_first_event_on(plan):
     events = list(history(plan))
     for n in range(1, 5):
