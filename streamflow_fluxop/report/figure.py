@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.util import find_spec
 from io import BytesIO, StringIO
 from math import ceil
@@ -29,6 +30,8 @@ LEGEND = 8
 
 BARS = 120
 """MiniClusters at most; what is left out is said."""
+
+_LABEL = 8.5  # points
 
 _COLOURS = (
     "#3b6ea5",
@@ -272,14 +275,14 @@ class _Drawing:
         room = (work.end - work.start) / self.end * (0.975 - self.left) * WIDTH
         name = work.label.rsplit(" x", 1)[0] if work.jobs > 1 else label
         for text in (label, name, self.names.kinds[work.kind]):
-            if 0.072 * len(text) <= room:
+            if _width(text) + 0.06 <= room:
                 axes.text(
                     (work.start + work.end) / 2,
                     y + 0.52,
                     text,
                     ha="center",
                     va="center",
-                    size=8.5,
+                    size=_LABEL,
                     color="white",
                     weight="bold",
                     zorder=6,
@@ -335,10 +338,21 @@ class _Drawing:
         handles.append(Patch(facecolor="white", edgecolor=_EDGE, linewidth=0.8, label="idle"))
         kinds = self.names.kinds[: len(_COLOURS)]
         handles += [Patch(facecolor=_COLOURS[i], label=name) for i, name in enumerate(kinds)]
+        across = min(self.columns, len(handles))
+        by_column = [h for column in range(across) for h in handles[column::across]]  # so that rows are in order
         self.figure.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(self.left - 0.012, 0.02 / self.height),
-            ncols=self.columns, frameon=False, fontsize=8, labelcolor=_FAINT, handlelength=1.6, columnspacing=1.4,
+            handles=by_column, loc="lower left", bbox_to_anchor=(self.left - 0.012, 0.02 / self.height),
+            ncols=across, frameon=False, fontsize=8, labelcolor=_FAINT, handlelength=1.6, columnspacing=1.4,
         )  # fmt: skip
+
+
+@lru_cache(1 << 10)
+def _width(label: str) -> float:
+    """Inches that a bar's label takes."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    return float(TextPath((0, 0), label, _LABEL, prop=FontProperties(weight="bold")).get_extents().width) / 72
 
 
 def _thinned(bar: Bar, least: float) -> list[tuple[float, dict[int, int]]]:
