@@ -23,4 +23,7 @@ def paused() -> Iterator[None]:
         yield
     finally:
         if was:
+            if not gc.get_freeze_count():  # nobody else's: both at once make everything old, and look at nothing
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

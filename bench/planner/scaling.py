@@ -7,17 +7,15 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from streamflow_fluxop.collector import paused
-from streamflow_fluxop.model import Problem
 from streamflow_fluxop.planner import budget, solve, verify
+from streamflow_fluxop.readers import read
 
 
 def scaled(document: Path, seconds: float) -> tuple[str, list[float], float, float, float]:
     """Name; CPU seconds to read, plan, write and verify; GB used to write at most; score and its bound."""
     budget.monotonic = time.process_time
     times = [time.process_time()]
-    with paused():
-        case = Problem.model_validate_json(document.read_bytes())
+    case = read(workflow=document)[0].problem
     times.append(time.process_time())
     plan = solve(case, time_limit=seconds)
     times.append(time.process_time())

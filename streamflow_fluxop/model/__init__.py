@@ -16,12 +16,13 @@ from streamflow_fluxop.model.plan import (
     StepEstimate,
 )
 from streamflow_fluxop.model.problem import Objective, Problem
-from streamflow_fluxop.model.workflow import Dependency, Duration, Step, Workflow
+from streamflow_fluxop.model.workflow import Dependencies, Dependency, Duration, Step, Workflow
 
 __all__ = [
     "Alternative",
     "Assignment",
     "Bounds",
+    "Dependencies",
     "Dependency",
     "Document",
     "Duration",

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from itertools import chain
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.dataclasses import dataclass
 
 from streamflow_fluxop.model.document import Document
@@ -29,6 +31,24 @@ class Dependency:
     )
 
 
+class Dependencies(list[Dependency]):
+    """What a step waits for, checked already: steps take it as it is, and may share it.
+
+    Attributes:
+        parts: all of it, cut so that different steps share what they have in common: equal parts are the same tuple.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Iterable[tuple[Dependency, ...]]) -> None:
+        self.parts = tuple(parts)
+        super().__init__(chain.from_iterable(self.parts))
+
+
+def _shared(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    return value if type(value) is Dependencies else check(value)
+
+
 class Step(Document):
     """A step: `width` jobs with equal needs."""
 
@@ -37,7 +57,9 @@ class Step(Document):
     width: PositiveInt = Field(1, description="How many jobs it scatters into.")
     width_source: Literal["inputs", "hint", "document", "assumed"] = "document"
     duration: Duration
-    after: list[Dependency] = Field([], description="The steps whose outputs it reads.")
+    after: Annotated[list[Dependency], WrapValidator(_shared)] = Field(
+        [], description="The steps whose outputs it reads."
+    )
     image: str | None = Field(None, description="Container image; only steps with equal images share a MiniCluster.")
     flavours: list[str] = Field([], description="The flavours that it may run on; empty: any that fits.")
     group: str | None = Field(

@@ -8,27 +8,28 @@ from typing import TYPE_CHECKING
 import networkx as nx
 
 from streamflow_fluxop.errors import UserError, UserErrors
+from streamflow_fluxop.model import Dependencies
+from streamflow_fluxop.planner.gates import MANY, Part, with_gates, without_gates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from streamflow_fluxop.model import Flavour, Limits, Needs, Problem, Step
-
-
-Dependencies = tuple[tuple[int, bool], ...]
-"""Of a step: the number of each step that it waits for, and whether job by job."""
+    from streamflow_fluxop.model import Dependency, Flavour, Limits, Needs, Problem, Step
+    from streamflow_fluxop.planner.gates import Pairs, Waits
 
 
-def check(problem: Problem) -> tuple[list[int], list[Dependencies]]:
-    """A topological order of the steps, and what each step waits for.
+def check(problem: Problem) -> tuple[list[int], list[Pairs]]:
+    """A topological order of the steps and gates, and what each of them waits for: the steps, then the gates.
 
     Raises:
         UserError: one thing is wrong.
         UserErrors: several are.
     """
-    found = _dependencies(problem)
-    if found is None:
+    waits = _waits(problem)
+    if waits is None:
         raise _all(list(_names(problem)))
+    many = sum(len(step.after) for step in problem.workflow.steps) >= MANY
+    found = with_gates(waits) if many else without_gates(waits)
     errors = [*_places(problem), *_groups(problem)]
     try:
         order = _order(problem, found)
@@ -48,27 +49,47 @@ def alike(step: Step) -> tuple[object, ...]:
     return (*step.needs.__dict__.values(), *step.flavours)
 
 
-def _dependencies(problem: Problem) -> list[Dependencies] | None:
-    """What each step waits for; None where `_names` will find something wrong. Quick, for a million of them."""
+def _waits(problem: Problem) -> list[Waits] | None:
+    """What each step waits for; None where `_names` will find something wrong. Quick, for millions of dependencies."""
     steps = problem.workflow.steps
     numbers = {step.name: n for n, step in enumerate(steps)}
     if not steps or len(numbers) < len(steps):
         return None
     plain = {name: (n, False) for name, n in numbers.items()}  # one pair for all that wait for a step
-    result: list[Dependencies] = []
+    same: dict[Pairs, Part] = {}
+    known: dict[int, Part] = {}  # by the id of what the document has
+    lists: dict[int, Waits] = {}
+
+    def part(after: Sequence[Dependency]) -> Part:
+        found = known.get(id(after))
+        if found is None:
+            pairs = tuple([(numbers[d.step], True) if d.each else plain[d.step] for d in after])
+            found = same.get(pairs)
+            if found is None:
+                each = any(each for _, each in pairs)
+                found = same[pairs] = Part(pairs, frozenset(t for t, _ in pairs), not each)
+            known[id(after)] = found
+        return found
+
+    result: list[Waits] = []
     for step in steps:
         if step.image == "" or any(f not in problem.flavours for f in step.flavours):
             return None
-        try:
-            pairs = tuple([(numbers[d.step], True) if d.each else plain[d.step] for d in step.after])
-        except KeyError:
+        after = step.after
+        waits = lists.get(id(after))
+        if waits is None:
+            try:
+                waits = tuple(map(part, after.parts)) if isinstance(after, Dependencies) else (part(after),)
+            except KeyError:
+                return None
+            if len(frozenset().union(*(p.numbers for p in waits))) < len(after):
+                return None
+            lists[id(after)] = waits
+        if not all(p.plain for p in waits) and any(
+            each and steps[t].width != step.width for p in waits for t, each in p.pairs
+        ):
             return None
-        how = dict(pairs)
-        if len(how) < len(pairs):
-            return None
-        if True in how.values() and any(each and steps[t].width != step.width for t, each in pairs):
-            return None
-        result.append(pairs)
+        result.append(waits)
     return result
 
 
@@ -122,15 +143,19 @@ def _near(name: str, known: dict[str, int] | dict[str, Flavour]) -> str:
     return f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known)[:20])}"
 
 
-def _order(problem: Problem, dependencies: list[Dependencies]) -> list[int]:
-    if all(not pairs or max(pairs)[0] < n for n, pairs in enumerate(dependencies)):
-        return list(range(len(dependencies)))  # the usual case, and quick for 100 000 steps
+def _order(problem: Problem, dependencies: list[Pairs]) -> list[int]:
+    steps = len(problem.workflow.steps)
+    last = list(range(steps))  # of what a step or gate waits for, or itself
+    for pairs in dependencies[steps:]:
+        last.append(max([last[t] for t, _ in pairs]))
+    if all(last[t] < n for n, pairs in enumerate(dependencies[:steps]) for t, _ in pairs):
+        return sorted(range(len(last)), key=last.__getitem__)  # the usual case, and quick for 100 000 steps
     graph = nx.DiGraph((t, n) for n, pairs in enumerate(dependencies) for t, _ in pairs)
     graph.add_nodes_from(range(len(dependencies)))
     try:
         return list(nx.topological_sort(graph))
     except nx.NetworkXUnfeasible:
-        cycle = [problem.workflow.steps[a].name for a, _ in nx.find_cycle(graph)]
+        cycle = [problem.workflow.steps[a].name for a, _ in nx.find_cycle(graph) if a < steps]
         raise UserError(
             f"the steps wait for each other in a circle: {' -> '.join([*cycle, cycle[0]])}",
             where=f"workflow {problem.workflow.name}",

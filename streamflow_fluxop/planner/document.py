@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ def make_plan(
     alternatives: list[Alternative] | None = None,
 ) -> Plan:
     """The plan that says what a schedule means."""
+    steps = len(problem.workflow.steps)  # behind them are gates
+    if instance.gates:
+        schedule = replace(schedule, blocks=[b for b in schedule.blocks if b.step < steps])
     stack_up(instance, schedule.lives)
     names = _names(instance, schedule.lives)
     miniclusters = _miniclusters(instance, schedule, names)
@@ -210,5 +214,5 @@ def _steps(instance: Instance, schedule: Schedule, names: list[str]) -> list[dic
             "end": end[s] / TICKS,
             "miniclusters": [names[stack] for stack in where[s]],
         }
-        for s, step in enumerate(instance.steps)
+        for s, step in enumerate(instance.steps[: len(instance.steps) - instance.gates])
     ]

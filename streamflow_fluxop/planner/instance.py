@@ -101,7 +101,8 @@ class Instance:
     """A compiled problem.
 
     Attributes:
-        steps: in the document's order.
+        steps: in the document's order, and after them the gates.
+        gates: how many of the steps are gates (`gates`).
         order: a topological order of the steps.
         capacity: the limits, an entry for each entry of a flavour's `weight`; the last ones are the flavours' own
             counts.
@@ -118,6 +119,7 @@ class Instance:
     max_miniclusters: int | None
     reach: tuple[int | None, ...]
     objective: Objective
+    gates: int = 0
 
     @cached_property
     def tails(self) -> tuple[int, ...]:
@@ -236,7 +238,7 @@ def compile_problem(problem: Problem) -> Instance:
         for t, each in pairs:
             after[t].append((s, True) if each else plain)
     steps = []
-    for step, before, then in zip(problem.workflow.steps, dependencies, after, strict=True):
+    for step, before, then in zip(problem.workflow.steps, dependencies, after, strict=False):
         kind = -1
         if not step.controller:
             same = (step.image, step.binding, step.group, alike(step))
@@ -256,6 +258,8 @@ def compile_problem(problem: Problem) -> Instance:
             kind = found
         length = max(ticks(step.duration.seconds), int(kind >= 0))
         steps.append(StepData(step.name, kind, step.width, length, before, tuple(then)))
+    gates = range(len(steps), len(dependencies))
+    steps += [StepData("", -1, 1, 0, dependencies[g], tuple(after[g])) for g in gates]
     return Instance(
         steps=tuple(steps),
         order=tuple(order),
@@ -266,6 +270,7 @@ def compile_problem(problem: Problem) -> Instance:
         max_miniclusters=problem.limits.miniclusters,
         reach=reach,
         objective=problem.objective,
+        gates=len(gates),
     )
 
 

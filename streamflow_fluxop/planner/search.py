@@ -360,7 +360,7 @@ class Search:
             return replace(state, choices=replace(state.choices, ranks=None))
         instance = self.instance.reversed if state.backwards else self.instance
         ranks = list(state.choices.ranks or instance.tails)
-        ranks[rng.randrange(len(ranks))] += rng.gauss(0, 0.15) * self.judge.bounds.makespan
+        ranks[rng.randrange(len(ranks) - instance.gates)] += rng.gauss(0, 0.15) * self.judge.bounds.makespan
         return replace(state, choices=replace(state.choices, ranks=tuple(ranks)))
 
     def turn(self, state: State, rng: Random) -> State | None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from streamflow_fluxop.cwl.places import line_of
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.explain import explain
+from streamflow_fluxop.readers.shared import decode
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -77,12 +78,17 @@ def load(path: Path) -> Loaded:
         UserError: it can't be read, is neither YAML nor JSON, or no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"can't be read: {error.strerror}", where=str(path)) from None
+    is_json = path.suffix.lower() == ".json"
+    if is_json and (document := decode(content)) is not None:
+        return Loaded(path, document)
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise UserError("is no text in UTF-8", where=str(path)) from None
-    data = _json(path, text) if path.suffix.lower() == ".json" else _yaml(path, text)
+    data = _json(path, text) if is_json else _yaml(path, text)
     if not isinstance(data, dict):
         raise UserError("is no mapping", where=str(path), fix="Write it as `key: value` lines.")
     return Loaded(path, data)
