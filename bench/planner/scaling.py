@@ -7,6 +7,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+from streamflow_fluxop.model import to_json
 from streamflow_fluxop.planner import budget, solve, verify
 from streamflow_fluxop.readers import read
 
@@ -19,7 +20,7 @@ def scaled(document: Path, seconds: float) -> tuple[str, list[float], float, flo
     times.append(time.process_time())
     plan = solve(case, time_limit=seconds)
     times.append(time.process_time())
-    plan.model_dump_json()
+    to_json(plan)
     times.append(time.process_time())
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     faults = verify(plan)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.model import to_json
 
 if TYPE_CHECKING:
     from streamflow_fluxop.kubernetes_config import KubernetesConfig
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from streamflow_fluxop.report.tables import NoPlan
 
 KINDS = (".json", ".svg", ".png", ".html")
+READABLE = 10_000
+"""Steps up to which a plan's document has lines, for people to read."""
 
 
 def check_outputs(paths: Sequence[Path]) -> None:
@@ -99,7 +102,10 @@ def _write(plan: Plan, title: str, rows: Sequence[Alternative | NoPlan], path: P
 
     match path.suffix.lower():
         case ".json":
-            path.write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            if len(plan.problem.workflow.steps) > READABLE:
+                path.write_bytes(to_json(plan))
+            else:
+                path.write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
         case ".svg":
             path.write_text(figure.svg([chart(plan)], title), encoding="utf-8")
         case ".png":

@@ -17,6 +17,7 @@ from streamflow_fluxop.model.plan import (
 )
 from streamflow_fluxop.model.problem import Objective, Problem
 from streamflow_fluxop.model.workflow import Dependencies, Dependency, Duration, Step, Workflow
+from streamflow_fluxop.model.writing import to_json
 
 __all__ = [
     "Alternative",
@@ -37,4 +38,5 @@ __all__ = [
     "Step",
     "StepEstimate",
     "Workflow",
+    "to_json",
 ]
