@@ -29,6 +29,7 @@ class CWLStep:
         after: the steps whose outputs it reads.
         duration: how long one job is expected to run.
         stderr_declared: the tool has a place of its own for stderr.
+        success_codes: exit codes of the tool that are no failure.
     """
 
     name: str
@@ -43,6 +44,7 @@ class CWLStep:
     after: tuple[Dependency, ...]
     duration: Duration
     stderr_declared: bool = False
+    success_codes: frozenset[int] = frozenset({0})
 
     @property
     def needs(self) -> Needs:

@@ -164,6 +164,7 @@ class Walk:
             after=tuple(after),
             duration=wanted.duration(self.assumed_duration),
             stderr_declared=_declares_stderr(process.cwl),
+            success_codes=_success_codes(process.cwl),
         )
         return self._tool_outputs(process, ports, scope, requirements, frozenset({name}))
 
@@ -380,6 +381,15 @@ class _Execution(Mapping[str, Any]):
 
 def _declares_stderr(tool: Any) -> bool:
     return getattr(tool, "stderr", None) is not None or any(o.type_ == "stderr" for o in tool.outputs)
+
+
+def _success_codes(tool: Any) -> frozenset[int]:
+    """As StreamFlow takes them: 0 always is one, and what is a failure's, too, is none."""
+
+    def codes(name: str) -> set[int]:
+        return set(getattr(tool, name, None) or ())
+
+    return frozenset(({0} | codes("successCodes")) - codes("permanentFailCodes") - codes("temporaryFailCodes"))
 
 
 def _only(port: Port, chosen: list[bool]) -> Port:

@@ -164,6 +164,8 @@ class JobEnded(_OfJob):
     event: Literal["job-ended"] = "job-ended"
     exit_code: int | None = Field(None, description="Absent: it never ran, or nobody knows.")
     reason: str | None = Field(None, description="What went wrong, if it is not its command's own doing.")
+    failed: bool | None = Field(None, description="Absent: if its exit code is not 0, or there is a reason.")
+    said: str | None = Field(None, description="The end of what it wrote on standard error, if it failed.")
 
 
 class FleetEnded(_OfFleet):

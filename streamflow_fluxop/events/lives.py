@@ -114,6 +114,8 @@ class JobLife:
 
     Attributes:
         minicluster: where it runs, or is to run; None: nobody knows yet.
+        failed: whether it is over, and with no success.
+        said: the end of what it wrote on standard error, if it failed.
     """
 
     name: str
@@ -128,11 +130,8 @@ class JobLife:
     ended: float | None = None
     exit_code: int | None = None
     reason: str | None = None
-
-    @property
-    def failed(self) -> bool:
-        """Whether it is over, and not with exit code 0."""
-        return self.ended is not None and (self.exit_code != 0 or self.reason is not None)
+    failed: bool = False
+    said: str | None = None
 
 
 @dataclass(slots=True)

@@ -216,7 +216,9 @@ class RunView:
         job = fleet.under_way.pop(event.job, None)
         if job is None:
             return
-        job.ended, job.exit_code, job.reason = event.at, event.exit_code, event.reason
+        job.ended, job.exit_code, job.reason, job.said = event.at, event.exit_code, event.reason, event.said
+        failed = event.failed
+        job.failed = event.exit_code != 0 or event.reason is not None if failed is None else failed
         step, life, failed = fleet.steps[job.step], job.minicluster, job.failed
         step.ended = event.at
         for counts in (fleet.counts, step.jobs) if life is None else (fleet.counts, step.jobs, life.jobs):

@@ -28,6 +28,7 @@ from streamflow_fluxop.agent.shell import answer
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.plugin import hook
 from streamflow_fluxop.plugin.directories import Directories
+from streamflow_fluxop.plugin.failures import account
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 from streamflow_fluxop.plugin.tables import comparison
 
@@ -277,13 +278,14 @@ class MiniClusterConnector(Connector):
                 logger.info("SUBMITTING job %s to MiniCluster %s", name, minicluster.name)
                 result = await minicluster.client.run_job(request, on_state=job.on_state(minicluster.name))
             job.result = result
+            ran_in = minicluster.name
         if workdir and (temporary := request.environment.get("TMPDIR")) and not location.local:
             self._directories.used(
                 location.name, {workdir, temporary}, lambda line: self._run_command(location, line, None)
             )
-        if result.reason:
-            return "\n".join(filter(None, (result.reason, result.output.strip()))), result.exit_code or 1
-        return result.output.strip(), result.exit_code
+        if not job.failed:
+            return result.output.strip(), result.exit_code
+        return account(result, request, ran_in), result.exit_code or 1
 
     async def _run_small(self, location: ExecutionLocation, line: str, timeout: float | None) -> CommandResult:
         """One of the command lines that StreamFlow has around each job."""

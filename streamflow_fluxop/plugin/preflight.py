@@ -214,7 +214,9 @@ class Preflight:
 
 
 def _step_run(step: CWLStep, name: str, group: str | None) -> StepRun | None:
-    return None if step.kind == "ExpressionTool" else StepRun(name, group, step.asked, step.stderr_declared)
+    if step.kind == "ExpressionTool":
+        return None
+    return StepRun(name, group, step.asked, step.stderr_declared, step.success_codes)
 
 
 def _unusable(path: str) -> str | None:

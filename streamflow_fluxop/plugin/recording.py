@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SAID_KEPT = 1000
+"""Characters of what a failed job wrote that the event log keeps: the last ones."""
 
 _log: EventLog | None = None
 
@@ -96,7 +98,7 @@ def recorded_job(record: Recorder, fleet: FleetRun, name: str, group: str) -> It
     placement = fleet.placements[name]
     flavour = fleet.config.flavours[fleet.groups[group].flavour]
     record(events.JobAsked.of(name, placement.needs, flavour, placement.step or None, group))
-    job = RecordedJob(record, name)
+    job = RecordedJob(record, name, placement.success_codes)
     why = "cancelled"
     try:
         yield job
@@ -106,7 +108,13 @@ def recorded_job(record: Recorder, fleet: FleetRun, name: str, group: str) -> It
     finally:
         result = job.result
         record(
-            events.JobEnded(job=name, exit_code=result.exit_code, reason=result.reason)
+            events.JobEnded(
+                job=name,
+                exit_code=result.exit_code,
+                reason=result.reason,
+                failed=job.failed,
+                said=result.output.strip()[-SAID_KEPT:] or None if job.failed else None,
+            )
             if result
             else events.JobEnded(job=name, reason=why)
         )
@@ -119,10 +127,17 @@ class RecordedJob:
         result: how it ended, None before.
     """
 
-    def __init__(self, record: Recorder, name: str) -> None:
+    def __init__(self, record: Recorder, name: str, success_codes: frozenset[int]) -> None:
         self._record = record
         self._name = name
+        self._success_codes = success_codes
         self.result: JobResult | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has a result, and one that its tool does not call a success."""
+        result = self.result
+        return result is not None and (result.reason is not None or result.exit_code not in self._success_codes)
 
     def on_state(self, minicluster: str) -> Callable[[str], None]:
         """What the agent's client is to call for a job in this MiniCluster."""

@@ -39,6 +39,7 @@ class StepRun:
     group: str | None
     asked: Asked
     stderr_declared: bool
+    success_codes: frozenset[int] = frozenset({0})
 
     def needs(self, cores: float, memory: float) -> Needs:
         """The needs of a job, of which StreamFlow has evaluated cores and memory (MiB)."""
@@ -54,6 +55,7 @@ class Placement:
     step: str
     needs: Needs
     merge_stderr: bool
+    success_codes: frozenset[int] = frozenset({0})
 
 
 @dataclass
@@ -140,6 +142,7 @@ class FleetRun:
             step=known.name,
             needs=needs,
             merge_stderr=known.stderr_declared,
+            success_codes=known.success_codes,
         )
         return group.name
 

@@ -118,6 +118,10 @@ def steps(fleet: FleetReport, rows: int | None = None) -> Rows:
     return heads, found
 
 
+_LONGEST_LINE = 200
+"""Characters of a line that a failed job wrote."""
+
+
 def _measured(mean: float | None, least: float | None, most: float | None, done: int) -> str:
     if mean is None or least is None or most is None:
         return ""
@@ -129,9 +133,16 @@ def troubles(fleet: FleetReport, most: int = 50) -> Iterator[str]:
     """What went wrong, a sentence each."""
     for trouble in fleet.troubles[:most]:
         count = f"{times(trouble.count, 'time')}: " if trouble.count > 1 else ""
-        yield f"at {duration(trouble.at)}: {count}{trouble.what}"
+        said = _last_line(trouble.said)
+        yield f"at {duration(trouble.at)}: {count}{trouble.what}{said and f': {said}'}"
     if len(fleet.troubles) > most:
         yield f"and {len(fleet.troubles) - most} more kinds of trouble"
+
+
+def _last_line(said: str | None) -> str:
+    """What mostly says most of what a command wrote, with nothing in it that a terminal would act on."""
+    lines = ["".join(c for c in line if c.isprintable()).strip() for line in (said or "").splitlines()]
+    return next((line[-_LONGEST_LINE:] for line in reversed(lines) if line), "")
 
 
 def as_table(rows: Rows) -> Table:

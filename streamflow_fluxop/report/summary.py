@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveIn
 from streamflow_fluxop.events.lives import FleetView, JobLife, MiniClusterLife
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.model import Document, Plan
-from streamflow_fluxop.report.units import duration
+from streamflow_fluxop.report.units import duration, how_it_ended
 
 Outcome = Literal["running", "succeeded", "failed", "interrupted", "died"]
 """How a run is or was; `died`: its controller is gone, and the log has no end."""
@@ -88,11 +88,12 @@ class StepReport(Document):
 
 
 class Trouble(Document):
-    """What went wrong, at `at` (seconds) for the first time, `count` times."""
+    """What went wrong, at `at` (seconds) for the first time, `count` times; `said` is the end of what one wrote."""
 
     at: NonNegativeFloat
     what: str
     count: PositiveInt = 1
+    said: str | None = None
 
 
 class FleetReport(Document):
@@ -306,8 +307,9 @@ def _troubles(fleet: FleetView) -> Iterator[Trouble]:
     failed: dict[str, list[JobLife]] = defaultdict(list)
     for job in fleet.jobs:
         if job.failed:
-            why = job.reason or f"exit code {job.exit_code}"
+            why = job.reason or ("it never ran" if job.exit_code is None else how_it_ended(job.exit_code))
             failed[f"step {job.step}: {why}"].append(job)
     for what, jobs in failed.items():
         names = ", ".join(job.name for job in jobs[:3]) + (f" and {len(jobs) - 3} more" if len(jobs) > 3 else "")
-        yield Trouble(at=jobs[0].ended or 0.0, what=f"{what} ({names})", count=len(jobs))
+        said = next((job.said for job in jobs if job.said), None)
+        yield Trouble(at=jobs[0].ended or 0.0, what=f"{what} ({names})", count=len(jobs), said=said)

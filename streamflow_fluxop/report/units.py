@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,19 @@ def duration(seconds: float) -> str:
             count, left = divmod(round(whole / small), large // small)
             return f"{count} {name} {left} {rest}" if left else f"{count} {name}"
     raise AssertionError("unreachable")
+
+
+def how_it_ended(exit_code: int, reason: str | None = None) -> str:
+    """An exit code in words: `exit code 139: killed by signal 11 (SIGSEGV)`.
+
+    Args:
+        exit_code: of the job; 128 + n where signal n ended it.
+        reason: why, if it was not its command's own doing: then no signal is named.
+    """
+    number = exit_code - 128
+    if reason is not None or number not in {int(s) for s in signal.Signals}:
+        return f"exit code {exit_code}"
+    return f"exit code {exit_code}: killed by signal {number} ({signal.Signals(number).name})"
 
 
 def number(value: float) -> str:
