@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from streamflow.core.scheduling import Hardware, Policy
 from streamflow.core.utils import get_job_step_name
+from streamflow.core.workflow import Status
 
 if TYPE_CHECKING:
     from streamflow.core.context import StreamFlowContext
@@ -41,12 +42,14 @@ class MiniClusterPolicy(Policy):
 
         deployment = next(iter(available_locations.values())).deployment
         fleet = current_run().fleets[deployment]
+        before = context.scheduler.job_allocations.get(job.name)
         group = fleet.place(
             job=job.name,
             step=get_job_step_name(job.name),
             workflow=job.workflow_id,
             cores=hardware_requirement.cores,
             memory=hardware_requirement.memory,
+            tried_again=before is not None and before.status is Status.ROLLBACK,
         )
         return available_locations[fleet.location(group)]
 

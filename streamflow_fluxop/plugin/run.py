@@ -84,7 +84,7 @@ class FleetRun:
     workflow: str = ""
     workflows: list[dict[str, StepRun | None]] = field(default_factory=list)
     placements: dict[str, Placement] = field(default_factory=dict)
-    _seen: list[int] = field(default_factory=list)
+    _index: dict[int, int] = field(default_factory=dict)
 
     def location(self, group: str) -> str:
         """The name of a group's location: unique over all deployments, as StreamFlow needs it."""
@@ -113,7 +113,9 @@ class FleetRun:
             if self.config.is_alone(g.named)
         }
 
-    def place(self, job: str, step: str, workflow: int, cores: float, memory: float) -> str:
+    def place(
+        self, job: str, step: str, workflow: int, cores: float, memory: float, *, tried_again: bool = False
+    ) -> str:
         """Choose the group of a job.
 
         Args:
@@ -123,6 +125,7 @@ class FleetRun:
                 with equal job names.
             cores: of the whole job, as its ResourceRequirement says now that its inputs are known.
             memory: of the whole job, in MiB, likewise.
+            tried_again: it has failed, or what it made is lost; StreamFlow makes a workflow of its own for that.
 
         Returns:
             The group's name, or `controller`.
@@ -130,7 +133,7 @@ class FleetRun:
         Raises:
             InfeasibleJob: no flavour meets the job's needs; StreamFlow would wait for ever.
         """
-        known = self._steps_of(workflow).get(step, StepRun("", None, _UNREAD, stderr_declared=True))
+        known = self._steps_of(workflow, tried_again).get(step, StepRun("", None, _UNREAD, stderr_declared=True))
         if known is None:
             return self.controller
         needs = known.needs(cores, memory)
@@ -146,11 +149,12 @@ class FleetRun:
         )
         return group.name
 
-    def _steps_of(self, workflow: int) -> dict[str, StepRun | None]:
-        if workflow not in self._seen:
-            self._seen.append(workflow)
-        index = self._seen.index(workflow)
-        return self.workflows[index] if index < len(self.workflows) else {}
+    def _steps_of(self, workflow: int, tried_again: bool) -> dict[str, StepRun | None]:
+        if workflow not in self._index:
+            last = max(self._index.values(), default=-1)
+            self._index[workflow] = last if tried_again else last + 1
+        index = self._index[workflow]
+        return self.workflows[index] if 0 <= index < len(self.workflows) else {}
 
     def _group_for(self, needs: Needs, wanted: str | None, step: str) -> Group:
         def suits(group: Group) -> bool:

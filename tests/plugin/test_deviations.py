@@ -1,5 +1,6 @@
 """The real `streamflow run` where things turn out otherwise than the plan has them."""
 
+import json
 from pathlib import Path
 
 WIDE = """\
@@ -78,6 +79,30 @@ def test_failed_jobs_are_tried_again_by_streamflow_s_failure_manager(world):
     assert result.code == 0, result.err
     assert sorted(Path(f["path"]).read_text() for f in result.outputs["out"]) == ["a\n", "b\n", "c\n"]
     assert len(result.said("SUBMITTING job /flaky")) == 6
+
+
+def test_a_job_that_is_tried_again_needs_what_it_needed_before(world):
+    gpu = """hints: {ResourceRequirement: {coresMin: 2}, "fluxop:FluxRequirement": {gpusPerTask: 1}}
+          baseCommand: [sh, -c, 'echo $CUDA_VISIBLE_DEVICES; mkdir "FOLDER/tried-$0" 2>&- && exit 3; exit 0']"""
+    cpu = "baseCommand: [sh, -c, 'echo no GPU']"
+    old = """baseCommand: [sh, -c, 'mkdir "FOLDER/tried-$0" 2>&- && exit 3; echo $0']"""
+    text = FLAKY.replace(old, gpu).replace("FOLDER", str(world.folder)).replace("[a, b, c]", "[a]")
+    world.write("wf.cwl", text.replace("class: W", '$namespaces: {fluxop: "urn:fluxop:"}\n    class: W', 1))
+    world.write("other.cwl", FLAKY.replace(old, cpu).replace("[a, b, c]", "[a]"))
+    (workflow,) = world.config["workflows"].values()
+    world.config["workflows"]["other"] = {**workflow, "config": {"file": "other.cwl"}}
+    world.config["failureManager"] = {
+        "enabled": True,
+        "type": "default",
+        "config": {"max_retries": 3, "retry_delay": 0},
+    }
+    result = world.run()
+    assert result.code == 0, result.err
+    places = result.said(r"SUBMITTING job /flaky/0.0 to MiniCluster (\w+)")
+    assert places == ["gpu", "gpu", "cpu"], "the first workflow's twice, then that of the other"
+    (log,) = result.said(r"its events are in (\S+)")
+    asked = [e for e in map(json.loads, Path(log).read_text().splitlines()) if e["event"] == "job-asked"]
+    assert [(e["step"], e["gpus"]) for e in asked] == [(asked[0]["step"], 1)] * 2 + [(asked[2]["step"], 0)]
 
 
 def test_two_workflows_of_one_file_have_one_fleet_and_one_plan(world):
