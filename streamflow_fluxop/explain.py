@@ -8,12 +8,19 @@ from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.dataclasses import is_pydantic_dataclass
+from pydantic.fields import FieldInfo
 
 from streamflow_fluxop.errors import UserError
 
 _KINDS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+    "dataclass_type": "a mapping of `key: value` lines",
     "float_type": "a number",
     "string_type": "text",
     "bool_type": "true or false",
@@ -44,10 +51,10 @@ def _explain_one(
     place = where(*prefix, *way)
     match problem["type"]:
         case "missing":
-            known = _model_at(model, way[:-1]).model_fields[str(way[-1])]
+            known = _fields_at(model, way[:-1])[str(way[-1])]
             return UserError(f"the key {way[-1]!r} is missing", where=where(*prefix, *way[:-1]), fix=known.description)
-        case "extra_forbidden":
-            keys = _model_at(model, way[:-1]).model_fields
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            keys = _fields_at(model, way[:-1])
             close = get_close_matches(str(way[-1]), keys, n=1)
             fix = f"Did you mean {close[0]!r}?" if close else f"The keys here are: {', '.join(keys)}."
             return UserError(f"unknown key {way[-1]!r}", where=place, fix=fix)
@@ -64,16 +71,21 @@ def _explain_one(
             return UserError(f"{json.dumps(problem['input'], default=str)}: {message}", where=place)
 
 
-def _model_at(model: type[BaseModel], way: tuple[str | int, ...]) -> type[BaseModel]:
-    """The class of the document at the end of `way`, through fields and mappings."""
+def _fields_at(model: type[Any], way: tuple[str | int, ...]) -> dict[str, FieldInfo]:
+    """The fields of the document at the end of `way`, through fields and mappings."""
     for key in way:
-        field = model.model_fields.get(str(key))
+        field = _fields(model).get(str(key))
         if field is not None:
             model = next(iter(_models(field.annotation)), model)
-    return model
+    return _fields(model)
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _fields(model: type[Any]) -> dict[str, FieldInfo]:
+    found: dict[str, FieldInfo] = model.__pydantic_fields__
+    return found
+
+
+def _models(annotation: Any) -> list[type[Any]]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_pydantic_dataclass(annotation)):
         return [annotation]
     return [m for part in get_args(annotation) for m in _models(part)]

@@ -176,6 +176,26 @@ class Fleets:
                     yield UserError(f"there is no binding filter {name!r}", where=where, fix=fix)
 
 
+def require_fleets(file: StreamFlowFile) -> None:
+    """Check that there is a fleet in the file.
+
+    Raises:
+        UserError: there is none; or the file is the CWL.
+    """
+    if "cwlVersion" in file.config:
+        raise UserError(
+            "this is a CWL document, not a StreamFlow file",
+            where=file.path,
+            fix="Give the StreamFlow file that binds it to a fleet; the README shows one of twenty lines.",
+        )
+    if not file.fleets:
+        raise UserError(
+            "no deployment of type minicluster",
+            where=file.where("deployments"),
+            fix="Bind the workflow to one: `type: minicluster`.",
+        )
+
+
 def steps_of(
     deployment: str, config: FleetConfig, workflows: Iterable[BoundWorkflow]
 ) -> tuple[list[Step], dict[str, str]]:

@@ -30,9 +30,10 @@ def doctor(file: Annotated[Path, typer.Argument(metavar="STREAMFLOW_FILE", help=
     """
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.cwl import read_streamflow_file
-    from streamflow_fluxop.fleets import Fleets
+    from streamflow_fluxop.fleets import Fleets, require_fleets
 
     streamflow_file = read_streamflow_file(file)
+    require_fleets(streamflow_file)
     fleets = Fleets(streamflow_file)
     if errors := list(fleets.check_deployments()):
         raise UserErrors(errors)
@@ -40,7 +41,8 @@ def doctor(file: Annotated[Path, typer.Argument(metavar="STREAMFLOW_FILE", help=
     ill = False
     for name, config in fleets.configs.items():
         if config.cluster != "kubernetes":
-            out.line(f"{name}: its MiniClusters run on this machine; there is no cluster to look at")
+            where = "this machine" if config.ssh is None else config.ssh.host
+            out.line(f"{name}: its MiniClusters run on {where}; there is no Kubernetes to look at")
             continue
         out.line(name, style="bold")
         for finding in asyncio.run(_examine(config, _planned(fleets, streamflow_file.workflows, name))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from enum import Enum
 from pathlib import Path
@@ -28,6 +29,33 @@ def seconds(text: str | float) -> float:
     if not parts or "".join(re.split(r"\s+", text)) != "".join(n + u for n, u in parts):
         raise typer.BadParameter(f"{text!r} is no duration: write 90, 90s, 15m, 2h or 1h30m")
     return sum(float(n) * _SECONDS[u] for n, u in parts)
+
+
+def deadline(text: str | float) -> float:
+    """A duration like those of `seconds`, of more than nothing.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    found = seconds(text)
+    if found <= 0:
+        raise typer.BadParameter(f"{text!r} leaves no time: write 90, 90s, 15m, 2h or 1h30m")
+    return found
+
+
+def amount(text: str | float) -> float:
+    """A sum of money: a number that is not negative, and finite.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise typer.BadParameter(f"{text!r} is no amount: write a number of 0 or more")
+    return found
 
 
 def limits(texts: list[str]) -> Limits:
@@ -167,7 +195,7 @@ Deadline = Annotated[
     typer.Option(
         "--deadline",
         metavar="TIME",
-        parser=seconds,
+        parser=deadline,
         help="All jobs have to be over by then, such as 90s, 15m, 2h.",
         rich_help_panel=_WANTED,
         show_default=False,
@@ -176,7 +204,12 @@ Deadline = Annotated[
 Budget = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(
-        "--budget", min=0, metavar="COST", help="What it may cost.", rich_help_panel=_WANTED, show_default=False
+        "--budget",
+        metavar="COST",
+        parser=amount,
+        help="What it may cost.",
+        rich_help_panel=_WANTED,
+        show_default=False,
     ),
 ]
 Strategy = Annotated[

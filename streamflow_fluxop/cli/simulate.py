@@ -25,9 +25,9 @@ ROWS = 40
 def simulate(
     file: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan, as fluxop plan -o plan.json writes it.")],
     noise: Annotated[
-        float, typer.Option(min=0, help="Spread of durations, as a share of the estimate: 0.3 is 30 %.")
+        float, typer.Option(min=0, max=10, help="Spread of durations, as a share of the estimate: 0.3 is 30 %.")
     ] = 0.0,
-    bring_up_noise: Annotated[float, typer.Option(min=0, help="The same for bring-ups.")] = 0.0,
+    bring_up_noise: Annotated[float, typer.Option(min=0, max=10, help="The same for bring-ups.")] = 0.0,
     failures: Annotated[float, typer.Option(min=0, max=0.9, help="Share of jobs that fail and are tried again.")] = 0.0,
     losses: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of MiniClusters that do not come up, or are lost while up.")
@@ -50,10 +50,14 @@ def simulate(
     from streamflow_fluxop.events import RunEnded
     from streamflow_fluxop.fleet.simulated import Chance
     from streamflow_fluxop.fleet.simulator import Simulation
+    from streamflow_fluxop.planner import verify
     from streamflow_fluxop.readers.document import read_plan
     from streamflow_fluxop.report.units import duration, number
 
     plan = read_plan(file)
+    if problems := verify(plan):
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UserError(f"{problems[0]}{more}", where=str(file), fix="`fluxop verify` tells every rule that it breaks.")
     chance = Chance(noise, bring_up_noise, failures, losses, seed)
     simulation = Simulation(plan, chance)
     log = None if output is None else _new_log(output, file, lambda: simulation.now)

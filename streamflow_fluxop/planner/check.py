@@ -10,6 +10,7 @@ import networkx as nx
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.model import Dependencies
 from streamflow_fluxop.planner.gates import MANY, Part, with_gates, without_gates
+from streamflow_fluxop.planner.sizes import too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +26,8 @@ def check(problem: Problem) -> tuple[list[int], list[Pairs]]:
         UserError: one thing is wrong.
         UserErrors: several are.
     """
+    if errors := list(too_large(problem)):
+        raise _all(errors)
     waits = _waits(problem)
     if waits is None:
         raise _all(list(_names(problem)))

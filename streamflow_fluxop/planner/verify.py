@@ -11,6 +11,8 @@ from itertools import pairwise
 from math import ceil, inf, isclose
 from typing import TYPE_CHECKING
 
+from streamflow_fluxop.planner.sizes import too_large
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 SLACK = 2e-3
 """Seconds by which times may be off: the planner rounds durations up to milliseconds."""
 TINY = 1e-6
+NODES = 1_000_000
+"""Of a MiniCluster, at most: each is looked at."""
 
 
 def verify(plan: Plan) -> list[str]:
@@ -31,21 +35,25 @@ def verify(plan: Plan) -> list[str]:
     deadline and budget are right.
     """
     checks = _Checks(plan)
-    return [*checks.references()] or [
-        problem
-        for check in (
-            checks.lifetimes,
-            checks.jobs_once,
-            checks.durations,
-            checks.precedence,
-            checks.compatibility,
-            checks.groups,
-            checks.nodes,
-            checks.limits,
-            checks.totals,
-        )
-        for problem in check()
-    ]
+    return (
+        [f"{e.where}: {e.what}" for e in too_large(plan.problem)]
+        or [*checks.references()]
+        or [
+            problem
+            for check in (
+                checks.lifetimes,
+                checks.jobs_once,
+                checks.durations,
+                checks.precedence,
+                checks.compatibility,
+                checks.groups,
+                checks.nodes,
+                checks.limits,
+                checks.totals,
+            )
+            for problem in check()
+        ]
+    )
 
 
 @dataclass(slots=True)
@@ -77,6 +85,16 @@ class _Checks:
         for m in self.plan.miniclusters:
             if m.flavour not in self.problem.flavours:
                 yield f"MiniCluster {m.name}: there is no flavour {m.flavour}"
+            if (most := max(m.size, *(r.size for r in m.resizes), 0)) > NODES:
+                yield f"MiniCluster {m.name}: it has {most} nodes, {NODES} at most can be checked"
+        if len(self.steps) < len(self.problem.workflow.steps):
+            yield "two steps of the workflow have the same name"
+        for step in self.steps.values():
+            for d in step.after:
+                if d.step not in self.steps:
+                    yield f"step {step.name} waits for {d.step}, which is no step of the workflow"
+                elif d.each and self.steps[d.step].width != step.width:
+                    yield f"step {step.name} waits job by job for {d.step}, which has another width"
         for a in self.plan.assignments:
             if a.step not in self.steps:
                 yield f"jobs of {a.step}, which is no step of the workflow"
@@ -84,6 +102,8 @@ class _Checks:
                 yield f"step {a.step} runs in {a.minicluster}, which is no MiniCluster of the plan"
             elif (a.minicluster is None) != self.steps[a.step].controller:
                 yield f"step {a.step}: only controller steps, and all of them, run without a MiniCluster"
+            elif a.first + a.count > self.steps[a.step].width:
+                yield f"step {a.step}: it has {self.steps[a.step].width} jobs, and the plan runs {a.first + a.count}"
 
     def spans(self, cluster: PlannedMiniCluster) -> list[list[_Span]]:
         """For each rank its stretches of being up, in order of time."""

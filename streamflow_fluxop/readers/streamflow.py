@@ -10,7 +10,7 @@ from pathlib import Path
 from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.cwl import BoundWorkflow, StreamFlowFile, read_streamflow_file
 from streamflow_fluxop.errors import UserError, UserErrors
-from streamflow_fluxop.fleets import Fleets, steps_of
+from streamflow_fluxop.fleets import Fleets, require_fleets, steps_of
 from streamflow_fluxop.grouping import group_steps
 from streamflow_fluxop.model import Dependency, Problem, Step, Workflow
 from streamflow_fluxop.readers.history import default_database, read_history, with_history
@@ -40,18 +40,7 @@ def read_streamflow(
     """
     file = read_streamflow_file(path)
     fleets = Fleets(file)
-    if "cwlVersion" in file.config:
-        raise UserError(
-            "this is a CWL document, not a StreamFlow file",
-            where=os.fspath(path),
-            fix="Give the StreamFlow file that binds it to a fleet; the README shows one of twenty lines.",
-        )
-    if not file.fleets:
-        raise UserError(
-            "no deployment of type minicluster",
-            where=file.where("deployments"),
-            fix="Bind the workflow to one: `type: minicluster`.",
-        )
+    require_fleets(file)
     if deployment is not None and deployment not in file.fleets:
         raise UserError(
             f"there is no fleet {deployment!r}",

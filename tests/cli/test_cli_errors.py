@@ -66,6 +66,10 @@ STEP = {"name": "a", "duration": {"seconds": 10}}
         ([], "the workflow has no steps"),
         ([{**STEP, "after": [{"step": "b"}]}], "it waits for b, which is no step"),
         ([{**STEP, "after": [{"step": "a"}]}], "bad.json"),
+        ([{**STEP, "after": [{}]}], "workflow.steps[0].after[0]: the key 'step' is missing\n  Name of the step that"),
+        ([{**STEP, "after": [{"stepp": "a"}]}], "unknown key 'stepp'\n  Did you mean 'step'?"),
+        ([{**STEP, "after": ["a"]}], 'workflow.steps[0].after[0]: "a" is not a mapping of `key: value` lines'),
+        ([{**STEP, "width": "two"}], 'workflow.steps[0].width: "two" is not a whole number'),
         ([{**STEP, "needs": {"cores_per_task": 99}}], "bad.json:4: workflow.steps[0]: "),
         ([{**STEP, "flavours": ["cup"]}], "there is no flavour cup\n  did you mean cpu?"),
     ],
@@ -101,6 +105,9 @@ def test_several_mistakes_are_told_at_once(world):
         (["streamflow.yml", "--deadline", "30s"], "30"),
         (["streamflow.yml", "--budget", "0.001"], "budget"),
         (["streamflow.yml", "--deadline", "soon"], "'soon' is no duration"),
+        (["streamflow.yml", "--deadline", "0"], "'0' leaves no time"),
+        (["streamflow.yml", "--budget", "inf"], "'inf' is no amount"),
+        (["streamflow.yml", "--budget", "1e300"], "--budget: budget is 1e+300"),
         (["streamflow.yml", "--limit", "nodes"], "'nodes' is no limit"),
         (["streamflow.yml", "--limit", "cores=3"], "fetch.cwl:8"),
         (["streamflow.yml", "--history", "article.json"], "article.json: is no database that StreamFlow wrote"),
@@ -117,3 +124,13 @@ def test_pictures_without_matplotlib_say_how_to_get_it(world, monkeypatch):
     result = world.plan("streamflow.yml", "-o", "plan.svg")
     assert result.code == 2
     assert "pip install 'streamflow-fluxop[report]'" in result.err
+
+
+def test_a_file_without_a_fleet_gives_the_doctor_nothing_to_look_at(world):
+    result = world.fluxop("doctor", "article.json")
+    assert (result.code, result.out) == (2, "")
+    assert "article.json: deployments: no deployment of type minicluster" in result.err
+
+
+def test_the_doctor_says_where_miniclusters_that_are_not_in_kubernetes_run(world):
+    assert "run on this machine; there is no Kubernetes" in world.fluxop("doctor", "streamflow.yml").out

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from fleet_worlds import ARTICLE, FLAVOURS, plan, step
 from typer.testing import CliRunner
 
@@ -92,3 +93,27 @@ def test_an_event_log_that_is_there_is_not_written_over(tmp_path):
     assert result.exit_code == 2
     assert "events.jsonl: can't be written: File exists" in result.output
     assert (tmp_path / "events.jsonl").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("count", 10**30, "it has "),
+        ("start", 1e300, "not 600 (and "),
+        ("minicluster", "nowhere", "which is no MiniCluster of the plan"),
+    ],
+)
+def test_a_plan_that_breaks_a_rule_is_not_simulated(tmp_path, key, value, told):
+    wrong = json.loads(plan(ARTICLE).model_dump_json())
+    wrong["assignments"][0][key] = value
+    (tmp_path / "plan.json").write_text(json.dumps(wrong))
+    result = CliRunner().invoke(app, ["simulate", str(tmp_path / "plan.json")])
+    assert result.exit_code == 2
+    assert told in result.output
+
+
+@pytest.mark.parametrize("option", ["--noise", "--bring-up-noise"])
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", "-1"])
+def test_noise_that_is_no_share_is_refused(tmp_path, option, value):
+    (tmp_path / "plan.json").write_text(plan(ARTICLE).model_dump_json())
+    assert CliRunner().invoke(app, ["simulate", str(tmp_path / "plan.json"), option, value]).exit_code == 2

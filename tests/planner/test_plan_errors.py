@@ -104,3 +104,19 @@ def test_one_of_a_thing_is_one():
     told = refused(workflow("a", a=takes(100, gpus_per_task=1)))
     assert "0 GPUs where 1 is needed" in told
     assert "at least 1 core, 1 GPU a node" in told
+
+
+@pytest.mark.parametrize(
+    ("wf", "changed", "told"),
+    [
+        (workflow("a", a=takes(1e30)), {}, "step a: duration: seconds is 1e+30: it can be 1e+09 seconds at most"),
+        (workflow("a x10000000"), {}, "the workflow has 10000000 jobs, 10000000 of them here"),
+        (workflow("a"), {"flavours": {"cpu": CPU.model_copy(update={"bring_up": 1e300})}}, "flavour cpu: bring_up"),
+        (workflow("a"), {"flavours": {"cpu": CPU.model_copy(update={"price": 1e300})}}, "flavour cpu: price"),
+        (workflow("a"), {"flavours": {"cpu": CPU.model_copy(update={"memory": 10**30})}}, "flavour cpu: memory"),
+        (workflow("a"), {"limits": Limits(nodes=10**30)}, "limits: nodes is 1e+30"),
+        (workflow("a"), {"objective": Objective(budget=1e300)}, "objective: budget: budget is 1e+300"),
+    ],
+)
+def test_numbers_that_nothing_can_be_computed_with_are_refused(wf, changed, told):
+    assert told in refused(wf, **changed)

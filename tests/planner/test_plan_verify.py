@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from planner_worlds import article
 
-from streamflow_fluxop.model import Limits
+from streamflow_fluxop.model import Dependency, Duration, Limits
 from streamflow_fluxop.planner import solve, verify
 
 
@@ -41,6 +41,8 @@ def test_a_sound_plan_has_no_faults(plan):
         ("miniclusters", {"binding": "other"}, "its binding is"),
         ("miniclusters", {"cost": 1.0}, "cost is"),
         ("miniclusters", {"flavour": "tpu"}, "no flavour tpu"),
+        ("miniclusters", {"size": 10**30}, "1000000 at most can be checked"),
+        ("assignments", {"count": 10**30}, "has 2 jobs, and the plan runs 1000000000000000000000000000000"),
     ],
 )
 def test_a_broken_plan_is_found_out(plan, where, values, told):
@@ -64,3 +66,20 @@ def test_limits_that_are_passed_are_found(plan, limits):
 def test_wrong_totals_are_found(plan, total):
     wrong = plan.model_copy(update={total: getattr(plan, total) + 1})
     assert any(fault.startswith(total) for fault in verify(wrong))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"after": [Dependency(step="nobody")]}, "waits for nobody, which is no step of the workflow"),
+        ({"width": 3}, "which has another width"),
+        ({"name": "preprocess"}, "two steps of the workflow have the same name"),
+        ({"duration": Duration(seconds=1e300)}, "duration: seconds is 1e+300"),
+    ],
+)
+def test_a_problem_that_makes_no_sense_is_found(plan, changes, told):
+    workflow = plan.problem.workflow
+    first, second, *others = workflow.steps
+    steps = [first, second.model_copy(update=changes), *others]
+    problem = plan.problem.model_copy(update={"workflow": workflow.model_copy(update={"steps": steps})})
+    assert any(told in fault for fault in verify(plan.model_copy(update={"problem": problem})))

@@ -86,7 +86,7 @@ def test_a_plan_shares_what_its_problem_says(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stepp": "step-050"}, 'workflow.steps[300].after[50].stepp: "step-050": unexpected keyword'),
+        ({"stepp": "step-050"}, "workflow.steps[300].after[50].stepp: unknown key 'stepp'\n  Did you mean 'step'?"),
         ({"each": 7}, "workflow.steps[300].after[50].each: 7"),
         ({"step": 7}, "workflow.steps[300].after[50].step: 7 is not text"),
     ],
