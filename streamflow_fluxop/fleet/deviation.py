@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from math import erf, exp, inf, log, pi, sqrt
+from math import exp, inf, log, sqrt
 from statistics import NormalDist
 
 from streamflow_fluxop.model import Step
+from streamflow_fluxop.moments import Moment, normal
 
 ASSUMED = 0.3
 """Standard deviation of the factor, before there are jobs to learn it from, where no step states one."""
@@ -26,14 +27,8 @@ WEIGHT = 4
 NONE = 0.01
 """Factors that are nearer to 1 are no deviation."""
 
-FAR = 3.0
-"""Of two times so many standard deviations apart, the later one is the maximum."""
-
 LONGEST = 4.0
 """Deviations above the mean, on the logarithmic scale, up to which the formula for what remains is computed."""
-
-Moment = tuple[float, float]
-"""A time that is not certain: its mean, and its variance."""
 
 
 class Deviation:
@@ -122,34 +117,13 @@ def _left(done: float, spread: float) -> Moment:
 
 
 def _left_at(z: float, done: float, sigma: float) -> Moment:
-    beyond = _phi(-z)
-    first = _phi(sigma - z) / beyond
-    second = exp(sigma * sigma) * _phi(2 * sigma - z) / beyond
+    beyond = normal(-z)
+    first = normal(sigma - z) / beyond
+    second = exp(sigma * sigma) * normal(2 * sigma - z) / beyond
     return first - done, max(0.0, second - first * first)
-
-
-def _phi(z: float) -> float:
-    return 0.5 * (1 + erf(z / sqrt(2)))
 
 
 @lru_cache(1 << 12)
 def of_many(jobs: int) -> float:
     """By how many deviations the largest of so many normal values is above the mean (Blom 1958)."""
     return NormalDist().inv_cdf((jobs - 0.375) / (jobs + 0.25)) if jobs > 1 else 0.0
-
-
-def later(a: Moment, b: Moment) -> Moment:
-    """The maximum of two independent times (Clark: The greatest of a finite set of random variables, 1961)."""
-    if a[0] < b[0]:
-        a, b = b, a
-    apart = a[0] - b[0]
-    spread = a[1] + b[1]
-    if apart * apart >= FAR * FAR * spread:
-        return a
-    theta = sqrt(spread)
-    alpha = apart / theta
-    p = _phi(alpha)
-    density = theta * exp(-0.5 * alpha * alpha) / sqrt(2 * pi)
-    above = apart * p + density  # relative to b
-    second = (apart * apart + a[1]) * p + b[1] * (1 - p) + apart * density
-    return b[0] + above, max(0.0, second - above * above)

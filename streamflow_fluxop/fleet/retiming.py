@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from math import inf, sqrt
 
 from streamflow_fluxop.fleet.blocks import TINY, Block, StepState
-from streamflow_fluxop.fleet.deviation import Deviation, Moment, later, left, length
+from streamflow_fluxop.fleet.deviation import Deviation, left, length
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.order import Order
+from streamflow_fluxop.moments import Moment, later
 
 FAR = 2000
 """Blocks that a pass looks at. What comes later is not near enough to be decided about."""

@@ -35,7 +35,7 @@ def make_plan(
     steps = len(problem.workflow.steps)  # behind them are gates
     if instance.gates:
         schedule = replace(schedule, blocks=[b for b in schedule.blocks if b.step < steps])
-    stack_up(instance, schedule.lives)
+    stack_up(instance, schedule)
     names = _names(instance, schedule.lives)
     miniclusters = _miniclusters(instance, schedule, names)
     cost = sum(m["cost"] for m in miniclusters)

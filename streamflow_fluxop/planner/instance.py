@@ -86,7 +86,10 @@ class Pool:
 
 
 class StepData(NamedTuple):
-    """A step. `kind` is -1 for a controller step; `before` and `after` hold (step, each) pairs."""
+    """A step. `kind` is -1 for a controller step; `before` and `after` hold (step, each) pairs.
+
+    `spread` is the standard deviation of a job's duration, in ticks.
+    """
 
     name: str
     kind: int
@@ -94,6 +97,7 @@ class StepData(NamedTuple):
     ticks: int
     before: tuple[tuple[int, bool], ...]
     after: tuple[tuple[int, bool], ...]
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -257,7 +261,8 @@ def compile_problem(problem: Problem) -> Instance:
                     kind_data.append(Kind(pool, tuple(fits), tuple(f for f, x in enumerate(fits) if x)))
             kind = found
         length = max(ticks(step.duration.seconds), int(kind >= 0))
-        steps.append(StepData(step.name, kind, step.width, length, before, tuple(then)))
+        spread = TICKS * (step.duration.spread or 0.0)
+        steps.append(StepData(step.name, kind, step.width, length, before, tuple(then), spread))
     gates = range(len(steps), len(dependencies))
     steps += [StepData("", -1, 1, 0, dependencies[g], tuple(after[g])) for g in gates]
     return Instance(

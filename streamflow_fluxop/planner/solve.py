@@ -76,7 +76,7 @@ def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit
 
 
 def _alternative(instance: Instance, schedule: Schedule) -> Alternative:
-    stack_up(instance, schedule.lives)
+    stack_up(instance, schedule)
     node_ticks = sum(
         life.last - life.first + instance.flavours[life.flavour].up + instance.flavours[life.flavour].down
         for life in schedule.lives

@@ -32,10 +32,10 @@ STRATEGIES = ["by-level", "per-step", "per-task"]
 GPU = Needs(gpus_per_task=1)
 
 
-def step(name, *after, seconds=100, **more):
+def step(name, *after, seconds=100, spread=0, **more):
     return Step(
         name=name,
-        duration=Duration(seconds=seconds),
+        duration=Duration(seconds=seconds, spread=spread),
         after=[a if isinstance(a, Dependency) else Dependency(step=a) for a in after],
         **more,
     )

@@ -90,15 +90,17 @@ def problems(draw: st.DrawFn, most_steps: int = 9) -> Problem:
     """Problems of a few steps with everything that a step, a flavour and a limit can have; some have no plan."""
     steps: list[Step] = []
     grouped = draw(st.integers(0, 4)) == 0
+    spread = draw(st.sampled_from([0.0, 0.0, 0.3]))
     for i in range(draw(st.integers(1, most_steps))):
         width = draw(st.sampled_from([1, 1, 2, 3, 3, 7, 20]))
+        seconds = draw(st.sampled_from([0, 0.0004, 1, 10, 60, 60, 333.25, 1000, 4000]))
         before = draw(st.lists(st.sampled_from(steps), max_size=3, unique_by=lambda s: s.name)) if steps else []
         steps.append(
             Step(
                 name=f"s{i}",
                 needs=draw(needs()),
                 width=width,
-                duration=Duration(seconds=draw(st.sampled_from([0, 0.0004, 1, 10, 60, 60, 333.25, 1000, 4000]))),
+                duration=Duration(seconds=seconds, spread=spread * seconds),
                 after=[Dependency(step=s.name, each=s.width == width and draw(st.booleans())) for s in before],
                 image=draw(st.sampled_from([None, None, "a", "b"])),
                 binding=draw(st.sampled_from(["", "", "", "other"])),
