@@ -61,6 +61,7 @@ class Member:
             nothing is brought up for it before a job comes.
         fixed: it can't change its size.
         steady: nodes that come and go together, as the plan has it.
+        hurry: node-seconds that it is worth to be over a second earlier.
         rests_since: when something last ran there, or it came up.
         leaves: when it will be gone, if it goes down.
         early: jobs were over before the plan has it: there is room that it does not know of.
@@ -87,6 +88,7 @@ class Member:
         self.given_up = False
         self.fixed = group.max_size is None
         self.steady = 0
+        self.hurry = inf
         self.early = False
         self.passed = 0
         self.lives = 0
@@ -261,7 +263,8 @@ class Member:
                     else:
                         again = min(again, at)
             if due and self.deviates:
-                top = min(top, self.target + self.short_of(due.values()))
+                more = min(top - self.target, self.short_of(due.values()))
+                top = self.target + self.worth(more, now)
                 top = max(self.needed(now), top if top > self.target else 0)  # else who is there stays as ever
         if self.errands:
             top = max(top, 1)
@@ -283,6 +286,10 @@ class Member:
         """How many more nodes the jobs of blocks need that are still to begin, beside what is free in the pool."""
         free = sum(m.nodes.free_share(m.usable) for m in (self.pool.members if self.pool else [self]) if m.usable)
         return max(0, ceil(sum((b.left - b.begun) * b.share for b in blocks) - free - TINY))
+
+    def worth(self, more: int, now: float) -> int:
+        """How many of so many nodes more are worth it, where durations deviate."""
+        return self.pool.worth(self, more, now) if self.pool else more
 
     def keep_until(self, rank: int, now: float) -> float:
         """How long an idle node is kept at the longest; `now` where it should go."""

@@ -12,16 +12,18 @@ from bisect import insort
 from collections.abc import Iterator
 from heapq import heappop, heappush, nsmallest
 from itertools import count
-from math import inf
+from math import ceil, inf, sqrt
 
-from streamflow_fluxop.fleet.blocks import TINY
+from streamflow_fluxop.fleet.blocks import TINY, Block
 from streamflow_fluxop.fleet.job import Job
-from streamflow_fluxop.fleet.member import Member
+from streamflow_fluxop.fleet.member import Member, Stage, is_next
 from streamflow_fluxop.fleet.nodes import Load
 
 MOVED = 1e-3
 """Node-seconds that it must save at least to run a job in another MiniCluster than its own."""
 
+BEYOND = 64
+"""Blocks of a MiniCluster that come too late to count, after which no others are looked at."""
 
 Entry = tuple[float, float, int, Job]
 
@@ -74,6 +76,48 @@ class Pool:
             yield job, member, nodes
             if entry := self._head(load):
                 insort(heads, (entry, load), key=lambda head: tuple(-x for x in head[0][:3]))
+
+    def worth(self, member: Member, more: int, now: float) -> int:
+        """How many of so many nodes more are worth their coming and going, for the work that is to begin soon.
+
+        N nodes do W node-seconds in W / N, and each costs its break-even: the least is at sqrt(W * hurry / break-even).
+        What those that are there, or come already, do until new ones have come does not count.
+
+        Args:
+            member: would come, or grow.
+            more: nodes that it could use.
+            now: the time.
+        """
+        if more <= 0 or member.hurry == inf:
+            return more
+        joined = now + member.flavour.bring_up
+        there, work = 0, 0.0
+        for m in self.members:
+            for rank in range(m.target if m.stage in (Stage.COMING, Stage.UP) else 0):
+                busy = rank < m.usable and m.nodes.jobs[rank]
+                free = m.until.get(rank, now) if busy else m.joins.get(rank, now)
+                if free <= joined + TINY:
+                    there += 1
+                    work -= joined - max(now, free)
+        enough = (there + more) ** 2 * member.even / member.hurry
+        for b in self._soon(joined + member.even):
+            work += (b.left - b.begun) * b.share * (b.end - b.start)
+            if work >= enough:
+                return more
+        least = ceil(sqrt(max(0.0, work) * member.hurry / member.even) - TINY)
+        return min(more, max(0, least - there))
+
+    def _soon(self, horizon: float) -> Iterator[Block]:
+        """The blocks with jobs that are expected to begin before a time, but for some that the plan has late."""
+        for m in self.members:
+            later = 0
+            for b in m.blocks[m.passed :]:
+                if is_next(b) and b.expected[0] <= horizon:
+                    yield b
+                elif is_next(b):
+                    later += 1
+                    if later > BEYOND:
+                        break
 
     def _head(self, load: Load) -> Entry | None:
         """The first job of a kind that waits."""

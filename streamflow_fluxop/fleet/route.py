@@ -176,10 +176,14 @@ class Router:
         """With how many nodes a MiniCluster comes up; 0: nothing needs it now."""
         size = member.needed(now)
         horizon = inf if self.all_at_once else now + member.flavour.bring_up + TINY
+        top = 0
         for rank in list(member.uses):
             use = member.use_of(rank)
             if use is not None and use.ready <= horizon:
-                size = max(size, rank + 1)
+                top = max(top, rank + 1)
+        if member.deviates and not member.fixed:
+            top = member.worth(top, now)
+        size = max(size, top)
         if member.group.max_size is None and (size or member.called_for(now) <= now):
             return max(size, member.group.size)
         unplanned = [e[-1] for e in member.queue.ready[: member.most * 64] if e[-1].block is None and e[-1].load]

@@ -87,6 +87,7 @@ class Fleet:
         for member in self._members.values():
             member.fixed = member.fixed or not resizes
             member.steady = order.steady.get(member.name, 0) if order else 0
+            member.hurry = order.hurry.get(member.name, inf) if order else inf
             self._jobs.pool_of(member)
         self._closing = False
         self._now = 0.0

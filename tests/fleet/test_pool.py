@@ -2,6 +2,7 @@
 
 from fleet_worlds import FLAVOURS
 
+from streamflow_fluxop.fleet.blocks import Block
 from streamflow_fluxop.fleet.job import Job
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.nodes import load_of
@@ -92,3 +93,43 @@ def test_a_wide_job_is_passed_over_by_those_only_that_are_over_before_it_can_sta
     it.leave(it.running["runs"])
     it.leave(it.running["shorter"])
     assert [name for name, *_ in world.start(100.0)] == ["wide"]
+
+
+def coming_work(member, jobs, seconds, at=0.0):
+    """Jobs of a node each that are expected to begin at a time."""
+    block = Block(0, "step", 0, jobs, member.name, at, at + seconds, tuple(range(jobs)), 1, left=jobs)
+    block.expected = (at, at + seconds)
+    member.blocks.append(block)
+    return block
+
+
+def test_nodes_come_for_much_work_but_not_one_a_job_for_a_little():
+    it = Member(Group("a", "cpu", 16, None), FLAVOURS["cpu"], [])  # coming and going costs 180 s
+    it.hurry = 10.0
+    world = World(it)
+    coming_work(it, 16, seconds=1000)
+    assert world.pool.worth(it, 16, now=0.0) == 16
+    it.blocks.clear()
+    coming_work(it, 16, seconds=20)
+    assert world.pool.worth(it, 16, now=0.0) == 5  # sqrt(320 * 10 / 180)
+    it.hurry = 1000.0
+    assert world.pool.worth(it, 16, now=0.0) == 16
+
+
+def test_no_node_comes_for_what_those_that_are_there_will_have_done_by_then():
+    down, there = Member(Group("down", "cpu", 4, None), FLAVOURS["cpu"], []), up("there")
+    down.hurry = 10.0
+    world = World(down, there)
+    coming_work(down, 4, seconds=25)
+    assert world.pool.worth(down, 4, now=0.0) == 0  # a bring-up takes 120 s
+    world.ask("long", there, WHOLE, seconds=1000)
+    world.start()
+    assert world.pool.worth(down, 4, now=0.0) == 3
+
+
+def test_what_is_far_away_brings_no_node():
+    it = Member(Group("a", "cpu", 4, None), FLAVOURS["cpu"], [])
+    it.hurry = 10.0
+    world = World(it)
+    coming_work(it, 4, seconds=1000, at=10_000)
+    assert world.pool.worth(it, 4, now=0.0) == 0
