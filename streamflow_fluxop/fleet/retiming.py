@@ -28,6 +28,10 @@ CREDIT = 20
 PAID_BY_A_TICK = 200
 """The same for a moment that was waited for."""
 
+A_MOMENT = 0.1
+"""Seconds in which that is paid for once: what a running job is expected to take yet shrinks less than time goes by, so
+moments to wait for come nearer to each other and nearer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -58,15 +62,19 @@ class Retiming:
         self._credit: float = len(self._open)
         self._price = 0.0
         self._looks = 0
+        self._looked = -inf
         self.deviation = Deviation(state.step for state in order.steps.values())
         self._by_timetable = True
         for b in order.blocks:
             if b.put_off:
                 b.hold = began + b.start
 
-    def due(self, credit: float = CREDIT) -> bool:
-        """Note an event; whether a pass has been paid for."""
-        self._credit += credit
+    def due(self, now: float, *, tick: bool) -> bool:
+        """Note an event, or a moment that was waited for (`tick`); whether a pass has been paid for."""
+        if not tick:
+            self._credit += CREDIT
+        elif now >= self._looked + A_MOMENT:
+            self._credit += PAID_BY_A_TICK
         return self._credit >= self._price or self._by_timetable == self._order.ahead
 
     def look(self, now: float, members: Mapping[str, Member]) -> None:
@@ -77,6 +85,7 @@ class Retiming:
             members: the MiniClusters, by name.
         """
         self._credit = 0
+        self._looked = now
         self._looks += 1
         this = self._looks
         up = {name: m.size if m.stage is Stage.UP else 0 for name, m in members.items()}

@@ -36,7 +36,6 @@ from streamflow_fluxop.fleet.messages import (
     Tick,
 )
 from streamflow_fluxop.fleet.order import Order
-from streamflow_fluxop.fleet.retiming import CREDIT, PAID_BY_A_TICK
 from streamflow_fluxop.fleet.room import Room
 from streamflow_fluxop.fleet.route import Router
 from streamflow_fluxop.grouping import Group
@@ -221,7 +220,7 @@ class Fleet:
 
     def _retime(self, tick: bool) -> None:
         retiming = self._jobs.retiming
-        if retiming and retiming.due(PAID_BY_A_TICK if tick else CREDIT):
+        if retiming and retiming.due(self._now, tick=tick):
             retiming.look(self._now, self._members)
             for member in self._members.values():
                 if member.stage is not Stage.DOWN or member.uses:

@@ -1,6 +1,7 @@
 """`fluxop simulate` prints planned against actual."""
 
 import json
+from collections import Counter
 from statistics import mean
 
 import pytest
@@ -129,3 +130,21 @@ def test_a_plan_that_knows_of_the_spread_costs_less_once_durations_deviate():
     assert (told.cost, told.makespan) == (certain.cost, certain.makespan)
     costs = [[Simulation(p, Chance(noise=0.3, seed=seed)).run().cost for seed in range(10)] for p in (told, certain)]
     assert mean(costs[0]) < 0.9 * mean(costs[1])
+
+
+def test_what_is_expected_of_overdue_jobs_does_not_wake_the_fleet_ever_more_often():
+    """The moment to ask for the next MiniCluster comes nearer while it goes by, but for less and less."""
+    seconds = (1000, 100, 100, 30)
+    chains = [
+        step(f"/{i}-{n}", *([f"/{i - 1}-{n}"] if i else []), seconds=s + n, spread=0.3 * s)
+        for n in range(40)
+        for i, s in enumerate(seconds)
+    ]
+    merge = step("/merge", *(f"/3-{n}" for n in range(40)), seconds=500, spread=150)
+    a_second = Counter()
+    Simulation(
+        plan([*chains, merge], strategy="per-task"),
+        Chance(stated=True, seed=1),
+        watch=lambda now, _: a_second.update([int(now)]),
+    ).run()
+    assert max(a_second.values()) < 100
