@@ -140,6 +140,22 @@ def test_a_signal_ends_everything(world, number, code):
     assert world.left_over() == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_twice_ends_everything_too(world, number):
+    stubborn = 'trap "" INT TERM; touch FOLDER/started; sleep 600; sleep 600'
+    one(world, stubborn.replace("FOLDER", str(world.folder)))
+    process = world.start()
+    wait_for(world.folder / "started", process)
+    for _ in range(3):
+        process.send_signal(number)
+        time.sleep(0.1)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == -number, err
+    assert "everything is going down already" in err
+    assert "Traceback" not in err, err
+    assert world.left_over() == []
+
+
 def several_that_wait(world):
     world.write("wf.cwl", ECHO.replace("'echo ", f"'touch {world.folder}/started; sleep 600; echo "))
     world.inputs(names=["a", "b", "c"])
