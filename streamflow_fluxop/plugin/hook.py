@@ -111,9 +111,10 @@ def run_is_ending() -> None:
 def _without_traceback(record: logging.LogRecord) -> bool:
     """What a user can mend, and a step that failed, is shown as a message; a traceback is for defects and --debug."""
     error = record.exc_info[1] if record.exc_info else None
-    if _ending and _says_nothing(error):
+    ending = _ending or signals.ending()
+    if ending and _says_nothing(error):
         return False
-    silent = error is not None and (_ending or _is_streamflow_s_message(error)) and not _debugging()
+    silent = error is not None and (ending or _is_streamflow_s_message(error)) and not _debugging()
     if silent or isinstance(error, UserError):
         record.msg, record.args, record.exc_info = _message(error), (), None
     return True

@@ -47,6 +47,11 @@ def terminated() -> bool:
     return _received is signal.SIGTERM
 
 
+def ending() -> bool:
+    """Whether the run ends because of a signal."""
+    return _received is not None
+
+
 def _is_python_s(handler: object) -> bool:
     """Whether it is the one of Python, or that of asyncio's runner (3.11), a partial of its `_on_sigint`."""
     of_runner = getattr(getattr(handler, "func", None), "__qualname__", "")

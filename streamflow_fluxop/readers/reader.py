@@ -13,6 +13,7 @@ from streamflow_fluxop.readers.source import Source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streamflow_fluxop.readers.document import Flavours
     from streamflow_fluxop.readers.files import Loaded
 
 
@@ -75,12 +76,14 @@ def _from_any_tool(path: Path, flavours: Path | None, deployment: str | None) ->
     from streamflow_fluxop.readers.files import load
 
     if snakemake.is_snakefile(path):
+        kinds = _kinds(path, flavours, deployment)  # first: a dry run takes seconds
         workflow, notes = snakemake.read_snakefile(path)
-        return _with_flavours(workflow, path, flavours, deployment, lambda step: f"{path}: {step}", tuple(notes))
+        return _with(kinds, workflow, path, lambda step: f"{path}: {step}", tuple(notes))
     loaded = load(path)
     if wfformat.is_trace(loaded.data):
+        kinds = _kinds(path, flavours, deployment)
         workflow, notes = wfformat.workflow_of(loaded)
-        return _with_flavours(workflow, path, flavours, deployment, lambda step: f"{path}: task {step}", tuple(notes))
+        return _with(kinds, workflow, path, lambda step: f"{path}: task {step}", tuple(notes))
     if document.is_problem(loaded):
         problem = document.problem_of(loaded)
         if flavours is not None:
@@ -95,7 +98,8 @@ def _from_any_tool(path: Path, flavours: Path | None, deployment: str | None) ->
             "it also stands under the plan's key `problem`, which is a document that --workflow takes.",
         )
     if "steps" in loaded.data:
-        return _with_flavours(document.workflow_of(loaded), path, flavours, deployment, _places(loaded, "steps"))
+        kinds = _kinds(path, flavours, deployment)
+        return _with(kinds, document.workflow_of(loaded), path, _places(loaded, "steps"))
     raise UserError(
         "is no workflow that we can read",
         where=str(path),
@@ -103,21 +107,23 @@ def _from_any_tool(path: Path, flavours: Path | None, deployment: str | None) ->
     )
 
 
-def _with_flavours(
-    workflow: Workflow,
-    path: Path,
-    flavours: Path | None,
-    deployment: str | None,
-    place: Callable[[str], str | None],
-    notes: tuple[str, ...] = (),
-) -> Source:
+def _kinds(path: Path, flavours: Path | None, deployment: str | None) -> Flavours:
     from streamflow_fluxop.readers.document import read_flavours
 
     if flavours is None:
         raise UserError(
             "on which nodes?", where=str(path), fix="Say it with --flavours: a file with flavours and limits."
         )
-    kinds = read_flavours(flavours, deployment)
+    return read_flavours(flavours, deployment)
+
+
+def _with(
+    kinds: Flavours,
+    workflow: Workflow,
+    path: Path,
+    place: Callable[[str], str | None],
+    notes: tuple[str, ...] = (),
+) -> Source:
     problem = Problem(workflow=workflow, flavours=kinds.flavours, limits=kinds.limits)
     return Source(workflow.name, problem, str(path), place, notes)
 

@@ -58,6 +58,13 @@ TOLD = [
 ]
 
 
+@pytest.mark.parametrize(("flavours", "told"), [(None, "--flavours"), ("none.yml", "none.yml")])
+def test_flavours_that_are_missing_are_told_before_the_dry_run(tmp_path, monkeypatch, flavours, told):
+    monkeypatch.setattr(snakemake, "read_snakefile", lambda path: pytest.fail("it takes seconds"))
+    with pytest.raises(UserError, match=told):
+        read(workflow=tmp_path / "Snakefile", flavours=flavours and tmp_path / flavours)
+
+
 @pytest.fixture
 def snakefile(tmp_path):
     path = tmp_path / "Snakefile"
