@@ -44,6 +44,7 @@ class FleetStarted(_OfFleet):
 
     event: Literal["fleet-started"] = "fleet-started"
     cluster: str = Field("", description="Where its MiniClusters run: `local`, `kubernetes`.")
+    external: bool = Field(False, description="Others made its MiniClusters, and they stay when the run is over.")
     flavours: dict[str, Flavour]
     limits: Limits = Limits()
     plan: Plan | None = Field(None, description="What was planned; its times count from this event.")

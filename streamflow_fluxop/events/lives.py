@@ -173,6 +173,7 @@ class FleetView:
     deployment: str
     at: float = 0.0
     cluster: str = ""
+    external: bool = False
     flavours: dict[str, Flavour] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     plan: Plan | None = None

@@ -68,7 +68,7 @@ class RunView:
 
     def _fleet_started(self, event: d.FleetStarted) -> None:
         fleet = self._fleet(event)
-        fleet.at, fleet.cluster = event.at, event.cluster
+        fleet.at, fleet.cluster, fleet.external = event.at, event.cluster, event.external
         fleet.plan, fleet.flavours, fleet.limits = event.plan, event.flavours, event.limits
 
     def _fleet_ended(self, event: d.FleetEnded) -> None:

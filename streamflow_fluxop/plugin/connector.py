@@ -88,7 +88,13 @@ class MiniClusterConnector(Connector):
         logger.info("PLAN of the fleet %s:\n%s", self.deployment_name, self._fleet.describe())
         self._record = current_run().recording.fleet(self.deployment_name)
         self._record(
-            FleetStarted(cluster=config.cluster, flavours=config.flavours, limits=config.limits, plan=self._fleet.plan)
+            FleetStarted(
+                cluster=config.cluster,
+                external=config.external,
+                flavours=config.flavours,
+                limits=config.limits,
+                plan=self._fleet.plan,
+            )
         )
         self._runner = FleetRunner(
             self._fleet.groups.values(),

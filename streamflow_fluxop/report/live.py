@@ -58,7 +58,7 @@ def panel(
     parts: list[RenderableType] = [_head(view, now, outcome)]
     room = height - 1
     for fleet in view.fleets.values():
-        lines = list(_fleet_lines(fleet, now, named=len(view.fleets) > 1))
+        lines = list(_fleet_lines(fleet, now, named=len(view.fleets) > 1, going=outcome == "running"))
         free = room // len(view.fleets) - len(lines) - LEAST_CHART - 4
         rows = _rows(fleet, max(1, free))
         shown, words = _miniclusters(fleet, rows, width)
@@ -101,7 +101,7 @@ def _head(view: RunView, now: float, outcome: Outcome) -> Text:
     return text
 
 
-def _fleet_lines(fleet: FleetView, now: float, *, named: bool) -> Iterator[Text]:
+def _fleet_lines(fleet: FleetView, now: float, *, named: bool, going: bool) -> Iterator[Text]:
     if named:
         yield Text(fleet.deployment, style="bold")
     line = Text(no_wrap=True, overflow="ellipsis")
@@ -112,7 +112,7 @@ def _fleet_lines(fleet: FleetView, now: float, *, named: bool) -> Iterator[Text]
     line.append(number(fleet.cost(now)), style="not dim")
     if fleet.plan is not None:
         line.append(f" of {number(fleet.plan.cost)} planned", style="dim")
-        left = Outlook(fleet.plan).seconds_left(fleet, now) if fleet.ended is None else 0.0
+        left = Outlook(fleet.plan).seconds_left(fleet, now) if going and fleet.ended is None else 0.0
         if left:
             line.append(f"   about {duration(round(left))} left", style="not dim")
     yield line

@@ -174,7 +174,9 @@ def left_behind(view: RunView) -> Iterator[str]:
         return
     for fleet in view.fleets.values():
         held = ", ".join(f"{m.name} ({m.stage.value})" for m in fleet.held)
-        if held:
+        if held and fleet.external:
+            yield f"It was attached to MiniClusters of others for {fleet.deployment}: {held}. They stay."
+        elif held:
             ends = _ENDS.get(fleet.cluster, "Their watchdogs end them after a while.")
             yield f"It left MiniClusters of {fleet.deployment}: {held}. {ends}"
         jobs = fleet.counts.queued + fleet.counts.running

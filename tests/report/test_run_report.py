@@ -168,3 +168,19 @@ def test_what_a_dead_controller_left_is_said(plan):
     assert "gpu-1 (up)" in text
     assert "jobs were not over" in text
     assert list(left_behind(RunView(history(plan, simulated=True)))) == []
+
+
+def test_miniclusters_of_others_are_not_said_to_end(plan):
+    view = until(plan, 0.5)
+    (fleet,) = view.fleets.values()
+    fleet.external = True
+    (miniclusters, _) = left_behind(view)
+    assert re.fullmatch("It was attached to MiniClusters of others .*gpu-1.* They stay.", miniclusters)
+
+
+def test_a_run_that_died_has_no_time_left(plan):
+    view = until(plan, 0.5)
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(panel(view, view.at, "died", 80, colours=False, glyphs=Glyphs()))
+    assert " left" not in capture.get()
