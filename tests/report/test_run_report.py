@@ -111,6 +111,13 @@ def test_the_page_needs_nothing_else_and_escapes_what_others_wrote(run):
         assert words in text
 
 
+def test_the_page_is_readable_in_the_dark(run):
+    text = page(run, summary(run, run.at))
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "prefers-color-scheme: dark" in style
+    assert not re.search(r"(?<!-)color: #(?!fff)", style.split("}", 12)[-1]), "colours outside the two palettes"
+
+
 @pytest.mark.parametrize("share", [0, 0.05, 0.6, 1])
 def test_a_run_that_stopped_anywhere_is_reported(plan, share):
     view = until(plan, share)
