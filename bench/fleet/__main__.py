@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.3, help="standard deviation as a share of the estimate")
     parser.add_argument("--up-to", action="store_true", help="durations are uniform, no more than the noise off")
     parser.add_argument("--seeds", type=int, default=3, help="noisy runs of a plan")
-    parser.add_argument("--untold", action="store_true", help="the fleet is not told the spread of the durations")
+    parser.add_argument("--untold", action="store_true", help="nobody is told the spread of the durations")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     budget.monotonic = time.process_time
@@ -74,17 +74,17 @@ def deviation(options: argparse.Namespace) -> list[str]:
             continue
         regime, limits = list(REGIMES)[n % 3], ("loose", "tight")[n // 3 % 2]
         n += 1
-        plan, _ = planned(problem(shape, 1, regime, limits), options.seconds)
+        case = problem(shape, 1, regime, limits)
+        told = with_spread(case, options.noise / sqrt(3) if options.up_to else options.noise)
+        plan, _ = planned(case if options.untold else told, options.seconds)
         exact.append(off(Simulation(plan).run(), plan))
-        spread = options.noise / sqrt(3) if options.up_to else options.noise
-        known = plan if options.untold else with_spread(plan, spread)
-        expected = expect(with_spread(plan, spread), EXPECTING)
+        expected = expect(plan.model_copy(update={"problem": told}), EXPECTING)
         assert expected is not None
         first = len(noisy)
         for seed in range(options.seeds):
-            truth = true_durations(plan.problem, options.noise, seed, up_to=options.up_to)
-            outcome = Simulation(known, seconds={(name, 0): s for name, s in truth.items()}).run()
-            knowing, _ = planned(with_durations(plan.problem, truth), options.seconds)
+            truth = true_durations(case, options.noise, seed, up_to=options.up_to)
+            outcome = Simulation(plan, seconds={(name, 0): s for name, s in truth.items()}).run()
+            knowing, _ = planned(with_durations(case, truth), options.seconds)
             noisy.append(off(outcome, plan))
             unforeseen.append((outcome.cost / expected.cost.mean - 1, outcome.makespan / expected.makespan.mean - 1))
             inherent.append((knowing.cost / plan.cost - 1, knowing.makespan / plan.makespan - 1))
@@ -97,14 +97,14 @@ def deviation(options: argparse.Namespace) -> list[str]:
         print(lines[-1], flush=True)
     equal = sum(abs(c) < 1e-6 and abs(m) < 1e-6 for c, m in exact)
     what = f"up to {options.noise:.0%}" if options.up_to else f"{options.noise:.0%}"
-    told = "not told to the fleet" if options.untold else "which the steps state"
+    stated = "which neither planner nor fleet is told" if options.untold else "which the steps state"
     (cost, makespan), (cost_e, makespan_e), (cost_c, makespan_c) = map(middle, (noisy, unforeseen, inherent))
     summary = [
         "",
         f"Without noise {equal} of {len(exact)} runs are their plans to the second, no cost is more than "
         f"{max(abs(c) for c, _ in exact):.2%} off, no makespan more than {max(abs(m) for _, m in exact):.2%}.",
         "",
-        f"With {what} noise ({told}), medians of {len(noisy)} runs:",
+        f"With {what} noise ({stated}), medians of {len(noisy)} runs:",
         "",
         f"- cost {cost:.1%} and makespan {makespan:.1%} off the plan; the clairvoyant plan is {cost_c:.1%} and "
         f"{makespan_c:.1%} off it, too;",
@@ -150,15 +150,13 @@ def with_durations(case: Problem, seconds: dict[str, float]) -> Problem:
     return case.model_copy(update={"workflow": case.workflow.model_copy(update={"steps": steps})})
 
 
-def with_spread(plan: Plan, noise: float) -> Plan:
-    """The same plan, whose durations state their spread."""
-    workflow = plan.problem.workflow
+def with_spread(case: Problem, noise: float) -> Problem:
+    """The same problem, whose durations state their spread."""
     steps = [
         s.model_copy(update={"duration": s.duration.model_copy(update={"spread": noise * s.duration.seconds})})
-        for s in workflow.steps
+        for s in case.workflow.steps
     ]
-    told = plan.problem.model_copy(update={"workflow": workflow.model_copy(update={"steps": steps})})
-    return plan.model_copy(update={"problem": told})
+    return case.model_copy(update={"workflow": case.workflow.model_copy(update={"steps": steps})})
 
 
 def many_jobs(jobs: int, miniclusters: int = 100) -> Problem:
