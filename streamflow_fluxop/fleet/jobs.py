@@ -187,13 +187,14 @@ class Jobs:
         else:
             for job, nodes in startable(member, now):
                 self._start(job, member, nodes)
-        self._agenda.alarm(member, member.queue.patience_ends(now, member.even))
+            self._agenda.alarm(member, member.queue.patience_ends(now, member.even))
 
     def _start(self, job: Job, member: Member, nodes: tuple[int, ...]) -> None:
         member.book(job, nodes, self._now)
         if job.block is not None:
             job.block.begun += 1
             job.block.since = self._now
+            self.pool_of(member).begins(job)
         self._out.append(StartJob(job.name, member.name, nodes))
 
     def pool_of(self, member: Member) -> Pool:

@@ -14,7 +14,7 @@ from heapq import heappop, heappush, nsmallest
 from itertools import count
 from math import ceil, inf, sqrt
 
-from streamflow_fluxop.fleet.blocks import TINY, Block
+from streamflow_fluxop.fleet.blocks import NOT_LOOKED_AT, TINY
 from streamflow_fluxop.fleet.job import Job
 from streamflow_fluxop.fleet.member import Member, Stage, is_next
 from streamflow_fluxop.fleet.nodes import Load
@@ -33,10 +33,12 @@ class Pool:
 
     Attributes:
         members: the MiniClusters.
+        soon: node-seconds of what is to begin soon, as last re-timed; None: not worked out since.
     """
 
     def __init__(self) -> None:
         self.members: list[Member] = []
+        self.soon: float | None = None
         self._queues: dict[Load, list[Entry]] = {}
         self._tie = count()
 
@@ -91,33 +93,42 @@ class Pool:
         if more <= 0 or member.hurry == inf:
             return more
         joined = now + member.flavour.bring_up
-        there, work = 0, 0.0
-        for m in self.members:
-            for rank in range(m.target if m.stage in (Stage.COMING, Stage.UP) else 0):
+        if self.soon is None:
+            self.soon = self._work_until(joined + member.even)
+        up = [m for m in self.members if m.stage in (Stage.COMING, Stage.UP)]
+        there, work = sum(m.target for m in up), self.soon
+        price = member.even / member.hurry
+        if work - there * member.flavour.bring_up >= (there + more) ** 2 * price:
+            return more
+        there = 0
+        for m in up:
+            for rank in range(m.target):
                 busy = rank < m.usable and m.nodes.jobs[rank]
                 free = m.until.get(rank, now) if busy else m.joins.get(rank, now)
                 if free <= joined + TINY:
                     there += 1
-                    work -= joined - max(now, free)
-        enough = (there + more) ** 2 * member.even / member.hurry
-        for b in self._soon(joined + member.even):
-            work += (b.left - b.begun) * b.share * (b.end - b.start)
-            if work >= enough:
-                return more
-        least = ceil(sqrt(max(0.0, work) * member.hurry / member.even) - TINY)
-        return min(more, max(0, least - there))
+                    work -= joined - free if free > now else member.flavour.bring_up
+        return min(more, max(0, ceil(sqrt(max(0.0, work) / price) - TINY) - there))
 
-    def _soon(self, horizon: float) -> Iterator[Block]:
-        """The blocks with jobs that are expected to begin before a time, but for some that the plan has late."""
+    def begins(self, job: Job) -> None:
+        """A job that was planned starts."""
+        if self.soon is not None and job.block is not None:
+            self.soon -= job.block.share * (job.block.end - job.block.start)
+
+    def _work_until(self, horizon: float) -> float:
+        """Node-seconds of the jobs that are expected to begin before a time, but for some that the plan has late."""
+        work = 0.0
         for m in self.members:
             later = 0
             for b in m.blocks[m.passed :]:
-                if is_next(b) and b.expected[0] <= horizon:
-                    yield b
-                elif is_next(b):
-                    later += 1
-                    if later > BEYOND:
-                        break
+                if is_next(b):
+                    if b.expected is not NOT_LOOKED_AT and b.expected[0] <= horizon:
+                        work += (b.left - b.begun) * b.share * (b.end - b.start)
+                    else:
+                        later += 1
+                        if later > BEYOND:
+                            break
+        return work
 
     def _head(self, load: Load) -> Entry | None:
         """The first job of a kind that waits."""

@@ -92,6 +92,8 @@ class Retiming:
         for m in members.values():
             m.uses = {}
             m.deviates = self.deviation.spread > 0
+            if m.pool is not None:
+                m.pool.soon = None
         deviation = self.deviation
         began, steps, open_ended = self.began, self._order.steps, self._order.open_ended
         still_open: list[Block] = []

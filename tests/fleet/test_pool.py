@@ -110,6 +110,7 @@ def test_nodes_come_for_much_work_but_not_one_a_job_for_a_little():
     coming_work(it, 16, seconds=1000)
     assert world.pool.worth(it, 16, now=0.0) == 16
     it.blocks.clear()
+    world.pool.soon = None
     coming_work(it, 16, seconds=20)
     assert world.pool.worth(it, 16, now=0.0) == 5  # sqrt(320 * 10 / 180)
     it.hurry = 1000.0
