@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.events.controller import is_alive
-from streamflow_fluxop.events.documents import Event, RunStarted
+from streamflow_fluxop.events.documents import Event, FleetStarted, MiniClusterAsked, RunStarted
 from streamflow_fluxop.events.log import runs_folder
 
 _LINES = TypeAdapter(list[Annotated[Event, Field(discriminator="event")]])
@@ -30,6 +30,8 @@ class Follower:
         self.path = path
         self._offset = 0
         self._line = 0
+        self._at = 0.0
+        self._flavours: dict[str, Iterable[str]] = {}  # by fleet
 
     def new(self) -> Iterator[Event]:
         """The events that were not there last time. A last line that is not whole is left for the next time.
@@ -50,6 +52,7 @@ class Follower:
             raise UserError(f"can't be read: {error.strerror}", where=str(self.path)) from None
 
     def _events(self, lines: list[bytes]) -> list[Event]:
+        lines = [line if line.strip() else b"null" for line in lines]  # an empty one is as wrong as any other
         try:
             events = _LINES.validate_json(b"[" + b",".join(lines) + b"]")
         except ValidationError:
@@ -57,8 +60,23 @@ class Follower:
             raise
         if self._line == 0 and not isinstance(events[0], RunStarted):
             raise UserError("is no event log: it begins with something else than the run's start", where=str(self.path))
+        for number, event in enumerate(events, self._line + 1):
+            self._check(event, number)
         self._line += len(lines)
         return events
+
+    def _check(self, event: Event, number: int) -> None:
+        """That what follows can be computed with it, whoever wrote to the file."""
+        wrong = None
+        if event.at < self._at:
+            wrong = f"it is at {event.at:g} s, and the event before it at {self._at:g} s"
+        elif isinstance(event, FleetStarted):
+            self._flavours[event.deployment] = event.flavours
+        elif isinstance(event, MiniClusterAsked) and event.flavour not in self._flavours.get(event.deployment, ()):
+            wrong = f"the fleet {event.deployment} has no flavour {event.flavour}"
+        if wrong:
+            raise UserError(f"the log is damaged: {wrong}", where=f"{self.path}:{number}")
+        self._at = event.at
 
     def _find_broken(self, lines: list[bytes]) -> None:
         for number, line in enumerate(lines, self._line + 1):

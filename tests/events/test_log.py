@@ -6,7 +6,9 @@ import jsonschema
 import pytest
 
 from streamflow_fluxop import events
+from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.events import EventLine, EventLog
+from streamflow_fluxop.events.reading import read_events
 from streamflow_fluxop.model import Flavour
 from streamflow_fluxop.readers.schemas import schema
 
@@ -96,3 +98,28 @@ def test_a_full_disk_ends_the_log_and_not_the_run(log, monkeypatch, caplog):
     log.record(events.RunEnded())
     assert len(lines(log)) == 1
     assert "No space left on device" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("number", "line", "told"),
+    [
+        (3, "", "one.jsonl:3: no event"),
+        (2, None, "one.jsonl:2: the log is damaged: the fleet fleet has no flavour cpu"),
+        (
+            4,
+            '{"at": -0, "deployment": "fleet", "event": "minicluster-progress", "minicluster": "a", "message": "x"}',
+            "one.jsonl:4: the log is damaged: it is at 0 s, and the event before it at 1 s",
+        ),
+    ],
+)
+def test_a_damaged_log_says_where(log, clock, number, line, told):
+    record = log.fleet("fleet")
+    for happening in HAPPENINGS:
+        record(happening)
+        clock.now += 1
+    text = lines(log)
+    text[number - 1 : number] = [] if line is None else [line]
+    log.path.write_text("\n".join(text) + "\n")
+    with pytest.raises(UserError) as error:
+        list(read_events(log.path))
+    assert told in str(error.value)
