@@ -205,7 +205,9 @@ def with_cpsat(case: Problem, seconds: float, more: float) -> Schedule:
         raise UserError("too large for CP-SAT")
     judge = Judge(instance, lower_bounds(instance))
     found = automatic(instance, judge, seed=0, seconds=seconds)
-    answer = cpsat.improve(instance, judge, found.best, seed=0, seconds=more)
+    answer = cpsat.improve(
+        instance, judge, found.best, seed=0, seconds=more / cpsat.PACE, budget=budget.Budget(3 * more, instance.jobs)
+    )
     return answer.schedule or found.best
 
 

@@ -24,19 +24,24 @@ class Budget:
     Args:
         seconds: the time limit.
         jobs: size of the problem.
+        share: of the time limit, that schedules may take.
     """
 
-    def __init__(self, seconds: float, jobs: int) -> None:
+    def __init__(self, seconds: float, jobs: int, share: float = 1.0) -> None:
         self._start = monotonic()
         self._seconds = seconds
         self.each = 25 + jobs * (1 + log2(jobs + 1) / 10)
-        self.left = max(1, int(seconds * RATE / self.each))
-        self.share = 1.0
+        self.left = max(1, int(share * seconds * RATE / self.each))
+        self.share = share
         self.cut = False
 
     def spend(self, schedules: int = 1) -> None:
         """Schedules are made, or other work is done that takes as long."""
         self.left -= schedules
+
+    def rest(self) -> float:
+        """Seconds until the time limit."""
+        return max(0.0, self._start + self._seconds - monotonic())
 
     def over(self) -> bool:
         """Whether to stop."""

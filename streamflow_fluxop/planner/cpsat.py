@@ -19,11 +19,12 @@ from streamflow_fluxop.planner.schedule import Block, Life, Schedule, make_sched
 from streamflow_fluxop.planner.shares import least_work
 
 if TYPE_CHECKING:
+    from streamflow_fluxop.planner.budget import Budget
     from streamflow_fluxop.planner.instance import Instance
     from streamflow_fluxop.planner.objective import Judge
 
-BUSY = 3.0
-"""How many times slower than expected a machine may be before the clock ends a search."""
+PACE = 0.4
+"""The solver's deterministic units in a second, on the slowest machine that is expected to be in time."""
 
 SCALE = 2_000_000
 """The bounds of cost and makespan in the integer objective."""
@@ -56,7 +57,7 @@ class Answer:
     cut: bool
 
 
-def improve(instance: Instance, judge: Judge, known: Schedule, *, seed: int, seconds: float) -> Answer:
+def improve(instance: Instance, judge: Judge, known: Schedule, *, seed: int, seconds: float, budget: Budget) -> Answer:
     """Look for a better schedule than a known one.
 
     Args:
@@ -64,11 +65,12 @@ def improve(instance: Instance, judge: Judge, known: Schedule, *, seed: int, sec
         judge: says what is better.
         known: a feasible schedule.
         seed: of the solver.
-        seconds: time limit in the solver's deterministic units, so that equal calls have equal answers; only where
-            the clock shows `BUSY` times as many does it end the search.
+        seconds: how long to search, counted in the solver's deterministic units, so that equal calls have equal
+            answers.
+        budget: whose time limit ends the search on machines that are much slower than expected.
     """
     model = _Model(instance, judge, known)
-    return model.solve(seed=seed, seconds=seconds)
+    return model.solve(seed=seed, units=PACE * seconds, limit=budget.rest())
 
 
 @dataclass(slots=True)
@@ -343,16 +345,16 @@ class _Model:
                 for n, x in var_job.on.items():
                     self.m.add_hint(x, n == slot[i])
 
-    def solve(self, *, seed: int, seconds: float) -> Answer:
+    def solve(self, *, seed: int, units: float, limit: float) -> Answer:
         solver = self.cp.CpSolver()
         solver.parameters.catch_sigint_signal = False  # it would leave SIGINT without Python's handler
         solver.parameters.random_seed = seed
         solver.parameters.num_workers = 1
-        solver.parameters.max_time_in_seconds = BUSY * seconds
-        solver.parameters.max_deterministic_time = seconds
+        solver.parameters.max_time_in_seconds = limit
+        solver.parameters.max_deterministic_time = units
         solver.parameters.linearization_level = 2
         status = solver.solve(self.m)
-        cut = status != self.cp.OPTIMAL and solver.response_proto.deterministic_time < seconds
+        cut = status != self.cp.OPTIMAL and solver.response_proto.deterministic_time < units
         if status not in (self.cp.OPTIMAL, self.cp.FEASIBLE):
             return Answer(None, False, 0.0, cut)
         bound = solver.best_objective_bound / self.factor / SCALE

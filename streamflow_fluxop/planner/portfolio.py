@@ -86,7 +86,8 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
         UserError: no strategy found a plan.
     """
     exact = cpsat.applies(instance, PROOF_JOBS) and find_spec("ortools") is not None and proof > 0
-    budget = Budget(seconds * (1 - proof) if exact else seconds, instance.jobs)
+    part = 1 - proof if exact else 1.0
+    budget = Budget(seconds, instance.jobs, part)
     run = Search(instance, judge, budget)
     tried, error = _first_schedules(run, few=instance.jobs > MANY_JOBS)
     others: list[Schedule] = []
@@ -108,14 +109,15 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
         steps = min(budget.left, 20 * instance.jobs) if small else budget.left
         last = int(REPACKED * steps) if applies(instance) else 0
         last = last if last >= FEW_SCHEDULES else 0
-        budget.share = 1 - REPACKED if last else 1.0  # on a slow machine, too, single jobs are moved
+        budget.share = part * (1 - REPACKED) if last else part  # on a slow machine, too, single jobs are moved
         _anneal(run, tried, rng, steps=steps - last)
-        budget.share = 1.0
+        budget.share = part
         if last and not budget.over():
             _repack(run, rng, last)
     found = Found(run.best, others, cut=budget.cut, searched=searched)
     if exact:
-        answer = cpsat.improve(instance, judge, run.best, seed=seed, seconds=seconds * proof)
+        answer = cpsat.improve(instance, judge, run.best, seed=seed, seconds=seconds * proof, budget=budget)
+        budget.share = 1.0
         found.optimal, found.bound = answer.optimal, answer.bound
         found.cut = (budget.cut or answer.cut) and not answer.optimal  # with more time it would be the same plan
         if answer.schedule is not None:

@@ -9,6 +9,7 @@ from planner_worlds import FLAVOURS
 
 from streamflow_fluxop.model import Dependency, Duration, Limits, Needs, Problem, Step, Workflow
 from streamflow_fluxop.planner import solve, verify
+from streamflow_fluxop.planner.budget import Budget
 
 pytest.importorskip("ortools")
 
@@ -40,3 +41,11 @@ def test_what_is_proved_optimal_is_sound_and_no_worse_than_the_search(seed):
     if proved.optimal:
         assert proved.gap == 0
         assert found.score <= 1.02 * proved.score
+
+
+def test_no_proof_is_looked_for_when_no_time_is_left_and_the_plan_says_so(monkeypatch):
+    monkeypatch.setattr(Budget, "rest", lambda _: 0.0)
+    plan = solve(layered(0, 20), strategy="optimal", time_limit=2)
+    assert verify(plan) == []
+    assert not plan.optimal
+    assert any("another run may find another plan" in told for told in plan.assumptions)
