@@ -71,6 +71,8 @@ class Documents:
         if key not in self._processes:
             with reading(file):
                 yaml = self._read(file)
+            if isinstance(yaml, Mapping) and not isinstance(yaml.get("$namespaces") or {}, Mapping):
+                raise UnreadableCWL("$namespaces is no mapping", where=shown(file), fix="Write `{prefix: URI}`.")
             try:
                 with reading(file):
                     cwl = load_document_by_yaml(yaml, file, self._options(file, yaml, options), fragment or None)

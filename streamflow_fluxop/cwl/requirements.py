@@ -96,6 +96,10 @@ class Requirements:
         file = shown(str(element.loadingOptions.fileuri))
         hints, flux = dict(self.hints), list(self.flux)
         for hint in element.hints or []:
+            if not isinstance(hint, Mapping) and not hasattr(hint, "class_"):
+                fix = "Write it as a mapping with its `class`, or leave it out."
+                errors.append(UserError(f"{hint!r} is no hint", where=str(Place(file, None, words)), fix=fix))
+                continue
             if not isinstance(hint, Mapping):
                 kind = str(hint.class_)
                 hints[kind] = Said(hint, requirement_place(file, yaml, "hints", kind, words))

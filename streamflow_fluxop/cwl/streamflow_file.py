@@ -157,6 +157,9 @@ class StreamFlowFile:
                     "no CWL file", where=self.where("workflows", name, "config"), fix="Name it as `file: …`."
                 )
             settings = entry["config"].get("settings")
+            if not isinstance(settings, str | None):
+                where = self.where("workflows", name, "config", "settings")
+                raise UserError(f"{settings!r} is no name of a file", where=where, fix="Name the inputs file.")
             found[name] = WorkflowEntry(
                 name, self._path(config["file"]), None if settings is None else self._path(settings)
             )
@@ -219,7 +222,7 @@ class StreamFlowFile:
         targets, docker = BindingTree(), BindingTree()
         keys = ("workflows", cwl.name)
         entry = self._mapping(self.config, *keys)
-        for index, _ in enumerate(entry.get("bindings") or []):
+        for index, _ in enumerate(self._list(entry, *keys, "bindings")):
             binding = self._mapping(self.config, *keys, "bindings", index)
             if "step" in binding:
                 where = self.where(*keys, "bindings", index, "step")
@@ -228,7 +231,7 @@ class StreamFlowFile:
                         f"{binding['step']!r} is no absolute path", where=where, fix=f"Write /{binding['step']}."
                     )
                 targets.put(binding["step"], self._binding(binding, (*keys, "bindings", index)))
-        for index, _ in enumerate(self._mapping(self.config, *keys, "config").get("docker") or []):
+        for index, _ in enumerate(self._list(self._mapping(self.config, *keys, "config"), *keys, "config", "docker")):
             translator = self._mapping(self.config, *keys, "config", "docker", index)
             deployment = self._mapping(self.config, *keys, "config", "docker", index, "deployment")
             docker.put(str(translator.get("step", "/")), deployment.get("type"))
@@ -255,7 +258,7 @@ class StreamFlowFile:
         target = self._mapping(self.config, *keys)
         name = target.get("deployment", target.get("model"))
         deployments = self.deployments
-        if name not in deployments:
+        if not isinstance(name, str) or name not in deployments:
             raise UserError(
                 f"no deployment {name!r}",
                 where=self.where(*keys, "deployment"),
@@ -273,6 +276,13 @@ class StreamFlowFile:
         if "://" in path or os.path.isabs(path):
             return path
         return os.path.join(os.path.dirname(self.path or ""), path)
+
+    def _list(self, node: Mapping[str, Any], *keys: str | int) -> Sequence[Any]:
+        """What stands in a mapping under the last of the keys; nothing is an empty list."""
+        found = node.get(str(keys[-1])) or []
+        if not isinstance(found, Sequence) or isinstance(found, str):
+            raise UserError("is no list", where=self.where(*keys), fix="Begin each entry with a `-`.")
+        return found
 
     def _mapping(self, node: Any, *keys: str | int) -> Mapping[str, Any]:
         for key in keys:

@@ -54,6 +54,7 @@ class _Scope:
         loops: the looping steps around them.
         may_be_skipped: some of them may not take place.
         written: where in the documents the process stands: the index of each step on the way to it.
+        around: the workflows around it, as cwl-utils has them.
     """
 
     count: int = 1
@@ -62,6 +63,7 @@ class _Scope:
     loops: tuple[str, ...] = ()
     may_be_skipped: bool = False
     written: tuple[int, ...] = ()
+    around: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,12 @@ class Walk:
         self, process: Process, name: str, given: Mapping[str, Port], scope: _Scope, requirements: Requirements
     ) -> dict[str, Port]:
         """Walk through one process; return its outputs."""
+        if any(process.cwl is workflow for workflow in scope.around):  # CWL, Workflow: it must not invoke itself
+            raise UnreadableCWL(
+                f"step {name}: the workflow {last(process.cwl.id)} runs itself",
+                where=process.file,
+                fix="Let the step `run` another file.",
+            )
         if len(scope.written) > _DEPTH_AT_MOST:
             raise UnreadableCWL(f"step {name}: more than {_DEPTH_AT_MOST} workflows in each other", where=process.file)
         self.errors.extend(check_types(process, requirements, f"step {name}" if name != "/" else ""))
@@ -204,7 +212,7 @@ class Walk:
         steps = {local(prefix, s.id): s for s in process.cwl.steps}
         written = {key: index for index, key in enumerate(steps)}
         for key in in_order(process, steps):
-            at = replace(scope, written=(*scope.written, written[key]))
+            at = replace(scope, written=(*scope.written, written[key]), around=(*scope.around, process.cwl))
             known |= self._step(process, steps[key], name, known, at, requirements)
         words = f"step {name}" if name != "/" else ""
         return {

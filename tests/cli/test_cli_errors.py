@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,7 @@ import pytest
         ("{deployment: fleet}", "{deployment: fleet, service: gpu}", "service 'gpu' is neither a flavour nor a group"),
         ("file: wf.cwl", "file: none.cwl", "none.cwl"),
         ("version: v1.0", "version: [", "is no valid YAML"),
+        ("{deployment: fleet}", "{deployment: [fleet]}", "no deployment ['fleet']\n  The deployments are: fleet."),
     ],
 )
 def test_a_wrong_streamflow_file(world, old, new, message):
@@ -134,3 +136,38 @@ def test_a_file_without_a_fleet_gives_the_doctor_nothing_to_look_at(world):
 
 def test_the_doctor_says_where_miniclusters_that_are_not_in_kubernetes_run(world):
     assert "run on this machine; there is no Kubernetes" in world.fluxop("doctor", "streamflow.yml").out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bindings": -1}, "workflows.wf.bindings: is no list"),
+        ({"config": {"file": "wf.cwl", "settings": 1.5}}, "workflows.wf.config.settings: 1.5 is no name of a file"),
+        ({"config": {"file": "wf.cwl", "docker": "none"}}, "workflows.wf.config.docker: is no list"),
+    ],
+)
+def test_a_workflow_entry_of_another_kind(world, change, message):
+    file = yaml.safe_load(Path("streamflow.yml").read_text())
+    (entry,) = file["workflows"].values()
+    file["workflows"] = {"wf": {**entry, **change}}
+    world.write("streamflow.yml", file)
+    result = world.plan("streamflow.yml")
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("wf.cwl", "run: fetch.cwl", "run: wf.cwl", "wf.cwl: step /fetch: the workflow wf.cwl runs itself"),
+        ("fetch.cwl", "fluxop:FluxRequirement: {duration: 100}", "[1]", "step /fetch: 1 is no hint"),
+        ("fetch.cwl", '{fluxop: "urn:fluxop:"}', "1.5", "fetch.cwl: $namespaces is no mapping"),
+    ],
+)
+def test_a_wrong_cwl_document(world, file, old, new, message):
+    text = Path(file).read_text()
+    assert old in text
+    Path(file).write_text(text.replace(old, new, 1))
+    result = world.plan("streamflow.yml")
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
