@@ -63,7 +63,9 @@ class Deviation:
         return sqrt((WEIGHT * prior**2 + self._squares) / (WEIGHT + self._jobs))
 
     def of(self, step: Step) -> float:
-        """The spread of a step's jobs: as stated for them, else as learnt from all."""
+        """The spread of a step's jobs: as stated for them, else as learnt from all; none until a job deviates."""
+        if not self.spread:
+            return 0.0
         stated = step.duration
         return stated.spread / stated.seconds if stated.spread and stated.seconds else self.spread
 

@@ -64,10 +64,12 @@ def test_the_spread_of_many_jobs_is_learnt():
     assert deviation.spread == pytest.approx(SPREAD, rel=0.1)
 
 
-def test_a_spread_that_is_stated_counts_for_its_own_step_only():
+def test_a_spread_that_is_stated_counts_for_its_own_step_only_once_a_job_deviates():
     deviation = Deviation()
-    told = step("/a").model_copy(update={"duration": Duration(seconds=100, spread=50)})
-    assert (deviation.of(told), deviation.of(step("/b"))) == (0.5, 0.0)
+    told = step("/a", spread=50)
+    assert (deviation.of(told), deviation.of(step("/b"))) == (0, 0)
+    deviation.learn(1.2)
+    assert (deviation.of(told), deviation.of(step("/b"))) == (0.5, deviation.spread)
 
 
 def test_small_deviations_leave_the_plan_as_it_is_and_large_ones_do_not():

@@ -9,7 +9,7 @@ from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.fleet.member import MOST_IDLE, Stage
 from streamflow_fluxop.fleet.simulated import Chance
 from streamflow_fluxop.fleet.simulator import Simulation
-from streamflow_fluxop.model import Dependency, Limits, Needs
+from streamflow_fluxop.model import Dependency, Duration, Limits, Needs
 
 
 def idleness(simulation):
@@ -187,9 +187,19 @@ def test_once_a_job_was_short_nobody_waits_any_more_for_those_that_the_plan_star
 
 
 @settings(derandomize=settings().max_examples <= 100, suppress_health_check=list(HealthCheck))
-@given(drawn=workflows(10), strategy=st.sampled_from(["auto", "single", *STRATEGIES]))
-def test_without_deviation_every_plan_of_every_strategy_is_what_happens(drawn, strategy):
+@given(
+    drawn=workflows(10),
+    strategy=st.sampled_from(["auto", "single", *STRATEGIES]),
+    spread=st.sampled_from([0.0, 0.3]),
+)
+def test_without_deviation_every_plan_of_every_strategy_is_what_happens_whatever_was_to_be_feared(
+    drawn, strategy, spread
+):
     steps, limits = drawn
+    steps = [
+        s.model_copy(update={"duration": Duration(seconds=s.duration.seconds, spread=spread * s.duration.seconds)})
+        for s in steps
+    ]
     assume(strategy != "by-level" or not any(s.controller for s in steps))  # nobody keeps the engine waiting
     try:
         made = plan(steps, limits, strategy)
