@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streamflow_fluxop.errors import UserError
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
@@ -44,6 +46,7 @@ def run(ctx: typer.Context) -> None:
 
     from streamflow_fluxop.plugin import signals
 
+    _check(ctx.args)
     try:
         if sys.stdout.isatty():
             with _live_view() as stream:
@@ -55,6 +58,21 @@ def run(ctx: typer.Context) -> None:
     except (KeyboardInterrupt, asyncio.CancelledError):
         signals.end_by_signal()
     raise typer.Exit(code)
+
+
+def _check(words: list[str]) -> None:
+    """Check the command line: StreamFlow's main shows a traceback, and finds at the end that it can't write outputs.
+
+    Raises:
+        UserError: there can be no outputs where they are to be.
+    """
+    from streamflow.parser import parser
+
+    from streamflow_fluxop.plugin.preflight import unusable
+
+    outputs = parser.parse_args(["run", *words]).outdir
+    if why := unusable(outputs):
+        raise UserError(f"no outputs can be written to {outputs}: {why}", where="--outdir")
 
 
 @contextmanager

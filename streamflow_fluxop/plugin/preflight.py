@@ -72,7 +72,7 @@ class Preflight:
                 fix="Name the file that kubectl uses, or leave the key out: then it is KUBECONFIG or ~/.kube/config.",
             )
         for keys, path in self._workdirs(name, config):
-            if problem := _unusable(path):
+            if problem := unusable(path):
                 yield UserError(
                     f"the work directory {path} can't be made: {problem}",
                     where=self._file.where(*keys),
@@ -219,7 +219,7 @@ def _step_run(step: CWLStep, name: str, group: str | None) -> StepRun | None:
     return StepRun(name, group, step.asked, step.stderr_declared, step.success_codes)
 
 
-def _unusable(path: str) -> str | None:
+def unusable(path: str) -> str | None:
     """Why no directory can be made at `path`, or in it if it is there; None if one can."""
     there = Path(path).absolute()
     while not os.path.lexists(there):

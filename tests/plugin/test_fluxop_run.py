@@ -115,6 +115,20 @@ def test_in_a_terminal_the_run_is_shown_below_its_log_lines(world):
     assert newest_log().stem in plain
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "required: STREAMFLOW_FILE"),
+        (["--nope", "streamflow.yml"], "unrecognized arguments: --nope"),
+        (["--outdir", __file__, "streamflow.yml"], f"{__file__} is no directory"),
+    ],
+)
+def test_a_wrong_command_line_is_told_before_anything_starts(arguments, told):
+    printed = fluxop("run", *arguments, code=2)
+    assert told in printed
+    assert "Traceback" not in printed
+
+
 def test_without_a_terminal_it_is_streamflow_run(world):
     process = start(world, "exit 3", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     out, err = process.communicate(timeout=60)
