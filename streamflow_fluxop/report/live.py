@@ -26,6 +26,9 @@ TALL = 40
 LEAST_CHART = 8
 """Lines that a chart needs; where there are fewer there is none."""
 
+FOR_WRAPPING = 2
+"""Lines that a table may take more in a narrow terminal."""
+
 WORDY = 36
 """Columns that words on a MiniCluster need beside it."""
 
@@ -55,11 +58,26 @@ def panel(
         colours: whether colours tell the steps apart.
         glyphs: the characters of the chart.
     """
-    parts: list[RenderableType] = [_head(view, now, outcome)]
-    room = height - 1
+    tables, room = _tables(view, now, outcome, width, height - 1, LEAST_CHART)
+    share = room // max(1, len(view.fleets)) - 1
+    charts: list[RenderableType] = []
+    for fleet in view.fleets.values():
+        if share >= LEAST_CHART and (fleet.lives or fleet.plan):
+            drawn = _fitting(chart(view, fleet, now, outcome), width, share, colours, glyphs)
+            charts += [Text(), drawn] if drawn else []
+    if not charts:  # no room is left free for what does not fit anyway
+        tables, _ = _tables(view, now, outcome, width, height - 1, FOR_WRAPPING)
+    return Group(_head(view, now, outcome), *tables, *charts)
+
+
+def _tables(
+    view: RunView, now: float, outcome: Outcome, width: int, room: int, kept: int
+) -> tuple[list[RenderableType], int]:
+    """What stands above the charts, and the lines that it leaves of `room`; `kept` are free for each fleet's chart."""
+    parts: list[RenderableType] = []
     for fleet in view.fleets.values():
         lines = list(_fleet_lines(fleet, now, named=len(view.fleets) > 1, going=outcome == "running"))
-        free = room // len(view.fleets) - len(lines) - LEAST_CHART - 4
+        free = room // len(view.fleets) - len(lines) - kept - 4
         rows = _rows(fleet, max(1, free))
         shown, words = _miniclusters(fleet, rows, width)
         words = words[: max(0, free - len(rows))]
@@ -67,12 +85,7 @@ def panel(
         more = [Text(f"and {left_out} more", style="dim italic")] if left_out else []
         parts += [*lines, Text(), shown, *words, *more]
         room -= len(lines) + len(rows) + len(words) + 4
-    share = room // max(1, len(view.fleets)) - 1
-    for fleet in view.fleets.values():
-        if share >= LEAST_CHART and (fleet.lives or fleet.plan):
-            drawn = _fitting(chart(view, fleet, now, outcome), width, share, colours, glyphs)
-            parts += [Text(), drawn] if drawn else []
-    return Group(*parts)
+    return parts, room
 
 
 def _fitting(drawn: Chart, width: int, lines: int, colours: bool, glyphs: Glyphs) -> Text | None:

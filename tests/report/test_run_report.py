@@ -1,6 +1,7 @@
 """What the report of a run shows: planned and actual on one time axis, and every number from the log."""
 
 import re
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -135,6 +136,21 @@ def test_the_live_view_fits_into_the_terminal(plan, share, width, height):
     lines = console.render_lines(drawn, console.options.update_width(width), pad=False)
     assert len(lines) <= max(height, 10)
     assert all(sum(segment.cell_length for segment in line) <= width for line in lines)
+
+
+def test_the_live_view_leaves_no_room_for_a_chart_that_does_not_fit(plan):
+    view = until(plan, 0.3)
+    (fleet,) = view.fleets.values()
+    (life,) = fleet.held
+    for n in range(30):
+        fleet.lives.append(replace(life, name=f"more-{n}"))
+        fleet.current[f"more-{n}"] = fleet.lives[-1]
+    console = Console(width=80, height=14, color_system=None)
+    with console.capture() as capture:
+        console.print(panel(view, view.at, "running", 80, 14, colours=False, glyphs=Glyphs()))
+    shown = capture.get().splitlines()
+    assert 12 <= len(shown) <= 14
+    assert "more" in shown[-1]
 
 
 @pytest.mark.parametrize("width", [80, 120])
