@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from streamflow_fluxop.cli import kubernetes
+from streamflow_fluxop.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,12 @@ def clean(
 
     config = KubernetesConfig(kubeconfig=kubeconfig, context=context, namespace=namespace)
     out = Output()
-    found = asyncio.run(_find(config, run))
+    try:
+        found = asyncio.run(_find(config, run))
+    except UserError as error:
+        raise UserError(
+            error.what, fix="Nothing else has to be cleaned: what runs on this machine ends by itself."
+        ) from None
     if run is None:
         going = sorted(_going() & {item.run for item in found})
         found = [item for item in found if item.run not in going]

@@ -171,3 +171,11 @@ def test_a_wrong_cwl_document(world, file, old, new, message):
     result = world.plan("streamflow.yml")
     assert (result.code, result.out) == (2, "")
     assert message in result.err
+
+
+def test_without_kubernetes_there_is_nothing_to_clean(world, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(world.folder / "none"))
+    result = world.fluxop("clean")
+    assert result.code == 2
+    assert "no way into Kubernetes" in result.err
+    assert "what runs on this machine ends by itself" in result.err
