@@ -217,7 +217,9 @@ class Channel:
     @property
     def full(self) -> bool:
         """Whether so much waits to be sent that byte streams should pause until `drained`."""
-        return self._link is None or not self._greeted or not self._link.room.is_set()
+        if self._link is None or not self._greeted:
+            return self._resumable  # else what is sent is dropped
+        return not self._link.room.is_set()
 
     async def drained(self) -> None:
         """Wait until there is room for more."""
@@ -310,7 +312,4 @@ class Channel:
                 os.dup2(nothing, 2)
                 os.dup2(nothing, 1)
             os.close(nothing)
-            if not self._resumable:
-                self._backlog = Backlog(keep=False)
-                self._connected.set()
             self._left()

@@ -114,9 +114,8 @@ class Reactor:
         self._thread.join(timeout=5)
 
     def _do(self, function: Callable[[], None]) -> None:
-        first = not self._todo
         self._todo.append(function)
-        if first:
+        if len(self._todo) == 1:  # asked afterwards: the thread may have taken all others meanwhile
             os.write(self._wake_in, b"x")
 
     def _hear(self) -> None:

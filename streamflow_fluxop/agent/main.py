@@ -106,7 +106,7 @@ class Agent(Listener):
     def _link_ended(self) -> None:
         if self._linger == 0.0 or self._refusal:
             self._ended.set()
-        elif self._linger is not None:
+        elif self._linger is not None and self._waiting is None:  # a newcomer may leave before it is greeted
             self._waiting = asyncio.get_running_loop().call_later(self._linger, self._ended.set)
 
     def _end(self) -> None:
@@ -163,7 +163,7 @@ class Agent(Listener):
 
     def _hear(self) -> None:
         now = time.monotonic()
-        if self._meeting is not None and now - self._heard >= self._hear_every:
+        if self._meeting is not None and self._watched and now - self._heard >= self._hear_every:
             self._heard = now
             self._meeting.hear()
 

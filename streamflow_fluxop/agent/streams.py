@@ -88,6 +88,7 @@ class _Reader(_Stream):
     def __init__(self, streams: Streams, identifier: int, command: str) -> None:
         self._credit = WINDOW
         self._paused = False
+        self._draining: asyncio.Task[None] | None = None
         super().__init__(streams, identifier, command)
 
     def _got(self, data: bytes) -> None:
@@ -96,18 +97,26 @@ class _Reader(_Stream):
         if not self._paused and (self._credit <= 0 or self._channel.full):
             self._paused = True
             self._shell.pause()
-            if self._credit > 0:
-                self._wait = asyncio.ensure_future(self._resume_when_drained())
+            self._go_on()
 
     def grant(self, count: int) -> None:
         self._credit += count
-        if self._paused and self._credit > 0 and not self._channel.full:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Read on as soon as there is credit, and room."""
+        if not self._paused or self._credit <= 0 or self._draining is not None:
+            return
+        if self._channel.full:
+            self._draining = asyncio.ensure_future(self._drain())
+        else:
             self._paused = False
             self._shell.resume()
 
-    async def _resume_when_drained(self) -> None:
+    async def _drain(self) -> None:
         await self._channel.drained()
-        self.grant(0)
+        self._draining = None
+        self._go_on()
 
 
 class _Writer(_Stream):

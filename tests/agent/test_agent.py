@@ -127,6 +127,30 @@ def test_noise_ends_it() -> None:
     agent.end()
 
 
+def test_it_ends_with_its_stream_while_much_waits_to_be_sent() -> None:
+    agent = RawAgent()
+    for number in range(6):  # each may send 512 KiB; a MiB may wait
+        agent.send(op="open", id=number, mode="r", command="cat /dev/zero")
+    time.sleep(0.5)
+    agent.end()
+
+
+def test_a_byte_stream_flows_on_when_its_credit_comes_while_much_waits_to_be_sent(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(1 << 21))
+    agent = RawAgent()
+    agent.send(op="open", id=1, mode="r", command="head -c 600000 /dev/zero")
+    data = 0
+    while data < 512 * 1024:
+        data += len(agent.until("data", id=1)[1])
+    # the answer to the first makes the channel full before the second is looked at
+    large = encode({"op": "run", "id": 2, "command": f"cat {tmp_path}/large"})
+    agent.write(large + encode({"op": "credit", "id": 1, "count": data}))
+    while data < 600000:
+        data += len(agent.until("data", id=1)[1])
+    agent.until("closed", id=1, exit_code=0)
+    agent.end()
+
+
 def test_what_is_printed_does_not_get_between_the_messages() -> None:
     agent = RawAgent()
     agent.send(op="submit", job="a", argv=["sh", "-c", "echo noise >/proc/$PPID/fd/1"])

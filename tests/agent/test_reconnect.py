@@ -232,6 +232,18 @@ async def test_the_same_agent_is_found_again(host: Host, client: AgentClient) ->
     assert client.hello.pid == pid
 
 
+async def test_a_stream_that_breaks_before_it_is_used_does_not_make_the_agent_leave(
+    host: Host, backend: Literal["embedded", "flux"], tmp_path: Path
+) -> None:
+    async with AgentClient(host.connect, name="mc", backend=backend, linger=2.0, **FEW_CORES) as client:
+        job = asyncio.create_task(client.run_job(counted(tmp_path, 0, "sleep 4")))
+        await until(lambda: runs(tmp_path) == {"0": 1})
+        host.cuts.append((PROGRAM + 10, float("inf")))  # type: ignore[arg-type]
+        host.cut()
+        assert (await asyncio.wait_for(job, 20)).output == "out 0\n"
+        assert len(host.streams) == 3
+
+
 async def test_whoever_kills_the_process_of_the_stream_does_not_kill_the_agent(
     host: Host, client: AgentClient, tmp_path: Path
 ) -> None:
