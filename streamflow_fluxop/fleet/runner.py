@@ -285,7 +285,8 @@ class FleetRunner:
         if minicluster is None:  # it is still coming up
             self._bring_ups[name].cancel()
             await asyncio.wait([self._bring_ups[name]])
-        else:
+            minicluster = self._miniclusters.pop(name, None)  # it may have been up, or have failed, at that moment
+        if minicluster is not None:
             await minicluster.down()
         logger.info("MiniCluster %s is %s", name, "left as it was" if self._external else "gone")
         self._record(events.MiniClusterGone(minicluster=name))

@@ -54,6 +54,14 @@ class Slow(Recorded):
         await asyncio.Event().wait()
 
 
+class JustUp(Recorded):
+    """Says so as it comes up."""
+
+    async def up(self):
+        await super().up()
+        self.asked.set()
+
+
 @pytest.fixture
 async def fleet():
     """Make a runner; it is closed afterwards, and everything is down then."""
@@ -144,3 +152,17 @@ async def test_closing_ends_bring_ups_under_way_and_fails_who_waits(fleet):
         await waiting
     with pytest.raises(MiniClusterFailed, match="the run is over"):
         await run(runner, "2", "a", "true")
+
+
+async def test_closing_takes_down_what_comes_up_at_that_moment(fleet):
+    runner = fleet(JustUp)
+    waiting = asyncio.create_task(run(runner, "1", "a", "true"))
+
+    async def close():
+        await runner.asked.wait()
+        await runner.close()
+
+    await asyncio.wait_for(close(), 10)
+    with pytest.raises(MiniClusterFailed, match="the run is over"):
+        await waiting
+    assert runner.log == ["up a", "down a", "closed"]
