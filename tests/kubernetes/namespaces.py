@@ -259,6 +259,8 @@ class Namespace:
             for pod in await self.pods():
                 await _if_there(self.kill_pod(pod.metadata.name))
             await self._is_empty()
+            await asyncio.sleep(1)  # the Job controller may not know yet, and make one more pod
+            await self._is_empty()
 
         await eventually(gone)
 
