@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, StringConstraints, model_validator
@@ -151,7 +152,7 @@ class FleetConfig(Document):
         if self.cluster == "kubernetes" and path is not None:
             if shared is None:
                 raise ValueError(f"storage.path is {path}, but no volume of kubernetes.volumes is `shared: true`")
-            if not _lies_in(path, shared):
+            if not lies_in(path, shared):
                 raise ValueError(f"storage.path {path} does not lie on the shared volume, which pods see at {shared}")
         return self
 
@@ -171,8 +172,9 @@ class FleetConfig(Document):
         return self.cluster == "local" if self.storage.controller is None else self.storage.controller
 
 
-def _lies_in(path: str, folder: str) -> bool:
-    return os.path.commonpath([path, folder]) == os.path.normpath(folder)
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is a folder's or that of something inside, by their words alone."""
+    return PurePosixPath(os.path.normpath(path)).is_relative_to(os.path.normpath(folder))
 
 
 def _plain(schema: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.config import FleetConfig, lies_in
 from streamflow_fluxop.cwl import BoundWorkflow, StreamFlowFile
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.explain import explain
@@ -103,7 +103,7 @@ class Fleets:
                 where=where("config"),
                 fix="Leave the other key out.",
             )
-        policies = self._file.config.get("scheduling", {}).get("policies", {})
+        policies = (self._file.config.get("scheduling") or {}).get("policies") or {}
         policy = entry.get("scheduling_policy")
         if policy is not None and policies.get(policy, {}).get("type", policy) != POLICY:
             yield UserError(
@@ -112,7 +112,9 @@ class Fleets:
                 fix=f"Leave the key out, or name a policy of type {POLICY}.",
             )
         path, workdir = config.shared_path, entry.get("workdir")
-        if path and workdir and os.path.commonpath([path, workdir]) != os.path.normpath(path):
+        if workdir is not None and not isinstance(workdir, str):
+            yield UserError(f"{workdir!r} is no path", where=where("workdir"), fix="Name a directory, or leave it out.")
+        elif path and workdir and not lies_in(workdir, path):
             yield UserError(
                 f"the workdir {workdir} does not lie in the fleet's shared storage {path}",
                 where=where("workdir"),

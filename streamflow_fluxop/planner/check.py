@@ -178,8 +178,6 @@ def _places(problem: Problem) -> Iterator[UserError]:
             error = _place(step, problem)
             if error:
                 yield error
-    if problem.limits.miniclusters is not None:
-        return
 
 
 def _place(step: Step, problem: Problem) -> UserError | None:

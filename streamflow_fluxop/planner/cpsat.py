@@ -278,7 +278,6 @@ class _Model:
         w = objective.cost_weight
         money = (w * SCALE / bounds.cost if bounds.cost else SCALE) * self.unit
         time = (1 - w) * SCALE / (bounds.makespan or 1) * self.unit
-        terms: list[Any] = []
         costs: list[Any] = []
         for n, life in enumerate(self.lives):
             flavour = self.instance.flavours[life.flavour]
@@ -289,10 +288,6 @@ class _Model:
             self.m.add(life.last - life.first == 0).only_enforce_if(~life.used)
             self.m.add(span == life.last - life.first + even * life.used)
             costs.append((flavour.price, span))
-            if w:
-                terms.append(flavour.price * money * span)
-        if time:
-            terms.append(time * self.makespan)
         factor = self._factor([t for t in (time, *(p * money for p, _ in costs)) if t])
         self.factor = factor
         whole = [round(p * money * factor) * span for p, span in costs] if w else []

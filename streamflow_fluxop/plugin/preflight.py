@@ -85,7 +85,7 @@ class Preflight:
             return
         if config.storage.path:
             yield ("deployments", name, "config", "storage", "path"), config.storage.path
-        elif workdir := self._config["deployments"][name].get("workdir"):
+        elif (workdir := self._config["deployments"][name].get("workdir")) and isinstance(workdir, str):
             yield ("deployments", name, "workdir"), workdir
 
     def complete(self) -> None:

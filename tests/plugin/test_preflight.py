@@ -110,6 +110,8 @@ def check(tmp_path, monkeypatch):
         ("{deployment: fleet}", "{deployment: fleet}\n        filters: [f]", "there is no binding filter 'f'"),
         ("type: minicluster", "type: miniclusters", '"miniclusters" is not possible here\n  Did you mean \'minicl'),
         ("type: minicluster", "type: minicluster\n    workdir: /dev/null/x", "/dev/null is no directory"),
+        ("type: minicluster", "type: minicluster\n    workdir: 5", "deployments.fleet.workdir: 5 is no path"),
+        ("version: v1.0", "scheduling:\nversion: v1.0\nwrong: 1", "unknown key 'wrong'"),
         ("version: v1.0", "", "streamflow.yml: the key 'version' is missing"),
         ("version: v1.0", "version: v2", "streamflow.yml:1: version: Version v2 is unsupported"),
         ("cpu: {cores: 4, memory: 8192}", "cpu: {cores: 4", "is no valid YAML: expected ',' or '}'"),
@@ -233,8 +235,9 @@ def test_what_the_user_wrote_himself_stays(check):
 def test_the_work_directory_lies_in_the_shared_storage(check):
     storage = ("cluster: local", "cluster: local\n      storage: {path: /shared}")
     assert check(storage)["deployments"]["fleet"]["workdir"] == "/shared/streamflow"
-    with pytest.raises(UserError, match="does not lie in the fleet's shared storage /shared"):
-        check(storage, ("  config:\n      cl", "  workdir: /tmp/x\n    config:\n      cl"))
+    for workdir in ("/tmp/x", "work", "/shared/../etc", "/sharedelsewhere"):
+        with pytest.raises(UserError, match="does not lie in the fleet's shared storage /shared"):
+            check(storage, ("  config:\n      cl", f"  workdir: {workdir}\n    config:\n      cl"))
 
 
 def test_a_workflow_without_steps_is_none_of_a_fleet_s_business(check):
