@@ -46,11 +46,9 @@ class Nodes:
         Raises:
             Unsatisfiable: it never will be.
         """
-        if any(rank >= len(self._sizes) for rank in request.ranks):
-            raise Unsatisfiable(f"unsatisfiable request: there are {len(self._sizes)} nodes, not {request.ranks}")
         wanted = self._nodes_wanted(request)
         order = sorted(
-            request.ranks or range(len(self._sizes)),
+            [n for n in range(len(self._sizes)) if n in request.ranks] if request.ranks else range(len(self._sizes)),
             key=lambda node: (len(self._cores[node]), len(self._gpus[node])),
             reverse=True,
         )
@@ -71,23 +69,24 @@ class Nodes:
             self._gpus[share.node] |= share.gpus
 
     def check(self, request: JobRequest) -> None:
-        """Refuse what all nodes, empty, could not hold.
+        """Refuse what all nodes, or those that the job may run on, could not hold if they were empty.
 
         Raises:
             Unsatisfiable: with Flux's words.
         """
+        sizes = [self._sizes[n] for n in request.ranks if n < len(self._sizes)] if request.ranks else self._sizes
         cores, gpus = request.cores_per_task, request.gpus_per_task
         wanted = self._nodes_wanted(request)
         if wanted is not None:
             slots = -(-request.tasks // wanted)
             if request.exclusive:  # whole nodes, of which the tasks then may use all
-                eligible = sum(c >= slots * cores and g >= slots * gpus for c, g in self._sizes)
+                eligible = sum(c >= slots * cores and g >= slots * gpus for c, g in sizes)
                 if eligible < wanted:
                     raise Unsatisfiable(
                         f"unsatisfiable request: need {wanted} exclusive node(s), only {eligible} eligible"
                     )
                 return
-            eligible = sum(c >= slots * cores and g >= slots * gpus for c, g in self._sizes)
+            eligible = sum(c >= slots * cores and g >= slots * gpus for c, g in sizes)
             if eligible < wanted:
                 with_gpus = f" and {slots * gpus} GPUs" if gpus else ""
                 raise Unsatisfiable(
@@ -95,17 +94,17 @@ class Nodes:
                     f"only {eligible} eligible"
                 )
             return
-        slots = sum(c // cores for c, _ in self._sizes)
+        slots = sum(c // cores for c, _ in sizes)
         if slots < request.tasks:
-            total = sum(c for c, _ in self._sizes)
+            total = sum(c for c, _ in sizes)
             raise Unsatisfiable(
                 f"unsatisfiable request: need {request.tasks} slot(s) of {cores} core(s), "
                 f"only {slots} such slot(s) available (total cores: {total})"
             )
         if gpus:
-            slots = sum(min(c // cores, g // gpus) for c, g in self._sizes)
+            slots = sum(min(c // cores, g // gpus) for c, g in sizes)
             if slots < request.tasks:
-                total = sum(g for _, g in self._sizes)
+                total = sum(g for _, g in sizes)
                 raise Unsatisfiable(
                     f"unsatisfiable request: need {request.tasks} slot(s) with {gpus} GPU(s) each, "
                     f"only {slots} available (total GPUs: {total})"

@@ -338,6 +338,8 @@ UNSATISFIABLE = [
     ({"tasks": 4, "nodes": 4}, "need 4 node(s) with 1 cores each, only 3 eligible"),
     ({"tasks": 6, "nodes": 2, "gpus_per_task": 1}, "need 2 node(s) with 3 cores and 3 GPUs each, only 0 eligible"),
     ({"tasks": 4, "nodes": 4, "exclusive": True}, "need 4 exclusive node(s), only 3 eligible"),
+    ({"tasks": 5, "ranks": (1,)}, "need 5 slot(s) of 1 core(s), only 4 such slot(s) available (total cores: 4)"),
+    ({"ranks": (7,)}, "need 1 slot(s) of 1 core(s), only 0 such slot(s) available (total cores: 0)"),
 ]
 
 
