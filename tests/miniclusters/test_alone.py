@@ -86,14 +86,13 @@ async def test_each_job_has_a_minicluster_to_itself(alone: MiniCluster, watched:
 async def test_jobs_run_side_by_side_as_far_as_the_nodes_reach(watched: Watched, tmp_path: Path) -> None:
     minicluster = AloneCluster(watched, {"mine": 1}).minicluster("mine", FLAVOUR, 3)
     await minicluster.up()
-    meet = f"touch {tmp_path}/$0; until [ -e {tmp_path}/a ] && [ -e {tmp_path}/b ]; do sleep 0.05; done"
-    one, two = (
-        JobRequest(("/bin/sh", "-c", meet, "a"), ranks=(0,)),
-        JobRequest(("/bin/sh", "-c", meet, "b"), ranks=(2,)),
-    )
-    results = await asyncio.wait_for(
-        asyncio.gather(*map(minicluster.client.run_job, [one, two, sh("echo $FLUX_JOB_NNODES", 0, 1)])), 60
-    )
+
+    def meet(own: str, *others: str) -> str:
+        waits = (f"until [ -e {tmp_path}/{other} ]; do sleep 0.05; done" for other in others)
+        return "; ".join([f"touch {tmp_path}/{own}", *waits])
+
+    jobs = [sh(meet("a", "b"), 0), sh(meet("b", "a", "c"), 2), sh(f"{meet('c')}; echo $FLUX_JOB_NNODES", 0, 1)]
+    results = await asyncio.wait_for(asyncio.gather(*map(minicluster.client.run_job, jobs)), 60)
     assert [r.exit_code for r in results] == [0, 0, 0]
     assert results[2].output == "2\n2\n"
     assert watched.most == 3
