@@ -19,25 +19,32 @@ def normal(z: float) -> float:
 def excess(a: Moment, b: Moment) -> float:
     """By how much the first of two independent times, if they are normal, is expected to be later than the second."""
     apart, spread = a[0] - b[0], a[1] + b[1]
-    if apart * apart >= FAR * FAR * spread:
+    if _certain(apart, spread):
         return max(0.0, apart)
-    theta = sqrt(spread)
-    alpha = apart / theta
-    return apart * normal(alpha) + theta * exp(-0.5 * alpha * alpha) / sqrt(2 * pi)
+    p, density = _order(apart, spread)
+    return apart * p + density
 
 
 def later(a: Moment, b: Moment) -> Moment:
     """The maximum of two independent times (Clark: The greatest of a finite set of random variables, 1961)."""
     if a[0] < b[0]:
         a, b = b, a
-    apart = a[0] - b[0]
-    spread = a[1] + b[1]
-    if apart * apart >= FAR * FAR * spread:
+    apart, spread = a[0] - b[0], a[1] + b[1]
+    if _certain(apart, spread):
         return a
-    theta = sqrt(spread)
-    alpha = apart / theta
-    p = normal(alpha)
-    density = theta * exp(-0.5 * alpha * alpha) / sqrt(2 * pi)
+    p, density = _order(apart, spread)
     above = apart * p + density  # relative to b
     second = (apart * apart + a[1]) * p + b[1] * (1 - p) + apart * density
     return b[0] + above, max(0.0, second - above * above)
+
+
+def _certain(apart: float, spread: float) -> bool:
+    """Whether it is certain which of two times comes first, from their distance and the variance of that."""
+    return apart * apart >= FAR * FAR * spread
+
+
+def _order(apart: float, spread: float) -> tuple[float, float]:
+    """How likely the first is the later one; and the density there, times the standard deviation of the distance."""
+    theta = sqrt(spread)
+    alpha = apart / theta
+    return normal(alpha), theta * exp(-0.5 * alpha * alpha) / sqrt(2 * pi)

@@ -9,8 +9,8 @@ import networkx as nx
 
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.model import Dependencies
+from streamflow_fluxop.model.sizes import too_large
 from streamflow_fluxop.planner.gates import MANY, Part, with_gates, without_gates
-from streamflow_fluxop.planner.sizes import too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

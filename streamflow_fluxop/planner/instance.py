@@ -261,7 +261,7 @@ def compile_problem(problem: Problem) -> Instance:
                     kind_data.append(Kind(pool, tuple(fits), tuple(f for f, x in enumerate(fits) if x)))
             kind = found
         length = max(ticks(step.duration.seconds), int(kind >= 0))
-        spread = TICKS * (step.duration.spread or 0.0)
+        spread = TICKS * step.duration.spread
         steps.append(StepData(step.name, kind, step.width, length, before, tuple(then), spread))
     gates = range(len(steps), len(dependencies))
     steps += [StepData("", -1, 1, 0, dependencies[g], tuple(after[g])) for g in gates]

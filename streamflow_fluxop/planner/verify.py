@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import ceil, inf, isclose
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.planner.sizes import too_large
+from streamflow_fluxop.model.sizes import too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

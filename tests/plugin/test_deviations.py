@@ -68,13 +68,14 @@ def test_widths_that_only_the_run_knows_and_steps_that_are_skipped(world):
     assert len(result.said("BRINGING UP")) == len(result.said("MiniCluster .* is gone"))
 
 
+def retries(most):
+    """StreamFlow's failure manager."""
+    return {"enabled": True, "type": "default", "config": {"max_retries": most, "retry_delay": 0}}
+
+
 def test_failed_jobs_are_tried_again_by_streamflow_s_failure_manager(world):
     world.write("wf.cwl", FLAKY.replace("FOLDER", str(world.folder)))
-    world.config["failureManager"] = {
-        "enabled": True,
-        "type": "default",
-        "config": {"max_retries": 2, "retry_delay": 0},
-    }
+    world.config["failureManager"] = retries(2)
     result = world.run()
     assert result.code == 0, result.err
     assert sorted(Path(f["path"]).read_text() for f in result.outputs["out"]) == ["a\n", "b\n", "c\n"]
@@ -91,11 +92,7 @@ def test_a_job_that_is_tried_again_needs_what_it_needed_before(world):
     world.write("other.cwl", FLAKY.replace(old, cpu).replace("[a, b, c]", "[a]"))
     (workflow,) = world.config["workflows"].values()
     world.config["workflows"]["other"] = {**workflow, "config": {"file": "other.cwl"}}
-    world.config["failureManager"] = {
-        "enabled": True,
-        "type": "default",
-        "config": {"max_retries": 3, "retry_delay": 0},
-    }
+    world.config["failureManager"] = retries(3)
     result = world.run()
     assert result.code == 0, result.err
     places = result.said(r"SUBMITTING job /flaky/0.0 to MiniCluster (\w+)")
