@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import random
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from kubernetes_asyncio.client import (
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes import kubeconfig
-from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NameTaken
+from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NameTaken, NoRight
 from streamflow_fluxop.miniclusters.kubernetes.resource import API_GROUP, PLURAL, VERSION
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,9 @@ SETTLES = 2.0
 _REQUEST_TIMEOUT = 30.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
+
+_NO_RIGHT = re.compile(r'User ".*" cannot ')
+"""How an authorizer says 403; admission says it in many other ways."""
 
 CONNECTION_ERRORS = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
@@ -209,6 +213,15 @@ class Api:
 
     # ------------------------------------------------------------------------------------------------------------ pods
 
+    async def try_pod(self, body: Mapping[str, Any]) -> None:
+        """Have admission look at a pod (dry run): PodSecurity, LimitRange, quota, webhooks.
+
+        Raises:
+            KubernetesError: it would not be taken.
+        """
+        create = self.core.create_namespaced_pod
+        await self.call("create", "pods", create, self.namespace, body, dry_run="All", patience=5.0)
+
     async def log_of(self, pod: str, container: str, *, lines: int = 10) -> str:
         """The last lines of a container, of the run before the present one where that has ended; best effort."""
         for previous in (True, False):
@@ -304,12 +317,14 @@ class Api:
         match error.status:
             case 401:
                 text = f"Kubernetes at {self._configuration.host} does not accept our credentials: {message}"
-            case 403 if "exceeded quota" in message or "denied" in message:
+            case 403 if not _NO_RIGHT.search(message):
                 text = f"Kubernetes refuses to {verb} {resource}: {message}"
             case 403:
-                text = (
-                    f"no right to {verb} {resource} in namespace {self.namespace}: {message}. "
-                    "manifests/rbac.yaml has the rights that a fleet needs."
+                where = "" if "at the cluster scope" in message else f" in namespace {self.namespace}"
+                return NoRight(
+                    f"no right to {verb} {resource}{where}: {message}. "
+                    "docs/rbac.md says how to get the rights that a fleet needs.",
+                    403,
                 )
             case 404 if resource == MINICLUSTERS and '"' not in message:  # else it names the object that is not there
                 text = (

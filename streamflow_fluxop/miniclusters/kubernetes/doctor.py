@@ -10,9 +10,11 @@ from typing import Any, Literal, NamedTuple
 from kubernetes_asyncio.client import ApiextensionsV1Api, AuthorizationV1Api, VersionApi
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
-from streamflow_fluxop.miniclusters.kubernetes import nodes, resource
+from streamflow_fluxop.miniclusters.kubernetes import nodes, pods, resource
 from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, Api
-from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
+from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NoRight
+from streamflow_fluxop.miniclusters.kubernetes.quantities import exceeds
+from streamflow_fluxop.miniclusters.kubernetes.readiness import QUOTA
 from streamflow_fluxop.model import Flavour
 
 _PATIENCE = 5.0  # seconds: a doctor does not wait for an API server that restarts
@@ -37,6 +39,7 @@ RIGHTS = (
     Right("patch", resource.API_GROUP, "miniclusters", "MiniClusters keep their size"),
     *(Right(v, "", "pods", "") for v in ("list", "watch")),
     Right("delete", "", "pods", "a MiniCluster that did not come up takes its grace period, 30 s, to go"),
+    Right("create", "", "pods", "`fluxop doctor` can't try what the namespace's policies and quotas say to a pod"),
     Right("get", "batch", "jobs", "pods that are replaced while a MiniCluster goes down may outlive it by a moment"),
     *(Right(v, "", "pods/exec", "") for v in ("get", "create")),
     Right("get", "", "pods/log", "a MiniCluster that crashes does not show its last words"),
@@ -105,13 +108,30 @@ async def examine(
     yield operator
     for finding in await _rights(api):
         yield finding
+    images = {one.image for one in planned if one.image}
     if operator.level != "fail":
+        kinds = {(one.flavour, one.image): one for one in sorted(planned, key=lambda one: one.size)}
         for one in planned:
-            yield await _dry_run(api, config, flavours[one.flavour], one)
+            body = resource.minicluster(
+                resource.life_name(one.name, "doctor", 1),
+                flavours[one.flavour], one.size, image=one.image, config=config,
+            )  # fmt: skip
+            finding, whole = await _dry_run(api, one, body)
+            yield finding
+            images |= pods.images(whole or body)
+            if whole is not None and one is kinds[one.flavour, one.image]:
+                yield await _try_pods(api, one, whole)
     for finding in await _volumes(api, config, planned):
         yield finding
-    for finding in await _nodes(api, config, flavours, planned):
+    for finding in await _nodes(api, config, flavours, planned, images):
         yield finding
+
+
+def _grant(api: Api) -> str:
+    """How to get the rights."""
+    sed = f"sed 's/\\(namespace[:-] *\\)fluxop/\\1{api.namespace}/' manifests/rbac.yaml | kubectl apply -f -"
+    apply = "kubectl apply -f manifests/rbac.yaml" if api.namespace == "fluxop" else sed
+    return f"{apply}; docs/rbac.md says what each right is for, and how your own user gets it."
 
 
 async def _version(api: Api) -> Finding:
@@ -136,7 +156,8 @@ async def _operator(api: Api) -> Finding:
                 "fail", "the Flux Operator is not installed: there is no resource definition of MiniClusters",
                 "docs/kubernetes.md says how to install it.",
             )  # fmt: skip
-        return Finding("warn", f"the Flux Operator's version can't be told: {error}", "Apply manifests/rbac.yaml.")
+        fix = _grant(api) if isinstance(error, NoRight) else ""
+        return Finding("warn", f"the Flux Operator's version can't be told: {error}", fix)
     served = [v.name for v in crd.spec.versions if v.served]
     if resource.VERSION not in served:
         return Finding(
@@ -159,7 +180,7 @@ async def _rights(api: Api) -> list[Finding]:
         Finding(
             "warn" if right.without else "fail",
             f"no right to {right}" + (f": {right.without}" if right.without else ""),
-            "Apply manifests/rbac.yaml; docs/rbac.md says what each right is for.",
+            _grant(api),
         )
         for right in missing
     ]
@@ -178,16 +199,49 @@ async def _allowed(api: Api, right: Right) -> bool:
     return bool(answer.status.allowed)
 
 
-async def _dry_run(api: Api, config: KubernetesConfig, flavour: Flavour, one: Planned) -> Finding:
+async def _dry_run(api: Api, one: Planned, body: dict[str, Any]) -> tuple[Finding, dict[str, Any] | None]:
+    """Whether the API server takes a MiniCluster, and the whole object, with its defaults, if it does."""
     what = f"MiniCluster {one.name} of {one.size} {one.flavour}"
-    body = resource.minicluster(
-        resource.life_name(one.name, "doctor", 1), flavour, one.size, image=one.image, config=config
-    )
     try:
-        await api.create(body, dry_run=True)
+        whole = await api.create(body, dry_run=True)
+    except NoRight as error:
+        return Finding("fail", f"{what} can't be tried: {error}", _grant(api)), None
     except KubernetesError as error:
-        return Finding("fail", f"{what}: {error}", "Change what the message names, in the fleet's configuration.")
-    return Finding("ok", f"{what}: the API server takes it (dry run)")
+        fix = "Change what the message names, in the fleet's configuration."
+        return Finding("fail", f"{what}: {error}", fix), None
+    return Finding("ok", f"{what}: the API server takes it (dry run)"), whole
+
+
+async def _try_pods(api: Api, one: Planned, cluster: dict[str, Any]) -> Finding:
+    """What admission says to a pod of a MiniCluster, and quotas to all of them."""
+    what = f"a pod of {one.flavour}" + (f" with {one.image}" if one.image else "")
+    try:
+        await api.try_pod(pods.pod(cluster))
+    except KubernetesError as error:
+        return _refused(api, what, error)
+    if one.size > 1:
+        what = f"{one.size} pods of {one.flavour}"
+        try:
+            await api.try_pod(pods.pod(cluster, one.size))
+        except KubernetesError as error:
+            if QUOTA.search(str(error)):  # other policies look at one pod, which this is not
+                return _refused(api, what, error)
+    return Finding("ok", f"{what}: policies and quotas of the namespace take it (dry run)")
+
+
+def _refused(api: Api, what: str, error: KubernetesError) -> Finding:
+    if isinstance(error, NoRight):
+        return Finding("warn", f"{what} can't be tried: {error}", _grant(api))
+    if match := QUOTA.search(str(error)):
+        quota, requested, used, limited = match.groups()
+        said = f"{what}: asked for {requested}, but the quota {quota} of the namespace is {limited}"
+        if exceeds(requested, limited):
+            return Finding("fail", f"{said} in all", "Make flavours or sizes smaller, or ask for a larger quota.")
+        return Finding("warn", f"{said}, of which others use {used} now", "It waits until they are gone.")
+    if error.status == 403:
+        fix = "Change what the message names: `kubernetes.security_context`, the volumes, or the flavour."
+        return Finding("fail", f"{what}: {error}", fix)
+    return Finding("warn", f"{what} can't be tried: {error}")
 
 
 async def _volumes(api: Api, config: KubernetesConfig, planned: Sequence[Planned]) -> list[Finding]:
@@ -215,7 +269,7 @@ async def _claim(api: Api, name: str, claim: str, pods: int) -> Finding:
     except KubernetesError as error:
         if error.status == 404:
             return Finding("fail", f"{what} is not there", f"Make it in namespace {api.namespace}, or name another.")
-        return Finding("warn", f"{what} can't be looked at: {error}")
+        return Finding("warn", f"{what} can't be looked at: {error}", _grant(api) if isinstance(error, NoRight) else "")
     modes = there.spec.access_modes or []
     said = f"{what} is {', '.join(modes)} and {there.status.phase}"
     if there.status.phase == "Lost":
@@ -233,12 +287,17 @@ async def _claim(api: Api, name: str, claim: str, pods: int) -> Finding:
 
 
 async def _nodes(
-    api: Api, config: KubernetesConfig, flavours: Mapping[str, Flavour], planned: Sequence[Planned]
+    api: Api,
+    config: KubernetesConfig,
+    flavours: Mapping[str, Flavour],
+    planned: Sequence[Planned],
+    images: Iterable[str],
 ) -> list[Finding]:
     try:
         there = await nodes.list_nodes(api)
     except KubernetesError as error:
-        return [Finding("warn", f"the nodes can't be looked at: {error}", "Apply manifests/rbac.yaml.")]
+        fix = _grant(api) if isinstance(error, NoRight) else ""
+        return [Finding("warn", f"the nodes can't be looked at: {error}", fix)]
     found = []
     for name, flavour in flavours.items():
         largest = max((one.size for one in planned if one.flavour == name), default=1)
@@ -250,7 +309,7 @@ async def _nodes(
             why = "; ".join([what, *reasons])
             fix = "An autoscaler may add nodes; else make the flavour as `fluxop flavours` shows the nodes."
             found.append(Finding("warn", f"{why}; a MiniCluster wants {largest}", fix))
-    return [*found, *_images(there, {one.image for one in planned if one.image})]
+    return [*found, *_images(there, images)]
 
 
 def _images(there: Iterable[dict[str, Any]], images: Iterable[str]) -> list[Finding]:

@@ -20,3 +20,7 @@ class KubernetesError(FluxopError):
 
 class NameTaken(KubernetesError):
     """An object of the name that we wanted is somebody else's: it is not to be touched."""
+
+
+class NoRight(KubernetesError):
+    """Whoever we are to Kubernetes may not do that (RBAC)."""

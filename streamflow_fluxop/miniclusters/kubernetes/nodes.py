@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streamflow_fluxop.miniclusters.kubernetes.api import Api
+from streamflow_fluxop.miniclusters.kubernetes.quantities import MIB, quantity
+from streamflow_fluxop.miniclusters.kubernetes.resource import amounts
 from streamflow_fluxop.model import Flavour
 
 Object = dict[str, Any]
@@ -24,10 +26,9 @@ POOL_LABELS = (
 _PASSING = "node.kubernetes.io/"
 """Prefix of the taints that Kubernetes itself sets and takes away, such as not-ready."""
 
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
-_UNITS |= {f"{unit}i": 1024**n for n, unit in enumerate("KMGTP", 1)}
 _SYSTEM_SHARE = 0.9
-"""Of a node's memory, what a pod may ask for; the rest is for what runs on every node (daemon sets)."""
+_SYSTEM_MEMORY = 256
+"""Of a node's memory a tenth, and 256 MiB at least, is for what runs on every node (daemon sets)."""
 
 
 async def list_nodes(api: Api) -> list[Object]:
@@ -44,8 +45,8 @@ def flavours(nodes: Iterable[Object], gpu_resource: str = "nvidia.com/gpu") -> d
     """The kinds of nodes that take pods, by a name made of what tells them apart; the one with the most cores first.
 
     Nodes are of one kind when cores, GPUs, memory (to a twentieth), pool and taints are the same. Cores and memory
-    are what is allocatable, less a core and a tenth of the memory where there is room: a pod that asks for all of a
-    node never fits beside the pods that run on every node.
+    are what is allocatable, less a core and a tenth of the memory: a pod that asks for all of a node never fits beside
+    the pods that run on every node. On a node of one core, or less, a pod asks for half of it (`resources`).
     """
     kinds: dict[tuple[Any, ...], list[Object]] = {}
     for node in nodes:
@@ -65,7 +66,7 @@ def fitting(flavour: Flavour, nodes: Iterable[Object], gpu_resource: str = "nvid
     """How many nodes an empty cluster would have for a flavour's pods, and why the others are none, in words.
 
     Args:
-        flavour: a pod of it asks for its cores, memory and GPUs.
+        flavour: a pod of it asks for its cores, memory and GPUs, or what its `resources` say instead, and beside them.
         nodes: as `list_nodes` gives them.
         gpu_resource: what Kubernetes calls the flavour's GPUs.
     """
@@ -90,22 +91,17 @@ def _unfit(flavour: Flavour, node: Object, gpu_resource: str) -> str | None:
     taint = next((t for t in _taints(node) if not any(_tolerates(u, t) for u in flavour.tolerations)), None)
     if taint is not None:
         return f"taint {taint['key']} is not tolerated"
-    for what, asked, has in (
-        ("cores", flavour.cores, _cores(node)),
-        ("MiB of memory", flavour.memory, _memory(node)),
-        (gpu_resource, flavour.gpus, _gpus(node, gpu_resource)),
-    ):
+    for resource, text in amounts(flavour, gpu_resource).items():
+        has = quantity(_allocatable(node).get(resource, "0"))
+        try:
+            asked = quantity(text)
+        except ValueError as error:
+            return f"{resource}: {error}"
         if asked > has:
-            return f"{has:g} {what} allocatable, {asked} asked for"
+            unit = MIB if resource == "memory" else 1
+            what = {"cpu": "cores", "memory": "MiB of memory"}.get(resource, resource)
+            return f"{has / unit:.10g} {what} allocatable, {asked / unit:.10g} asked for"
     return None
-
-
-def quantity(text: str) -> float:
-    """A Kubernetes quantity as a number: `1930m`, `4`, `15Gi`."""
-    match = re.fullmatch(r"([0-9.]+(?:[eE][0-9]+)?)(m|[kMGTP]|[KMGTP]i|)", text)
-    if match is None:
-        raise ValueError(f"{text!r} is no quantity")
-    return float(match[1]) / 1000 if match[2] == "m" else float(match[1]) * _UNITS[match[2]]
 
 
 def _allocatable(node: Object) -> Mapping[str, str]:
@@ -118,7 +114,7 @@ def _cores(node: Object) -> float:
 
 
 def _memory(node: Object) -> float:
-    return quantity(_allocatable(node).get("memory", "0")) // 2**20
+    return quantity(_allocatable(node).get("memory", "0")) // MIB
 
 
 def _gpus(node: Object, gpu_resource: str) -> int:
@@ -165,13 +161,16 @@ def _name(node: Object, gpu_resource: str) -> str:
 
 
 def _flavour(nodes: list[Object], gpu_resource: str) -> Flavour:
-    cores = int(min(map(_cores, nodes)))
-    if all(_cores(n) == int(_cores(n)) for n in nodes) and cores > 1:
+    least = min(map(_cores, nodes))
+    cores = int(least)
+    if all(_cores(n) == int(_cores(n)) for n in nodes):
         cores -= 1
+    memory = min(map(_memory, nodes))
     pool = _pool(nodes[0])
     return Flavour(
         cores=max(1, cores),
-        memory=max(1, int(min(map(_memory, nodes)) * _SYSTEM_SHARE)),
+        memory=max(1, int(max(memory / 2, min(memory * _SYSTEM_SHARE, memory - _SYSTEM_MEMORY)))),
+        resources={"cpu": f"{max(1, int(1000 * least / 2))}m"} if cores < 1 else {},
         gpus=_gpus(nodes[0], gpu_resource),
         count=len(nodes),
         node_selector={pool[0]: pool[1]} if pool is not None else {},

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streamflow_fluxop.miniclusters.kubernetes.quantities import exceeds
+
 Object = dict[str, Any]
 
 _INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
@@ -58,12 +60,8 @@ _REFUSED = re.compile(
     r"unable to validate against any|no PriorityClass|forbidden: (?!.*exceeded quota)",
     re.IGNORECASE,
 )
-_QUOTA = re.compile(r"exceeded quota: ([^,]+), requested: (\S+), used: (\S+), limited: (\S+)")
-_SUFFIXES = {
-    "": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3,
-    **{s: 1000.0**n for n, s in enumerate("MGTPE", 2)},
-    **{s + "i": 1024.0**n for n, s in enumerate("KMGTPE", 1)},
-}  # fmt: skip
+QUOTA = re.compile(r"exceeded quota: ([^,]+), requested: (\S+), used: (\S+), limited: (\S+)")
+"""What the admission of Kubernetes says: name, requested, used, and limited."""
 _NEVER_MOUNTS = re.compile(r"hostPath type check failed|secret \"[^\"]+\" not found|configmap \"[^\"]+\" not found")
 _NO_CLAIM = re.compile(r"persistentvolumeclaim \"[^\"]+\" not found")
 
@@ -211,25 +209,12 @@ def _judge_job(warnings: Sequence[Object]) -> Waiting | Never | None:
     if not warnings:
         return None
     message = warnings[-1].get("message", "")
-    if match := _QUOTA.search(message):
+    if match := QUOTA.search(message):
         quota, requested, _, limited = match.groups()
-        if _exceeds(requested, limited):
+        if exceeds(requested, limited):
             return Never(f"a pod asks for {requested}, but the quota {quota} of the namespace is {limited} in all")
         return Waiting(message)
     return Never(message) if _REFUSED.search(message) else Waiting(message)
-
-
-def _exceeds(requested: str, limited: str) -> bool:
-    """Whether one pod alone asks for more than the quota has: `cpu=4,memory=8Gi` against the same."""
-    limits = dict(part.split("=", 1) for part in limited.split(",") if "=" in part)
-    asked = dict(part.split("=", 1) for part in requested.split(",") if "=" in part)
-    return any(_quantity(v) > _quantity(limits[k]) for k, v in asked.items() if k in limits)
-
-
-def _quantity(text: str) -> float:
-    """A Kubernetes quantity as a number: `500m`, `2`, `8Gi`, `1e3`."""
-    number, suffix = re.fullmatch(r"([+-]?[\d.]+(?:[eE][+-]?\d+)?)(\w*)", text.strip()).groups()  # type: ignore[union-attr]
-    return float(number) * _SUFFIXES[suffix]
 
 
 def _states(pod: Object) -> list[Object]:

@@ -1,0 +1,80 @@
+"""The recipe of docs/rbac.md, and what is said where a right is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes_asyncio.client import ApiException
+
+from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.miniclusters.kubernetes.api import Api
+from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NoRight
+
+ROOT = Path(__file__).parents[2]
+
+
+def recipe(namespace: str) -> list[dict[str, Any]]:
+    """What the command of the docs applies for a namespace."""
+    (command,) = re.findall(r"sed '[^']*' manifests/rbac.yaml", (ROOT / "docs" / "rbac.md").read_text())
+    command = command.replace("YOURS", namespace)
+    return list(yaml.safe_load_all(subprocess.check_output(command, shell=True, cwd=ROOT, text=True)))
+
+
+def key(manifest: dict[str, Any]) -> tuple[str, str, str]:
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+def test_the_recipe_for_a_second_namespace_leaves_the_first_one_its_rights() -> None:
+    first, second = recipe("one"), recipe("two")
+    again = {key(m): m for m in second}
+    assert [m["kind"] for m in first if key(m) in again] == ["ClusterRole"], "what both apply is one object"
+    assert all(m == again[key(m)] for m in first if key(m) in again), "and it is the same"
+    assert {s["namespace"] for m in second for s in m.get("subjects", [])} == {"two"}
+    assert {
+        s["namespace"]
+        for m in yaml.safe_load_all((ROOT / "manifests/rbac.yaml").read_text())
+        for s in m.get("subjects", [])
+    } == {"fluxop"}
+
+
+def said(message: str, verb: str = "create", resource: str = "pods") -> KubernetesError:
+    error = ApiException(status=403)
+    error.body = json.dumps({"message": message})
+    return Api(KubernetesConfig(namespace="here")).in_words(verb, resource, error)
+
+
+def test_a_missing_right_is_told_as_a_right() -> None:
+    error = said(
+        'pods is forbidden: User "denied" cannot create resource "pods" in API group "" in the namespace "here"'
+    )
+    assert isinstance(error, NoRight)
+    assert str(error).startswith("no right to create pods in namespace here: ")
+    nodes = said(
+        'nodes is forbidden: User "me" cannot list resource "nodes" in API group "" at the cluster scope',
+        "list",
+        "nodes",
+    )
+    assert str(nodes).startswith("no right to list nodes: ")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true',
+        'pods "x" is forbidden: maximum cpu usage per Container is 1, but limit is 4',
+        'pods "x" is forbidden: exceeded quota: q, requested: cpu=4, used: cpu=0, limited: cpu=2',
+        'admission webhook "w" denied the request: no',
+        'pods "x" is forbidden: error looking up service account here/y: serviceaccount "y" not found',
+    ],
+)
+def test_what_admission_refuses_is_no_missing_right(message: str) -> None:
+    error = said(message)
+    assert not isinstance(error, NoRight)
+    assert str(error) == f"Kubernetes refuses to create pods: {message}"
