@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from streamflow_fluxop.agent.protocol import ProtocolError
+
 _MESSAGES = 128  # received until we say so
 _BYTES = 1 << 18
 
@@ -40,13 +42,35 @@ class Backlog:
             self._kept.append(data)
         return self.sent
 
+    def check(self, count: int) -> None:
+        """Look at how many messages the other side says that it has received.
+
+        Raises:
+            ProtocolError: more than were sent, or fewer than it has said before.
+        """
+        if count > self.sent:
+            raise ProtocolError(f"word that it has received {count} messages of {self.sent}")
+        if self._keep and count < self.sent - len(self._kept):
+            raise ProtocolError(
+                f"word that it has received {count} messages, after it had {self.sent - len(self._kept)}"
+            )
+
     def seen(self, count: int) -> None:
-        """Forget what the other side has: it has received `count` messages."""
-        for _ in range(count - (self.sent - len(self._kept))):
+        """Forget what the other side has: it has received `count` messages.
+
+        Raises:
+            ProtocolError: see `check`.
+        """
+        self.check(count)
+        for _ in range(count - (self.sent - len(self._kept)) if self._keep else 0):
             self._kept.popleft()
 
     def after(self, count: int) -> list[bytes]:
-        """What is to be sent to a side that has received `count` messages."""
+        """What is to be sent to a side that has received `count` messages.
+
+        Raises:
+            ProtocolError: see `check`.
+        """
         self.seen(count)
         return list(self._kept)
 

@@ -33,6 +33,7 @@ The modules keep their names, under two packages that stay empty. The working di
 MODULES = (
     "log",
     "protocol",
+    "messages",
     "output",
     "processes",
     "backend",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.agent.backlog import Backlog
 from streamflow_fluxop.agent.log import log
+from streamflow_fluxop.agent.messages import FROM_CLIENT, check
 from streamflow_fluxop.agent.pace import Pace
 from streamflow_fluxop.agent.protocol import SILENCE, Decoder, ProtocolError, encode
 
@@ -41,7 +42,7 @@ class Link:
         self._sink = sink
         self.errors = errors
         self._leashes = leashes
-        self._decoder = Decoder()
+        self._decoder = Decoder(lambda message: check(message, FROM_CLIENT))
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
         self._flushing = False
@@ -91,6 +92,17 @@ class Link:
             self.room.clear()
             self._read_less()
 
+    def fail(self, why: str) -> None:
+        """End the stream, and say why, as far as the other side still takes words."""
+        log(why)
+        if self.open:
+            self._unsent.append(encode({"op": "error", "text": why}))
+            try:
+                os.write(self._sink, b"".join(self._unsent))
+            except OSError as error:
+                log(f"cannot say why: {error}")
+        self.close()
+
     def close(self) -> None:
         """End the stream, as if the other side had."""
         if not self.open:
@@ -133,8 +145,7 @@ class Link:
                 if not self.open:
                     return
         except ProtocolError as error:
-            log(f"the client sent {error}")
-            self.close()
+            self.fail(f"the client sent {error}")
 
     def _flush(self) -> None:
         if not self.open:
@@ -265,8 +276,7 @@ class Channel:
         if message["op"] == "start":
             self._adopt(link, message)
         elif link is not self._link:
-            log(f"{message['op']!r} before 'start'")
-            link.close()
+            raise ProtocolError(f"{message['op']!r} before 'start'")
         elif message["op"] == "seen":
             self._backlog.seen(message["count"])
         else:
@@ -275,12 +285,18 @@ class Channel:
             self._received(message, payload)
 
     def _adopt(self, link: Link, message: Message) -> None:
+        agent, received = message.get("agent"), 0
+        if agent == self.identity:
+            received = message.get("received", 0)
+        elif agent is not None:  # another one has had the conversation meanwhile: a new one begins
+            self._backlog = Backlog(keep=self._resumable)
+        self._backlog.check(received)
         old = self._link
         if link is not old:
             self._use(link)
             if old is not None:
                 old.close()
-        self._client_has = message.get("received", 0) if message.get("agent") == self.identity else 0
+        self._client_has = received
         self._heartbeat = message.get("heartbeat", 0.0)
         link.pace.apart = message.get("apart", 0.0)
         self._beat()
@@ -292,7 +308,8 @@ class Channel:
         if not self._heartbeat:
             return
         if self._link is not None:
-            if self._link.silence > SILENCE * self._heartbeat:
+            # without another link to come, a controller that was stopped (Ctrl-Z) may go on some day
+            if self._resumable and self._link.silence > SILENCE * self._heartbeat:
                 log(f"no sign of life from the client for {self._link.silence:.0f} s")
                 self._link.close()
             elif self._greeted:

@@ -17,7 +17,7 @@ from streamflow_fluxop.agent.command_streams import Reader, Writer
 from streamflow_fluxop.agent.connection import Connect, Connection
 from streamflow_fluxop.agent.connection import State as ConnectionState
 from streamflow_fluxop.agent.errors import AgentError, ConnectionLost, Gone
-from streamflow_fluxop.agent.protocol import CommandResult, JobRequest, JobResult
+from streamflow_fluxop.agent.protocol import CommandResult, JobRequest, JobResult, ProtocolError
 from streamflow_fluxop.agent.stream import ByteStream
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ CANCEL_TIMEOUT = 15.0
 """Seconds that a cancelled `run_job` or `run_command` waits until the agent says that the processes are gone."""
 
 HEARTBEAT = 5.0
-"""Seconds between two signs of life over a stream that can be made again; four missing mean that it is broken."""
+"""Seconds between two signs of life; four missing mean that the stream is broken."""
 
 T = TypeVar("T")
 S = TypeVar("S", Reader, Writer)
@@ -91,7 +91,7 @@ class AgentClient:
             watchdog acts.
         flux: options of the Flux backend, see `flux_backend`.
         reconnect_timeout: seconds without a connection after which it is lost.
-        heartbeat: seconds between two signs of life, over streams that can be made again.
+        heartbeat: seconds between two signs of life; a stream without any for four of them counts as broken.
         orphan_timeout: seconds without a sign of life after which a watchdog beside the agent ends the Flux instance
             (or runs `on_orphan`); 0: never. Only with what makes streams.
         apart: seconds that the agent leaves between two writes, on streams where one costs more than its bytes.
@@ -131,7 +131,7 @@ class AgentClient:
             },
             program_options={"orphan_timeout": orphan_timeout, "on_orphan": on_orphan and list(on_orphan)},
             resumable=resumable,
-            heartbeat=heartbeat if resumable else 0.0,
+            heartbeat=heartbeat,
             reconnect_timeout=reconnect_timeout,
             on_state=on_connection,
         )
@@ -335,9 +335,8 @@ class AgentClient:
         """See `connection.Handler`."""
         handler = _HANDLERS.get(message["op"])
         if handler is None:
-            logger.warning("agent of %s: unknown message %r", self.name, message["op"])
-        else:
-            handler(self, message, payload)
+            raise ProtocolError(f"{message['op']!r} a second time")
+        handler(self, message, payload)
 
     def waiting_jobs(self) -> list[str]:
         """See `connection.Handler`."""
@@ -427,7 +426,7 @@ class AgentClient:
             job = self._jobs.pop(message["job"], None)
             answer: asyncio.Future[Any] | None = job.result if job is not None else None
         else:
-            answer = self._answers.get(message.get("id", -1))
+            answer = self._answers.get(message["id"])
         if answer is not None and not answer.done():
             answer.set_exception(error)
         else:

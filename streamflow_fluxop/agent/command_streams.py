@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from streamflow_fluxop.agent.errors import AgentError
-from streamflow_fluxop.agent.protocol import CHUNK, WINDOW
+from streamflow_fluxop.agent.protocol import CHUNK, PIPE_MAX, WINDOW, ProtocolError
 from streamflow_fluxop.errors import FluxopError
 
 if TYPE_CHECKING:
@@ -81,9 +81,18 @@ class Reader(CommandStream):
         super().__init__(sender, identifier)
         self._pieces: deque[bytes] = deque()
         self._consumed = 0
+        self._credit = WINDOW + CHUNK + PIPE_MAX  # bytes that may still come, its last words among them
 
     def arrived(self, data: bytes) -> None:
-        """Take the next piece."""
+        """Take the next piece.
+
+        Raises:
+            ProtocolError: nothing had been granted for it.
+        """
+        self._credit -= len(data)
+        if self._credit < 0 or self.exit_code is not None:
+            what = "after its end" if self.exit_code is not None else "beyond its credit"
+            raise ProtocolError(f"bytes of stream {self.identifier} {what}")
         self._pieces.append(data)
         self._changed.set()
 
@@ -120,6 +129,7 @@ class Reader(CommandStream):
         self._consumed += len(piece)
         if self._consumed >= WINDOW // 4:
             self._sender.send({"op": "credit", "id": self.identifier, "count": self._consumed})
+            self._credit += self._consumed
             self._consumed = 0
         return piece
 
@@ -132,8 +142,14 @@ class Writer(CommandStream):
         self._credit = WINDOW
 
     def granted(self, count: int) -> None:
-        """Note that the command has taken bytes."""
+        """Note that the command has taken bytes.
+
+        Raises:
+            ProtocolError: more than it was given.
+        """
         self._credit += count
+        if self._credit > WINDOW:
+            raise ProtocolError(f"credit for {self._credit} bytes of stream {self.identifier}")
         self._changed.set()
 
     async def write(self, data: bytes) -> None:

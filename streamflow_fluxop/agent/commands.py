@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from streamflow_fluxop.agent import shell
 from streamflow_fluxop.agent.backend import exit_code_of
 from streamflow_fluxop.agent.output import Tail
 from streamflow_fluxop.agent.processes import Processes, descendants, send_signal, to_bytes
-from streamflow_fluxop.agent.protocol import CHUNK, COMMAND_OUTPUT_MAX, CommandResult
+from streamflow_fluxop.agent.protocol import CHUNK, COMMAND_OUTPUT_MAX, PIPE_MAX, CommandResult, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from streamflow_fluxop.agent.channel import Channel
 
 _SHELLS = 16  # real shells at once; more only make each other slow
+_F_GETPIPE_SZ = 1032  # linux/fcntl.h; Python has it from 3.10 on
 _THREADS = 4  # for answers that read or write much
 
 
@@ -68,6 +70,8 @@ class Commands:
             self._channel.send({"op": "result", "id": identifier, "exit_code": result.exit_code}, result.output)
 
     def _use_shell(self, identifier: int, command: str) -> None:
+        if identifier in self._known:
+            raise ProtocolError(f"a second command {identifier}")
         entry = _Command(self, identifier, command)
         self._known[identifier] = entry
         self._waiting.append(entry)
@@ -198,8 +202,10 @@ class Shell:
     def _exited(self, status: int) -> None:
         self._pid = 0
         for descriptor in list(self._takers):
-            while descriptor in self._takers and self._read(descriptor):
-                continue  # what it wrote lies in the pipe
+            # what it wrote lies in the pipe; who still writes, in the background, is not waited for
+            for _ in range(-(-_pipe_size(descriptor) // CHUNK)):
+                if not (descriptor in self._takers and self._read(descriptor)):
+                    break
             self._close(descriptor)
         self._ended(exit_code_of(status))
 
@@ -218,3 +224,11 @@ class Shell:
         if self._takers.pop(descriptor, None) is not None:
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
+
+
+def _pipe_size(descriptor: int) -> int:
+    """What a pipe holds (bytes); its writer may have asked for more than it had (fcntl(2))."""
+    try:
+        return min(fcntl.fcntl(descriptor, _F_GETPIPE_SZ), PIPE_MAX)
+    except OSError:
+        return PIPE_MAX

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from streamflow_fluxop.agent.backlog import Backlog
 from streamflow_fluxop.agent.boot import program
 from streamflow_fluxop.agent.errors import AgentError, ConnectionLost, Gone
-from streamflow_fluxop.agent.protocol import SILENCE, VERSION, Decoder, ProtocolError, encode
+from streamflow_fluxop.agent.messages import FROM_AGENT, check
+from streamflow_fluxop.agent.protocol import ANSWER_MAX, SILENCE, VERSION, Decoder, ProtocolError, encode
 from streamflow_fluxop.agent.stream import ByteStream
 
 if TYPE_CHECKING:
@@ -42,6 +43,18 @@ FIRST_DELAY = 0.1
 
 DELAY_MAX = 10.0
 
+SHORT_LIFE = 10.0
+"""Seconds that a connection must have lived to count as one that works."""
+
+SHORT_LIVES = 8
+"""Connections in a row that may break before that with nothing gained, or their agents die: then that is the end."""
+
+MESSAGE_TIMEOUT = 60.0
+"""Seconds that one message may take to come to its end, and as many more as its bytes do at `SLOWEST`."""
+
+SLOWEST = 64 * 1024
+"""Bytes a second."""
+
 END_TIMEOUT = 15.0
 """Seconds that an agent has to end everything that it started, once it was told to."""
 
@@ -53,7 +66,11 @@ class Handler(Protocol):
     """Whoever uses a connection."""
 
     def received(self, message: Message, payload: bytes) -> None:
-        """Take a message; each comes once, in order."""
+        """Take a message; each comes once, in order.
+
+        Raises:
+            ProtocolError: it cannot be, after what was sent.
+        """
 
     def waiting_jobs(self) -> list[str]:
         """Name the jobs that a new agent should look for."""
@@ -75,7 +92,7 @@ class Connection:
         start: fields of the ``start`` message.
         program_options: of the agent's `main`, without ``session``.
         resumable: whether `connect` may be called again.
-        heartbeat: seconds between two signs of life; 0: none.
+        heartbeat: seconds between two signs of life; 0: none. Silence for `SILENCE` of them breaks the stream.
         reconnect_timeout: seconds without a connection after which it is lost.
         on_state: is called with each new state and the reason for it.
     """
@@ -118,6 +135,10 @@ class Connection:
         self._why = ""
         self._last_words = ""
         self._heard = 0.0
+        self._since = 0.0  # the last hello
+        self._gained = False  # whether anything has come since, but signs of life
+        self._short = False  # whether the last connection broke soon after its hello
+        self._deaths = 0  # agents in a row that died then
         self.hello: Message | None = None
         """What the agent said last time; None before."""
         self.ended = asyncio.Event()
@@ -134,6 +155,7 @@ class Connection:
         """
         self._loop = asyncio.get_running_loop()
         self._serving = self._loop.create_task(self._serve(), name=f"agent of {self._name}")
+        self._serving.add_done_callback(self._served)
         await self._greeting.wait()
         if self._refusal is not None:
             raise self._refusal
@@ -209,8 +231,14 @@ class Connection:
 
     # -------------------------------------------------------------------------------------------- one stream and more
 
+    def _served(self, serving: asyncio.Task[None]) -> None:
+        """Whatever ended it: nobody waits for ever."""
+        if not serving.cancelled() and serving.exception() is not None:
+            logger.error("MiniCluster %s: an error in the client", self._name, exc_info=serving.exception())
+            self._lose(f"an error in the client: {serving.exception()!r}")
+
     async def _serve(self) -> None:
-        attempts, delay, deadline = 0, FIRST_DELAY, 0.0
+        attempts, short_lives, delay, deadline = 0, 0, FIRST_DELAY, 0.0
         while True:
             attempts += 1
             try:
@@ -220,7 +248,11 @@ class Connection:
                 return
             now = self._loop.time()
             if self.ready:
-                attempts, delay, deadline = 0, FIRST_DELAY, now + self._reconnect_timeout
+                attempts, deadline = 0, now + self._reconnect_timeout
+                self._short = now - self._since < SHORT_LIFE
+                short_lives = short_lives + 1 if self._short and not self._gained else 0
+                if not short_lives:
+                    delay = FIRST_DELAY
                 self.ready = False
                 self._unsent.clear()
                 if self._resumable and not self._closing:
@@ -229,6 +261,9 @@ class Connection:
                 why = str(self._refusal)
             if self._refusal is not None or self._closing or not self._resumable:
                 self._lose(why)
+                return
+            if max(short_lives, self._deaths) >= SHORT_LIVES:
+                self._lose(f"{why}; that was so {SHORT_LIVES} times in a row, each soon after its agent said hello")
                 return
             if self._agent is None and attempts >= FIRST_ATTEMPTS:
                 self._lose(why)
@@ -274,45 +309,60 @@ class Connection:
             closing.add_done_callback(self._closing_streams.discard)
 
     async def _read(self, stream: ByteStream) -> str:
-        decoder = Decoder()
+        decoder = Decoder(lambda message: check(message, FROM_AGENT), ANSWER_MAX)
         greeted = False
+        begun = self._loop.time()
         while True:
             try:
                 data = await stream.read()
             except Exception as error:  # each kind of stream has its own
                 return str(error) or type(error).__name__
             if not data:
-                return "the stream ended"
+                return "the stream ended" + (" within a message" if decoder.unfinished else "")
             self._heard = self._loop.time()
             try:
                 for message, payload in decoder.feed(data):
+                    begun = self._heard
                     if greeted:
                         self._arrived(stream, message, payload)
-                    elif message["op"] == "hello":
+                    elif message["op"] in ("hello", "error"):
+                        if message["op"] == "error":
+                            self._refuse(message)
+                            return "it refused to serve"
                         greeted = True
                         self._greeted(stream, message)
                     else:
-                        self._refuse(message)
-                        return "it refused to serve"
+                        raise ProtocolError(f"{message['op']!r} before 'hello'")
+            except _Ended as end:
+                return str(end)
             except ProtocolError as error:
                 return f"the agent sent {error}"
+            if not decoder.unfinished:
+                begun = self._heard
+            elif self._heard - begun > MESSAGE_TIMEOUT + decoder.unfinished / SLOWEST:
+                return f"a message did not come to its end within {self._heard - begun:.0f} s"
 
     def _arrived(self, stream: ByteStream, message: Message, payload: bytes) -> None:
         if message["op"] == "seen":
             self._backlog.seen(message["count"])
             return
+        if message["op"] == "error" and not ("id" in message or "job" in message):
+            raise _Ended(f"the agent ended the stream: {message['text']}")
+        self._gained = True
         if self._backlog.arrived(len(payload) + 64):
             self._say_seen(stream)
         try:
             self._handler.received(message, payload)
-        except Exception:  # one message that we do not understand must not end everybody's jobs
+        except ProtocolError:
+            raise
+        except Exception:  # a mistake of ours in one message must not end everybody's jobs
             logger.exception("MiniCluster %s: cannot take the message %r", self._name, message)
 
     async def _watch(self, stream: ByteStream) -> str:
         """Give signs of life, and return when the other side has given none for too long."""
         self._heard = began = self._loop.time()
         patience = HELLO_TIMEOUT if self._agent is None else max(SILENCE * self._heartbeat, HELLO_PATIENCE)
-        step = self._heartbeat or patience
+        step = min(self._heartbeat or patience, patience)
         while True:
             before = self._loop.time()
             await asyncio.sleep(step)
@@ -328,15 +378,18 @@ class Connection:
                 self._say_seen(stream)
 
     def _greeted(self, stream: ByteStream, hello: Message) -> None:
-        first, same = self._agent is None, self._agent == hello.get("agent")
+        first, same = self._agent is None, self._agent == hello["agent"]
+        missing = self._backlog.after(hello["received"]) if same else []
         self.hello, self._agent = hello, hello["agent"]
+        self._since, self._gained = self._loop.time(), False
         if same:
-            for data in self._backlog.after(hello["received"]):
+            for data in missing:
                 stream.write(data)
         else:
             self._backlog = Backlog(keep=self._resumable)
         written, self._written = self._written, self._backlog.sent
         self.ready = True
+        self._deaths = self._deaths + 1 if self._short and not same else 0
         if not first:
             if not same:
                 self._handler.new_agent(hello, written)
@@ -344,7 +397,7 @@ class Connection:
         self._greeting.set()
 
     def _refuse(self, message: Message) -> None:
-        self._refusal = AgentError(f"MiniCluster {self._name}: {message.get('text', message)}")
+        self._refusal = AgentError(f"MiniCluster {self._name}: {message['text']}")
         self._greeting.set()
 
     def _say_seen(self, stream: ByteStream) -> None:
@@ -371,6 +424,10 @@ class Connection:
         self.ended.set()
         self._handler.lost(self.lost_error)
         self._greeting.set()
+
+
+class _Ended(Exception):
+    """The other side has ended the stream; the text says why."""
 
 
 async def _close(stream: ByteStream, users: set[asyncio.Future[str]]) -> None:

@@ -18,7 +18,7 @@ from streamflow_fluxop.agent.embedded import Embedded
 from streamflow_fluxop.agent.flux_backend import FluxBackend, flux_is_here
 from streamflow_fluxop.agent.log import log, log_exception
 from streamflow_fluxop.agent.processes import Processes, send_signal, with_environment
-from streamflow_fluxop.agent.protocol import VERSION, JobRequest
+from streamflow_fluxop.agent.protocol import REASON_MAX, VERSION, JobRequest, ProtocolError
 from streamflow_fluxop.agent.rendezvous import Meeting, meet
 from streamflow_fluxop.agent.streams import Streams
 
@@ -87,7 +87,7 @@ class Agent(Listener):
         """See `Listener.finished`."""
         fields: dict[str, Any] = {"event": "finished", "exit_code": outcome.exit_code}
         if outcome.reason is not None:
-            fields["reason"] = outcome.reason
+            fields["reason"] = outcome.reason[:REASON_MAX]
         if outcome.dropped:
             fields["dropped"] = outcome.dropped
         if outcome.output:
@@ -118,15 +118,14 @@ class Agent(Listener):
 
     def _received(self, message: Message, payload: bytes) -> None:
         try:
-            handler = getattr(self, "_on_" + message["op"], None)
-            if handler is None:
-                raise ValueError(f"unknown message {message['op']!r}")
-            handler(message, payload)
+            getattr(self, "_on_" + message["op"])(message, payload)
+        except ProtocolError:
+            raise
         except Exception as error:
             # A mistake in one message, ours or the client's, must not end everybody's jobs.
             log_exception()
             fields = {name: message[name] for name in ("id", "job") if name in message}
-            self._channel.send({"op": "error", "text": f"{type(error).__name__}: {error}", **fields})
+            self._channel.send({"op": "error", "text": f"{type(error).__name__}: {error}"[:REASON_MAX], **fields})
 
     # ------------------------------------------------------------------------------------------------ the conversation
 
@@ -154,7 +153,7 @@ class Agent(Listener):
             fields = await self._backend.start(self)
         except Exception as error:
             log_exception()
-            self._refusal = f"{type(error).__name__}: {error}"
+            self._refusal = f"{type(error).__name__}: {error}"[:REASON_MAX]
             self._channel.refuse(self._refusal)
         else:
             about = {"protocol": VERSION, "hostname": socket.gethostname(), "pid": os.getpid()}

@@ -11,7 +11,9 @@ Standard library and Python 3.8 only: this module travels with the agent.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +40,17 @@ CHUNK = 64 * 1024
 WINDOW = 8 * CHUNK
 """Bytes of a byte stream that may be under way before its receiver has granted more."""
 
+PIPE_MAX = 1024 * 1024
+"""Bytes that a pipe holds at most (pipe(7)): a command's last words, which may exceed its credit."""
+
 LINE_MAX = 16 * 1024 * 1024
 """Bytes that a message's JSON may have; a job's command and environment are bounded by the kernel at a few MiB."""
+
+ANSWER_MAX = 256 * 1024
+"""The same for messages of the agent: they have no long fields. A MiB of JSON can become a hundred in memory."""
+
+REASON_MAX = 8 * 1024
+"""Characters of a reason or an error that the agent sends."""
 
 PAYLOAD_MAX = COMMAND_OUTPUT_MAX + OUTPUT_KEPT
 """Bytes that a payload may have."""
@@ -96,7 +107,7 @@ class JobRequest:
                 raise ValueError(f"a job of {self.tasks} tasks, {self.cores_per_task} cores each, cannot be")
         if self.nodes is not None and self.nodes > self.tasks:
             raise ValueError(f"the node count of a job must not be greater than its task count: {self.nodes}")
-        if self.time_limit is not None and not self.time_limit > 0:
+        if self.time_limit is not None and not (self.time_limit > 0 and math.isfinite(self.time_limit)):
             raise ValueError(f"a time limit of {self.time_limit} s cannot be")
         texts = [*self.argv, *self.environment, *self.environment.values()]
         texts += [text for text in (self.cwd, self.stdin, self.stdout, self.stderr) if text is not None]
@@ -164,12 +175,24 @@ def encode(message: Message, payload: bytes = b"") -> bytes:
 
 
 class Decoder:
-    """Turns the stream's pieces, cut anywhere, into messages and their payloads."""
+    """Turns the stream's pieces, cut anywhere, into messages and their payloads.
 
-    def __init__(self) -> None:
+    Args:
+        check: looks at each message before its payload is read (`messages.check`), and raises `ProtocolError`.
+        line_max: bytes that a message's JSON may have.
+    """
+
+    def __init__(self, check: Callable[[Message], None] | None = None, line_max: int = LINE_MAX) -> None:
+        self._check = check
+        self._line_max = line_max
         self._buffer = bytearray()
         self._message: Message | None = None  # its payload is still to come
         self._scanned = 0  # so far there is no newline in the buffer
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes of the message that has begun and not ended: those that there are, and those that it says follow."""
+        return len(self._buffer) if self._message is None else max(1, self._message["bytes"])
 
     def feed(self, data: bytes) -> Iterator[tuple[Message, bytes]]:
         """Yield the messages that `data` completes.
@@ -186,10 +209,14 @@ class Decoder:
                     end = buffer.find(b"\n", max(start, self._scanned))
                     if end < 0:
                         self._scanned = len(buffer)
-                        if len(buffer) - start > LINE_MAX:
-                            raise ProtocolError(f"a line of more than {LINE_MAX} bytes")
+                        if len(buffer) - start > self._line_max:
+                            raise ProtocolError(f"a line of more than {self._line_max} bytes")
                         return
+                    if end - start > self._line_max:
+                        raise ProtocolError(f"a line of more than {self._line_max} bytes")
                     message = _parse(bytes(buffer[start:end]))
+                    if self._check is not None:
+                        self._check(message)
                     start = end + 1
                     if "bytes" not in message:
                         yield message, b""
@@ -207,14 +234,33 @@ class Decoder:
             self._scanned = max(0, self._scanned - start)
 
 
+_LONG_NUMBER = re.compile(rb"[0-9]{400}")  # more digits than any float has
+
+
 def _parse(line: bytes) -> Message:
+    if line[:1] != b"{":
+        raise ProtocolError(f"not a message: {_start(line)}")
     try:
-        message = json.loads(line)
-    except ValueError as error:
-        raise ProtocolError(f"not JSON: {line[:200]!r}") from error
+        if len(line) >= 400 and _LONG_NUMBER.search(line):
+            message = json.loads(line, parse_int=_int)
+        else:
+            message = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not JSON: {_start(line)} ({type(error).__name__})") from None
     if not isinstance(message, dict) or not isinstance(message.get("op"), str):
-        raise ProtocolError(f"not a message: {line[:200]!r}")
+        raise ProtocolError(f"not a message: {_start(line)}")
     size = message.get("bytes", 0)
-    if not isinstance(size, int) or not 0 <= size <= PAYLOAD_MAX:
-        raise ProtocolError(f"a payload of {size!r} bytes")
+    if type(size) is not int or not 0 <= size <= PAYLOAD_MAX:
+        raise ProtocolError(f"a payload of {str(size)[:40]} bytes")
     return message
+
+
+def _int(digits: str) -> int:
+    """Old Pythons take minutes for a million digits."""
+    if len(digits) > 400:
+        raise ValueError("a number of too many digits")
+    return int(digits)
+
+
+def _start(line: bytes) -> str:
+    return repr(line[:100])

@@ -6,15 +6,15 @@ import asyncio
 import logging
 import os
 import signal
-import subprocess
-from collections import deque
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+from streamflow_fluxop.agent.last_words import LastWords
 
 logger = logging.getLogger(__name__)
 
 _READ = 1 << 18
-_LINES_KEPT = 20
 
 
 class ByteStream(Protocol):
@@ -44,17 +44,23 @@ class ProcessStream:
     """The stream to a process on this machine.
 
     It runs in a session of its own, so a terminal's Ctrl-C does not reach it; when this process dies, however, its
-    standard input ends.
+    standard input ends. It has sockets for pipes: `/proc/PID/fd` opens no socket, so whoever else runs there as the
+    same user cannot write between its messages like that.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        name: str,
+        talk: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        errors: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
         self._process = process
         self._name = name
-        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._last_words = LastWords(logger, name)
+        self._stdout, self._stdin = talk
+        self._stderr, self._stderr_writer = errors
         self._logging = asyncio.create_task(self._log_errors())
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._stdin, self._stdout = process.stdin, process.stdout
         self._being_read = False
 
     @classmethod
@@ -72,17 +78,39 @@ class ProcessStream:
         Raises:
             OSError: it cannot be started.
         """
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-            cwd=cwd,
-            start_new_session=True,
-            limit=_READ,
-        )
-        return cls(process, name)
+        starting = asyncio.ensure_future(cls._start(argv, name, env, cwd))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait([starting])
+            if starting.exception() is None:
+                await starting.result().close(grace=1.0)
+            raise
+
+    @classmethod
+    async def _start(
+        cls, argv: Sequence[str], name: str, env: Mapping[str, str] | None, cwd: str | None
+    ) -> ProcessStream:
+        ours, theirs = zip(socket.socketpair(), socket.socketpair(), strict=True)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=theirs[0].fileno(),
+                stdout=theirs[0].fileno(),
+                stderr=theirs[1].fileno(),
+                env=env,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except BaseException:
+            for end in ours:
+                end.close()
+            raise
+        finally:
+            for end in theirs:
+                end.close()
+        talk, errors = [await asyncio.open_unix_connection(sock=end, limit=_READ) for end in ours]
+        return cls(process, name, talk, errors)
 
     @property
     def pid(self) -> int:
@@ -92,13 +120,17 @@ class ProcessStream:
     @property
     def last_words(self) -> str:
         """See `ByteStream.last_words`."""
-        return "\n".join(self._lines)
+        return str(self._last_words)
 
     async def read(self) -> bytes:
         """See `ByteStream.read`."""
         self._being_read = True
         try:
-            data = await self._stdout.read(_READ)
+            try:
+                data = await self._stdout.read(_READ)
+            except ConnectionError as error:  # it ended with bytes of ours unread
+                logger.debug("%s: %s", self._name, error)
+                data = b""
             if not data:
                 await asyncio.wait([self._logging], timeout=1)  # why it ended is said there
             return data
@@ -123,7 +155,8 @@ class ProcessStream:
         Args:
             grace: seconds that the process gets to end by itself once its standard input has ended.
         """
-        self._stdin.close()
+        if self._stdin.can_write_eof() and not self._stdin.is_closing():
+            self._stdin.write_eof()
         ended = asyncio.ensure_future(self._process.wait())
         reading = None if self._being_read else asyncio.ensure_future(self._read_out())
         try:
@@ -142,14 +175,16 @@ class ProcessStream:
             for task in rest:
                 task.cancel()
             await asyncio.wait(rest)
-            transport = getattr(self._process, "_transport", None)
-            if transport is not None:
-                transport.close()  # pipes that grandchildren hold open would keep it, and warn
+            self._stdin.transport.abort()  # its grandchildren may hold the other ends open
+            self._stderr_writer.transport.abort()
 
     async def _read_out(self) -> None:
         """Take what it still has to say, which must not keep it from ending."""
-        while await self._stdout.read(_READ):
-            continue
+        try:
+            while await self._stdout.read(_READ):
+                continue
+        except ConnectionError as error:
+            logger.debug("%s: %s", self._name, error)
 
     def _signal(self, number: int) -> None:
         try:
@@ -158,14 +193,9 @@ class ProcessStream:
             logger.debug("%s: the process group is gone", self._name)
 
     async def _log_errors(self) -> None:
-        assert self._process.stderr is not None
-        while True:
-            try:
-                line = await self._process.stderr.readline()
-            except ValueError:  # a line longer than the reader's limit: it is skipped
-                continue
-            if not line:
-                return
-            text = line.decode("utf-8", "replace").rstrip("\n")
-            self._lines.append(text)
-            logger.info("%s: %s", self._name, text)
+        try:
+            while data := await self._stderr.read(_READ):
+                self._last_words.feed(data)
+        except ConnectionError as error:
+            logger.debug("%s: %s", self._name, error)
+        self._last_words.end()

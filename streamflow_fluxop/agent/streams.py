@@ -11,7 +11,7 @@ from streamflow_fluxop.agent.commands import Shell
 from streamflow_fluxop.agent.log import log
 from streamflow_fluxop.agent.output import Tail
 from streamflow_fluxop.agent.processes import Processes
-from streamflow_fluxop.agent.protocol import CHUNK, WINDOW
+from streamflow_fluxop.agent.protocol import CHUNK, WINDOW, ProtocolError
 
 if TYPE_CHECKING:
     from streamflow_fluxop.agent.channel import Channel
@@ -32,6 +32,8 @@ class Streams:
 
     def open(self, identifier: int, command: str, mode: str) -> None:
         """Start a command to read from (`mode` "r") or to write to ("w")."""
+        if identifier in self._open:
+            raise ProtocolError(f"a second stream {identifier}")
         kind = {"r": _Reader, "w": _Writer}[mode]
         self._open[identifier] = kind(self, identifier, command)
 
@@ -101,6 +103,8 @@ class _Reader(_Stream):
 
     def grant(self, count: int) -> None:
         self._credit += count
+        if self._credit > WINDOW:
+            raise ProtocolError(f"credit for {self._credit} bytes of stream {self._identifier}")
         self._go_on()
 
     def _go_on(self) -> None:
@@ -123,6 +127,7 @@ class _Writer(_Stream):
     def __init__(self, streams: Streams, identifier: int, command: str) -> None:
         self._unwritten = bytearray()
         self._taken = 0  # bytes written since the last credit
+        self._credit = WINDOW  # bytes that may still come
         self._eof = False
         self._writing = False
         super().__init__(streams, identifier, command)
@@ -134,6 +139,10 @@ class _Writer(_Stream):
         """Drop what a command that is written to has to say."""
 
     def data(self, data: bytes) -> None:
+        self._credit -= len(data)
+        if self._credit < 0 or self._eof:
+            what = "after its end" if self._eof else "beyond its credit"
+            raise ProtocolError(f"bytes of stream {self._identifier} {what}")
         self._unwritten += data
         if not self._writing:
             self._write()
@@ -159,6 +168,7 @@ class _Writer(_Stream):
         self._taken += count
         if self._taken >= CHUNK or not self._unwritten:
             self._send("credit", count=self._taken)
+            self._credit += self._taken
             self._taken = 0
         if self._unwritten and not self._writing:
             self._writing = True

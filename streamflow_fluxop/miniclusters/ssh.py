@@ -7,13 +7,13 @@ import getpass
 import logging
 import os
 import shlex
-from collections import deque
 from typing import Any, Literal
 
 import asyncssh
 
 from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost, Gone
+from streamflow_fluxop.agent.last_words import LastWords
 from streamflow_fluxop.agent.stream import ByteStream
 from streamflow_fluxop.miniclusters.attached import take_size
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
@@ -24,7 +24,6 @@ from streamflow_fluxop.ssh_config import SSHConfig
 logger = logging.getLogger(__name__)
 
 _READ = 1 << 18
-_LINES_KEPT = 20
 _SHORT = 30.0  # seconds that a small command of ours may take there
 _CLOSE = 10.0
 
@@ -35,13 +34,13 @@ class SSHStream:
     def __init__(self, process: asyncssh.SSHClientProcess[bytes], name: str) -> None:
         self._process = process
         self._name = name
-        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._last_words = LastWords(logger, name)
         self._logging = asyncio.ensure_future(self._log_errors())
 
     @property
     def last_words(self) -> str:
         """See `ByteStream.last_words`."""
-        return "\n".join(self._lines)
+        return str(self._last_words)
 
     async def read(self) -> bytes:
         """See `ByteStream.read`."""
@@ -87,12 +86,11 @@ class SSHStream:
 
     async def _log_errors(self) -> None:
         try:
-            while line := await self._process.stderr.readline():
-                text = line.decode("utf-8", "replace").rstrip("\n")
-                self._lines.append(text)
-                logger.info("%s: %s", self._name, text)
+            while data := await self._process.stderr.read(_READ):
+                self._last_words.feed(data)
         except (OSError, asyncssh.Error) as error:
             logger.debug("%s: %s", self._name, error)
+        self._last_words.end()
 
 
 class SSHCluster(Cluster):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +20,7 @@ from kubernetes_asyncio.stream.ws_client import (
     get_websocket_url,
 )
 
+from streamflow_fluxop.agent.last_words import LastWords
 from streamflow_fluxop.agent.pace import Pace
 from streamflow_fluxop.miniclusters.kubernetes.api import CONNECTION_ERRORS, Api
 
@@ -32,7 +32,6 @@ _HEARTBEAT = 20.0
 _CONNECT_TIMEOUT = 20.0
 _FRAME = 256 * 1024
 _HIGH_WATER = 1 << 20
-_LINES_KEPT = 20
 _GRACE = 10.0
 
 APART = 0.01
@@ -75,16 +74,13 @@ class ExecStream:
         self._sockets = sockets
         self._socket = socket
         self._name = name
-        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
-        self._partial = b""
+        self._last_words = LastWords(logger, name)
         self._unsent = bytearray()
         self._to_send = asyncio.Event()
         self._sent = asyncio.Event()
         self._sent.set()
         self._ended = asyncio.Event()
         self._being_read = False
-        self.quiet = False
-        """Whether what the program says on standard error is for debugging only."""
         self._sending = asyncio.create_task(self._send(), name=f"exec of {name}")
 
     @classmethod
@@ -126,7 +122,16 @@ class ExecStream:
     @property
     def last_words(self) -> str:
         """See `ByteStream.last_words`."""
-        return "\n".join(self._lines)
+        return str(self._last_words)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether what the program says on standard error is for debugging only."""
+        return self._last_words.level == logging.DEBUG
+
+    @quiet.setter
+    def quiet(self, quiet: bool) -> None:
+        self._last_words.level = logging.DEBUG if quiet else logging.INFO
 
     async def read(self) -> bytes:
         """See `ByteStream.read`."""
@@ -141,7 +146,7 @@ class ExecStream:
                 if channel == STDOUT_CHANNEL and data:
                     return bytes(data)
                 if channel == STDERR_CHANNEL:
-                    self._said(data)
+                    self._last_words.feed(data)
                 elif channel == ERROR_CHANNEL:
                     self._exited(data)
             return b""
@@ -214,22 +219,14 @@ class ExecStream:
 
     def _end(self, message: aiohttp.WSMessage | None) -> None:
         if message is not None and message.type is aiohttp.WSMsgType.ERROR:
-            self._lines.append(f"the exec stream broke: {message.data!r}")
-        if self._partial:
-            self._said(b"\n")
+            self._last_words.add(f"the exec stream broke: {message.data!r}")
+        self._last_words.end()
         self._ended.set()
         self._unsent.clear()
         self._sent.set()
-
-    def _said(self, data: bytes) -> None:
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        for line in lines:
-            text = line.decode("utf-8", "replace").rstrip("\r")
-            self._lines.append(text)
-            logger.log(logging.DEBUG if self.quiet else logging.INFO, "%s: %s", self._name, text)
 
     def _exited(self, data: bytes) -> None:
         """The program's end: a `Status` object, of which only a failure is worth a line."""
         status = json.loads(data)
         if status.get("status") != "Success":
-            self._lines.append(status.get("message", "the program failed"))
+            self._last_words.add(status.get("message", "the program failed"))
