@@ -82,6 +82,16 @@ class MiniClusterUp(_OfMiniCluster):
     backend: str = Field("", description="What schedules its jobs: `Flux 0.88.0`, `the embedded scheduler`.")
 
 
+class MiniClusterNodes(_OfMiniCluster):
+    """So many of its nodes are there, such as pods in Kubernetes.
+
+    Where this is said of a MiniCluster, these nodes are what costs; else all that are asked for, until they are gone.
+    """
+
+    event: Literal["minicluster-nodes"] = "minicluster-nodes"
+    nodes: NonNegativeInt
+
+
 class MiniClusterResizing(_OfMiniCluster):
     """Another size is asked for. Nodes that join cost from now on."""
 
@@ -192,6 +202,7 @@ Event = (
     | MiniClusterAsked
     | MiniClusterProgress
     | MiniClusterUp
+    | MiniClusterNodes
     | MiniClusterResizing
     | MiniClusterResized
     | MiniClusterTearingDown

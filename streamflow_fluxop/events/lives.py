@@ -48,6 +48,7 @@ class MiniClusterLife:
 
     Attributes:
         sizes: from each time on so many nodes are held; the last entry counts until `gone`.
+        there: from each time on so many nodes are there, and cost; None: nobody counts them, and `sizes` do.
         message: the latest word on how far it is.
         released: when it was given up, or lost.
         lost: why it did not come up, or ended.
@@ -65,6 +66,7 @@ class MiniClusterLife:
     max_size: int
     sizes: list[tuple[float, int]]
     wanted: int
+    there: list[tuple[float, int]] | None = None
     ready: float | None = None
     released: float | None = None
     gone: float | None = None
@@ -89,9 +91,9 @@ class MiniClusterLife:
         return Stage.COMING if self.ready is None else Stage.UP
 
     def node_seconds(self, now: float) -> float:
-        """Nodes times seconds that it has been held for."""
+        """Nodes times seconds, of those that were there."""
         end = now if self.gone is None else self.gone
-        changes = [*self.sizes, (end, 0)]
+        changes = [*(self.sizes if self.there is None else self.there), (end, 0)]
         return sum(n * max(0.0, min(later, end) - t) for (t, n), (later, _) in pairwise(changes))
 
     def nodes_busy(self, flavour: Flavour) -> int:

@@ -35,6 +35,7 @@ class RunView:
             d.MiniClusterAsked: self._asked,
             d.MiniClusterProgress: self._progress,
             d.MiniClusterUp: self._up,
+            d.MiniClusterNodes: self._nodes,
             d.MiniClusterResizing: self._resizing,
             d.MiniClusterResized: self._resized,
             d.MiniClusterTearingDown: self._tearing_down,
@@ -116,6 +117,10 @@ class RunView:
     def _up(self, event: d.MiniClusterUp) -> None:
         if life := self._life(event):
             life.ready, life.backend, life.message = event.at, event.backend, ""
+
+    def _nodes(self, event: d.MiniClusterNodes) -> None:
+        if life := self._life(event):
+            life.there = [*(life.there or [(life.asked, 0)]), (event.at, event.nodes)]
 
     def _resizing(self, event: d.MiniClusterResizing) -> None:
         if life := self._life(event):

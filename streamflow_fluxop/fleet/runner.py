@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from streamflow_fluxop import events
 from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.fleet.account import Account
 from streamflow_fluxop.fleet.member import Stage
 from streamflow_fluxop.fleet.messages import (
     BringUp,
@@ -42,17 +43,6 @@ logger = logging.getLogger(__name__)
 
 class MiniClusterFailed(FluxopError):
     """A job's MiniCluster could not be brought up, or was lost while the job waited or ran."""
-
-
-@dataclass
-class Life:
-    """One life of a MiniCluster, for the comparison with the plan. Times are seconds from `begin`."""
-
-    name: str
-    asked: float
-    gone: float = 0.0
-    node_seconds: float = 0.0
-    cost: float = 0.0
 
 
 class Place(NamedTuple):
@@ -93,14 +83,12 @@ class FleetRunner:
         )
         self._timer: asyncio.TimerHandle | None = None
         self._flavours = config.flavours
-        self._asked: dict[str, float] = {}
-        self._held: dict[str, tuple[int, float]] = {}
+        self._hopeless: dict[tuple[str, str | None], str] = {}
+        self._refused: set[str] = set()
         self._closed = False
         self._began = 0.0
         self.makespan = 0.0
-        self.history: list[Life] = []
-        self.lives = 0
-        self.node_seconds = self.cost = 0.0
+        self.account = Account()
         self._timeout = config.bring_up_timeout
         self._external = config.external
         self._cluster = cluster
@@ -141,7 +129,7 @@ class FleetRunner:
         finally:
             if self._starts.pop(name, None) is not None:  # else the fleet has failed it, and knows
                 if needs is not None:
-                    self.makespan = asyncio.get_running_loop().time() - self._began
+                    self.makespan = self._now()
                 self._handle(JobEnded(name, failed))
 
     def nearest(self, group: str) -> str:
@@ -162,12 +150,14 @@ class FleetRunner:
             await asyncio.wait(self._tasks)
         await self._cluster.close()
         self._record(
-            events.FleetEnded(miniclusters=self.lives, node_seconds=self.node_seconds, cost=self.cost),
+            events.FleetEnded(
+                miniclusters=self.account.over, node_seconds=self.account.node_seconds, cost=self.account.cost
+            )
         )
-        if self.lives:
+        if self.account.over:
             logger.info(
                 "The fleet had %d MiniCluster%s, %.0f node-seconds in all, for a cost of %.3g",
-                self.lives, "s" * (self.lives > 1), self.node_seconds, self.cost,
+                self.account.over, "s" * (self.account.over > 1), self.account.node_seconds, self.account.cost,
             )  # fmt: skip
 
     def _handle(self, event: Event) -> None:
@@ -176,14 +166,17 @@ class FleetRunner:
 
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
+            case BringUp(group) if (why := self._hopeless.get(self._kind(group))) is not None:
+                self._refused.add(group)
+                self._start(self._refuse(group, why))
             case BringUp(group, size, reason):
-                self._asked[group] = asyncio.get_running_loop().time()
-                self._hold(group, size)
+                self.account.begin(group, self._flavours[self._fleet.group(group).flavour].price, size, self._now())
                 self._bring_ups[group] = self._start(self._bring_up(group, size, reason))
-            case Resize(group, size, reason):
-                if size > self._held[group][0]:
-                    self._hold(group, size)
+            case Resize(group, size, reason) if group not in self._refused:
                 self._resizes[group] = self._start(self._resize(group, size, reason, self._resizes.get(group)))
+            case TearDown(group) if group in self._refused:
+                self._refused.discard(group)
+                self._start(self._forget(group))
             case TearDown(group, reason):
                 self._start(self._tear_down(group, reason))
             case StartJob(job, group, nodes):
@@ -222,6 +215,9 @@ class FleetRunner:
         )
         flavour = self._flavours[group.flavour]
         minicluster = self._cluster.minicluster(name, flavour, size, image=group.image, max_size=most)
+        if self._cluster.counts_nodes:
+            self._count(name, 0)
+            minicluster.on_nodes = partial(self._count, name)
         try:
             await asyncio.wait_for(minicluster.up(), self._timeout)
         except asyncio.CancelledError:
@@ -232,6 +228,8 @@ class FleetRunner:
             if isinstance(error, asyncio.TimeoutError):
                 last = f"; it waited: {minicluster.waiting_for}" if minicluster.waiting_for else ""
                 why = f"it was not up after {self._timeout:g} s{last}"
+            if minicluster.refused if isinstance(error, asyncio.TimeoutError) else getattr(error, "final", False):
+                self._hopeless[self._kind(name)] = why
             logger.error("FAILED bring-up of MiniCluster %s: %s", name, why)
             self._record(events.MiniClusterLost(minicluster=name, reason=why))
             self._miniclusters[name] = minicluster
@@ -239,7 +237,7 @@ class FleetRunner:
             return
         hello = minicluster.client.hello
         scheduler = f"Flux {hello.version}" if hello.backend == "flux" else "the embedded scheduler"
-        seconds = round(asyncio.get_running_loop().time() - self._asked[name], 3)
+        seconds = round(self._now() - self.account.asked(name), 3)
         nodes = f"{minicluster.size} node{'s' * (minicluster.size > 1)}"
         logger.info("MiniCluster %s is up after %.1f s: %s with %s", name, seconds, nodes, scheduler)
         self._record(events.MiniClusterUp(minicluster=name, seconds=seconds, nodes=minicluster.size, backend=scheduler))
@@ -255,6 +253,8 @@ class FleetRunner:
             return
         logger.info("RESIZING MiniCluster %s to %d node%s: %s", name, size, "s" * (size > 1), reason)
         self._record(events.MiniClusterResizing(minicluster=name, size=size, reason=reason))
+        if size > minicluster.size:
+            self._hold(name, size)
         why = None
         try:
             await asyncio.wait_for(minicluster.resize(size), self._timeout)
@@ -267,8 +267,8 @@ class FleetRunner:
         if why is not None:
             logger.warning("MiniCluster %s keeps %d nodes: %s", name, minicluster.size, why)
         self._record(events.MiniClusterResized(minicluster=name, size=minicluster.size, reason=why))
+        self._hold(name, minicluster.size)
         self._handle(Resized(name, minicluster.size, why))
-        self._hold(name, self._fleet.members[name].holds)  # another change may have been asked for meanwhile
 
     async def _watch(self, name: str, minicluster: MiniCluster) -> None:
         """Tell the fleet when a MiniCluster ends although nobody asked it to."""
@@ -290,24 +290,38 @@ class FleetRunner:
             await minicluster.down()
         logger.info("MiniCluster %s is %s", name, "left as it was" if self._external else "gone")
         self._record(events.MiniClusterGone(minicluster=name))
-        self.lives += 1
-        self._hold(name, 0)
+        self.account.end(name, self._now())
         self._resizes.pop(name, None)
         self._handle(Gone(name))
 
+    # what cannot come
+
+    def _kind(self, name: str) -> tuple[str, str | None]:
+        """What a MiniCluster's nodes are like: whether they can come is the same for all of a kind."""
+        group = self._fleet.group(name)
+        return group.flavour, group.image
+
+    async def _refuse(self, name: str, why: str) -> None:
+        """Answer for a MiniCluster that is not asked for, as the last one like it could not be brought up for good."""
+        logger.error("MiniCluster %s is not asked for: one like it could not be brought up: %s", name, why)
+        self._handle(Lost(name, f"MiniCluster {name} is not tried, as one like it could not be brought up: {why}"))
+
+    async def _forget(self, name: str) -> None:
+        self._handle(Gone(name))
+
+    # what is held
+
+    def _now(self) -> float:
+        """Seconds since the begin."""
+        return asyncio.get_running_loop().time() - self._began
+
     def _hold(self, name: str, nodes: int) -> None:
-        """Account for the nodes that a MiniCluster held, and note how many it holds from now on."""
-        now = asyncio.get_running_loop().time()
-        held, since = self._held.pop(name, (0, now))
-        used = held * (now - since)
-        cost = used * self._flavours[self._fleet.group(name).flavour].price / 3600
-        self.node_seconds += used
-        self.cost += cost
-        if not held:
-            self.history.append(Life(name, now - self._began))
-        life = next(life for life in reversed(self.history) if life.name == name)
-        life.node_seconds += used
-        life.cost += cost
-        life.gone = now - self._began
-        if nodes:
-            self._held[name] = (nodes, now)
+        """From now on it holds so many nodes, unless it tells itself how many are there."""
+        if not self._cluster.counts_nodes:
+            self.account.hold(name, nodes, self._now())
+
+    def _count(self, name: str, nodes: int) -> None:
+        """So many of its nodes are there."""
+        if self.account.has(name):  # else it is over for us: its nodes did not go in time
+            self._record(events.MiniClusterNodes(minicluster=name, nodes=nodes))
+            self.account.hold(name, nodes, self._now())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -39,6 +40,7 @@ class AloneCluster(Cluster):
 
     def __init__(self, inner: Cluster, groups: Mapping[str, int], *, several: bool = True) -> None:
         self.resizes = inner.resizes
+        self.counts_nodes = inner.counts_nodes
         self._inner = inner
         self._groups = groups
         self._several = several
@@ -124,6 +126,7 @@ class AloneMiniCluster(MiniCluster):
         self._turn = asyncio.Lock()  # the job that came first gets the next MiniCluster
         self._changed = asyncio.Event()
         self._down = False
+        self._there: Counter[int] = Counter()
 
     @property
     def client(self) -> AgentClient:
@@ -236,7 +239,15 @@ class AloneMiniCluster(MiniCluster):
             raise ConnectionLost(self.name, "it was taken down")
 
     def _new(self, nodes: int, *, taken: bool) -> _Life:
-        life = _Life(self._make(next(self._numbers), nodes), taken=taken)
+        number = next(self._numbers)
+        minicluster = self._make(number, nodes)
+
+        def count(there: int) -> None:
+            self._there[number] = there
+            self.on_nodes(self._there.total())
+
+        minicluster.on_nodes = count
+        life = _Life(minicluster, taken=taken)
         self._lives.append(life)
         life.coming.add_done_callback(lambda coming: self._has_come(life))
         return life

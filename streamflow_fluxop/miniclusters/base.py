@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from streamflow_fluxop.agent.client import AgentClient
 from streamflow_fluxop.errors import FluxopError
@@ -17,12 +17,14 @@ class MiniClusterError(FluxopError):
     Args:
         name: of the MiniCluster.
         why: in words that help.
+        final: another try would end the same unless somebody changes something.
     """
 
-    def __init__(self, name: str, why: str) -> None:
+    def __init__(self, name: str, why: str, *, final: bool = False) -> None:
         super().__init__(f"MiniCluster {name}: {why}")
         self.name = name
         self.why = why
+        self.final = final
 
 
 class MiniCluster(ABC):
@@ -37,9 +39,11 @@ class MiniCluster(ABC):
 
     Attributes:
         external: others made it: it costs nothing to bring up, and `down` leaves it as it was, but for our jobs.
+        on_nodes: is told how many of its nodes are there, whenever that changes, where its cluster `counts_nodes`.
     """
 
     external: bool = False
+    on_nodes: Callable[[int], None] = staticmethod(lambda nodes: None)
 
     def __init__(
         self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
@@ -67,6 +71,11 @@ class MiniCluster(ABC):
     def waiting_for(self) -> str:
         """What it waits for while it comes up, in words for the user; empty where nobody can tell."""
         return ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether it waits for what has been refused, such as nodes that nobody has."""
+        return False
 
     @abstractmethod
     async def up(self) -> None:
@@ -138,9 +147,12 @@ class Cluster(ABC):
 
     Attributes:
         resizes: whether its MiniClusters can change their size; else each comes with all nodes that it will need.
+        counts_nodes: whether its MiniClusters tell how many of their nodes are there (`on_nodes`); else they have all
+            from asking for them until they are gone.
     """
 
     resizes: bool = False
+    counts_nodes: bool = False
 
     @abstractmethod
     def minicluster(

@@ -153,7 +153,7 @@ class MiniClusterConnector(Connector):
         try:
             await asyncio.shield(asyncio.create_task(self._take_down(runner)))
             await self._directories.close()
-            if runner.lives:
+            if runner.account.over:
                 logger.info(
                     "PLANNED AND ACTUAL of the fleet %s:\n%s",
                     self.deployment_name,

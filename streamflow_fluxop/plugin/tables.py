@@ -42,10 +42,10 @@ def plan_table(plan: Plan) -> str:
 def comparison(plan: Plan | None, runner: FleetRunner) -> str:
     """Planned against actual, a line for each MiniCluster and one for all. Times are since the fleet began."""
     planned = {m.name: m for m in plan.miniclusters} if plan else {}
-    names = list({**planned, **{life.name: None for life in runner.history}})
+    names = list({**planned, **{life.name: None for life in runner.account.lives}})
     rows = [("MiniCluster", "asked", "gone", "node-seconds", "planned", "cost", "planned")]
     for name in names[:MOST_ROWS]:
-        lives = [life for life in runner.history if life.name == name]
+        lives = [life for life in runner.account.lives if life.name == name]
         m = planned.get(name)
         rows.append(
             (
@@ -58,9 +58,11 @@ def comparison(plan: Plan | None, runner: FleetRunner) -> str:
                 number(m.cost) if m else "-",
             )
         )
-    total = ("in all", "", _time(runner.makespan), number(runner.node_seconds))
+    total = ("in all", "", _time(runner.makespan), number(runner.account.node_seconds))
     wanted = (
-        (number(plan.node_seconds), number(runner.cost), number(plan.cost)) if plan else ("-", number(runner.cost), "-")
+        (number(plan.node_seconds), number(runner.account.cost), number(plan.cost))
+        if plan
+        else ("-", number(runner.account.cost), "-")
     )
     last = f"the last job ended after {_time(runner.makespan)}"
     return _lines(

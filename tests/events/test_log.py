@@ -18,6 +18,7 @@ HAPPENINGS = [
     events.FleetStarted(flavours={"cpu": CPU}),
     events.MiniClusterAsked(minicluster="a", flavour="cpu", size=2, max_size=4, image="busybox", reason="1 job waits"),
     events.MiniClusterProgress(minicluster="a", message="1 of 2 pods run"),
+    events.MiniClusterNodes(minicluster="a", nodes=2),
     events.MiniClusterUp(minicluster="a", seconds=3.5, nodes=2, backend="Flux 0.88.0"),
     events.MiniClusterResizing(minicluster="a", size=4, reason="a wide step"),
     events.MiniClusterResized(minicluster="a", size=3, reason="no node is left"),

@@ -8,6 +8,8 @@ import pytest
 
 from streamflow_fluxop.agent.client import ConnectionLost, JobRequest
 from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.events import discard
+from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.fleet.runner import FleetRunner, MiniClusterFailed
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.miniclusters.base import Cluster, MiniClusterError
@@ -54,6 +56,45 @@ class Slow(Recorded):
         await asyncio.Event().wait()
 
 
+class Hopeless(Recorded):
+    """Does not come up, and never will."""
+
+    async def up(self):
+        self.log.append(f"up {self.name}")
+        raise MiniClusterError(self.name, "image nowhere:1 cannot be pulled: not found", final=True)
+
+
+class Refused(Slow):
+    """Waits for nodes that nobody has."""
+
+    refused = True
+
+
+class Counted(Recorded):
+    """Tells how many of its nodes are there: none at first, and a moment longer than it is up."""
+
+    async def up(self):
+        await asyncio.sleep(0.2)
+        self.on_nodes(self.size)
+        await super().up()
+
+    async def down(self):
+        await super().down()
+        self.on_nodes(0)
+        await asyncio.sleep(0.2)
+
+
+class SlowlyGrowing(Recorded):
+    """Takes its time to come up, and changes its size at once."""
+
+    async def up(self):
+        await asyncio.sleep(0.5)
+        await super().up()
+
+    async def resize(self, size):
+        self.size = size
+
+
 class JustUp(Recorded):
     """Says so as it comes up."""
 
@@ -67,10 +108,13 @@ async def fleet():
     """Make a runner; it is closed afterwards, and everything is down then."""
     runners = []
 
-    def make(kind=Recorded, **more):
+    def make(kind=Recorded, groups=GROUPS, record=discard, **more):
         log, asked = [], asyncio.Event()
 
         class Recording(Cluster):
+            resizes = kind is SlowlyGrowing
+            counts_nodes = kind is Counted
+
             def minicluster(self, name, flavour, size, *, image=None, max_size=None):
                 made = kind(name, flavour, size, backend="embedded")
                 made.log, made.asked = log, asked
@@ -79,7 +123,7 @@ async def fleet():
             async def close(self):
                 log.append("closed")
 
-        runners.append(FleetRunner(GROUPS, config(**more), Recording()))
+        runners.append(FleetRunner(groups, config(**more), Recording(), record=record))
         runners[-1].log, runners[-1].asked = log, asked
         return runners[-1]
 
@@ -120,6 +164,65 @@ async def test_a_bring_up_has_a_limit(fleet):
     runner = fleet(Slow, bring_up_timeout=0.05)
     with pytest.raises(MiniClusterFailed, match=r"was not up after 0\.05 s"):
         await run(runner, "1", "a", "true")
+
+
+@pytest.mark.parametrize("kind", [Hopeless, Refused])
+async def test_what_can_never_come_up_is_not_tried_again(fleet, kind):
+    runner = fleet(kind, bring_up_timeout=0.2, groups=[*GROUPS, Group("c", "cpu", 1, "other:1")])
+    with pytest.raises(MiniClusterFailed, match=r"MiniCluster a could not be brought up: "):
+        await run(runner, "1", "a", "true")
+    for group in ("a", "b", "a"):  # b is of the same flavour and image
+        with pytest.raises(MiniClusterFailed, match=rf"MiniCluster {group} is not tried, as one like it could not"):
+            await run(runner, "2", group, "true")
+    with pytest.raises(MiniClusterFailed, match=r"MiniCluster c could not be brought up: "):
+        await run(runner, "3", "c", "true")
+    await runner.close()
+    assert [line for line in runner.log if line.startswith(("up", "down c"))] == ["up a", "up c", "down c"]
+    runner.log.remove("up c")  # of which `fleet` does not know
+    runner.log.remove("down c")
+    assert runner.account.over == 2
+
+
+async def test_a_bring_up_that_may_succeed_is_tried_again(fleet):
+    runner = fleet(Broken)
+    for _ in range(2):
+        runner.log.append("up a")
+        with pytest.raises(MiniClusterFailed, match=r"MiniCluster a could not be brought up: .*no node is left"):
+            await run(runner, "1", "a", "true")
+
+
+def recording():
+    """A recorder, and the view of what it was told."""
+    view, loop = RunView(), asyncio.get_running_loop()
+    begin = loop.time()
+    return view, lambda event: view.take([event.model_copy(update={"at": loop.time() - begin})])
+
+
+async def test_where_nodes_are_counted_those_that_are_there_are_paid(fleet):
+    view, record = recording()
+    runner = fleet(Counted, record=record)
+    async with runner.job("1", "a", None, Needs()):
+        await asyncio.sleep(0.3)
+    await runner.close()
+    (life,) = runner.account.lives
+    (seen,) = view.fleets[""].lives
+    assert 0.3 <= life.node_seconds <= life.gone - life.asked - 0.4, "0.2 s before and after there are none"
+    assert seen.node_seconds(view.at) == pytest.approx(life.node_seconds, abs=0.01)
+
+
+async def test_a_resize_that_waits_for_the_bring_up_is_not_paid_before(fleet):
+    view, record = recording()
+    runner = fleet(SlowlyGrowing, groups=[Group("a", "cpu", 1, None, max_size=2)], record=record)
+    first = asyncio.create_task(run(runner, "1", "a", "true"))
+    await asyncio.sleep(0.1)
+    async with runner.job("2", "a", None, Needs(nodes=2, tasks=2)):
+        pass
+    await first
+    await runner.close()
+    (life,) = runner.account.lives
+    (seen,) = view.fleets[""].lives
+    assert seen.node_seconds(view.at) == pytest.approx(life.node_seconds, abs=0.01)
+    assert life.node_seconds < 1.6 * (life.gone - life.asked), "two nodes only from when it was up on"
 
 
 async def test_jobs_of_a_lost_minicluster_fail_and_the_next_one_gets_another(fleet):

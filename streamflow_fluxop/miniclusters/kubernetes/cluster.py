@@ -33,6 +33,7 @@ class KubernetesCluster(Cluster):
     """
 
     resizes = True
+    counts_nodes = True
 
     def __init__(
         self,

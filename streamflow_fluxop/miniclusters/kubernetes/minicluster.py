@@ -31,6 +31,9 @@ SHUTDOWN_TIMEOUT = 15.0
 GONE_TIMEOUT = 120.0
 """Seconds that a deleted MiniCluster's pods get to go: a grace period is 30 s, and nodes may be slow."""
 
+_FINAL = (400, 403, 404, 422)
+"""What Kubernetes answers to an object that it will not take tomorrow either."""
+
 _LOOK_AGAIN = 10.0  # seconds after which we look even though nothing has changed
 _ATTACH_AGAIN = 1.0
 _GONE_AGAIN = 0.5
@@ -67,6 +70,8 @@ class KubernetesMiniCluster(MiniCluster):
         self._asked_for = False
         self._lead = ""
         self._waiting_for = ""
+        self._refused = False
+        self._nodes_there = 0
         self._stream: ExecStream | None = None
         self._lock = asyncio.Lock()
 
@@ -74,6 +79,11 @@ class KubernetesMiniCluster(MiniCluster):
     def waiting_for(self) -> str:
         """See `MiniCluster.waiting_for`."""
         return self._waiting_for
+
+    @property
+    def refused(self) -> bool:
+        """See `MiniCluster.refused`: no node suits a pod."""
+        return self._refused
 
     async def up(self) -> None:
         """See `MiniCluster.up`."""
@@ -129,13 +139,15 @@ class KubernetesMiniCluster(MiniCluster):
         except FluxopError as error:
             if isinstance(error, MiniClusterError):
                 raise
-            raise MiniClusterError(self.name, str(error)) from error
+            final = isinstance(error, KubernetesError) and error.status in _FINAL
+            raise MiniClusterError(self.name, str(error), final=final) from error
 
     # --------------------------------------------------------------------------------------------------------- coming
 
     async def _up(self) -> None:
         self._wait_for("an answer of the Kubernetes API")
         await self._cluster.open()
+        self._cluster.watch.on_change[self.object] = self._count_nodes
         await self._create()
         while True:
             lead = await self._runs(self.size)
@@ -166,11 +178,12 @@ class KubernetesMiniCluster(MiniCluster):
             match self._judge(size):
                 case readiness.Attachable() as lead:
                     return lead
-                case readiness.Never(reason, log):
+                case readiness.Never(reason, log, again):
                     if log is not None and (lines := (await self._cluster.api.log_of(*log)).strip()):
                         reason += f"; its last words were:\n{lines}"
-                    raise MiniClusterError(self.name, reason)
-                case readiness.Waiting(reason):
+                    raise MiniClusterError(self.name, reason, final=not again)
+                case readiness.Waiting(reason, refused):
+                    self._refused = refused
                     self._wait_for(reason)
             before = self._cluster.watch.pods(self.object)
             await self._cluster.watch.changed(_LOOK_AGAIN)
@@ -181,6 +194,13 @@ class KubernetesMiniCluster(MiniCluster):
         pods = self._cluster.watch.pods(self.object)
         names = [self.object, *(pod["metadata"]["name"] for pod in pods)]
         return readiness.judge(self.object, size, pods, self._cluster.watch.warnings(names))
+
+    def _count_nodes(self) -> None:
+        """Tell how many of its pods are there."""
+        there = sum(readiness.rank_of(self.object, pod) is not None for pod in self._cluster.watch.pods(self.object))
+        if there != self._nodes_there:
+            self._nodes_there = there
+            self.on_nodes(there)
 
     def _wait_for(self, reason: str) -> None:
         if reason != self._waiting_for:
@@ -284,6 +304,7 @@ class KubernetesMiniCluster(MiniCluster):
             logger.error("MiniCluster %s: %s; `fluxop clean` removes what is left of it", self.name, error)
         else:
             self._asked_for = False
+        self._cluster.watch.on_change.pop(self.object, None)
 
     async def _shut_down(self) -> bool:
         """Shut Flux down, if it is there; whether the pods can be left to end by themselves."""

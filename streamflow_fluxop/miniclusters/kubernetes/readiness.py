@@ -20,9 +20,10 @@ _ANNOTATION = _INDEX_LABEL  # before Kubernetes 1.28 it is an annotation only
 
 @dataclass(frozen=True)
 class Waiting:
-    """It may still come up; `reason` says what it waits for."""
+    """It may still come up; `reason` says what it waits for, `refused` that no node suits a pod."""
 
     reason: str
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class Never:
     Args:
         reason: why not.
         log: pod and container whose last lines say more.
+        again: another try may end otherwise.
     """
 
     reason: str
     log: tuple[str, str] | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def judge(name: str, size: int, pods: Iterable[Object], warnings: Iterable[Objec
     if lead is not None and _ended(lead) and not lead["metadata"].get("deletionTimestamp"):
         # the operator deletes what has `cleanup` then: this pod, and so this moment, is all that tells why
         log = (lead["metadata"]["name"], main_container(name, lead))
-        return Never(f"its lead broker ended while it came up{_pod_reason(lead)}", log)
+        return Never(f"its lead broker ended while it came up{_pod_reason(lead)}", log, again=True)
     latest = sorted(warnings, key=_when)
     verdicts = [(pod, _judge_pod(pod, latest)) for index, pod in sorted(by_index.items()) if index < size]
     never = next((v for _, v in verdicts if isinstance(v, Never)), None)
@@ -99,7 +102,8 @@ def judge(name: str, size: int, pods: Iterable[Object], warnings: Iterable[Objec
             return Waiting("no pods yet: the Flux Operator has not made its job")
     if waiting:
         pod, verdict = waiting[0]
-        return Waiting(f"{running} of {size} pods run; {pod['metadata']['name']}: {verdict.reason}")
+        refused = isinstance(verdict, Waiting) and verdict.refused
+        return Waiting(f"{running} of {size} pods run; {pod['metadata']['name']}: {verdict.reason}", refused)
     if missing:
         return Waiting(f"{running} of {size} pods run; {missing} not made yet")
     pod = by_index[0]
@@ -160,7 +164,7 @@ def _judge_pod(pod: Object, warnings: Sequence[Object]) -> Waiting | Never | Non
         return Waiting("is being deleted")
     if _ended(pod):
         if status.get("reason") == "DeadlineExceeded":
-            return Never("its deadline is over")
+            return Never("its deadline is over", again=True)
         return Waiting(f"has ended{_pod_reason(pod)}, and is to be replaced")
     for container, state in _container_states(pod).items():
         verdict = _judge_container(name, container, state)
@@ -172,7 +176,8 @@ def _judge_pod(pod: Object, warnings: Sequence[Object]) -> Waiting | Never | Non
         message = scheduled.get("message", "not scheduled yet")
         if _NO_CLAIM.search(message):
             return Never(f"{name}: {message}")
-        return Waiting(f"{scheduled.get('reason', 'Unschedulable').lower()}: {message}")
+        reason = scheduled.get("reason", "Unschedulable")
+        return Waiting(f"{reason.lower()}: {message}", refused=reason == "Unschedulable")
     if status.get("phase") == "Running" and all("running" in s.get("state", {}) for s in _states(pod)):
         return None
     said = [e for e in warnings if e["involvedObject"].get("name") == name and "Mount" in e.get("reason", "")]

@@ -31,6 +31,9 @@ class NamespaceWatch:
     Args:
         api: opened.
         run: id of the run, as the label `resource.RUN` has it.
+
+    Attributes:
+        on_change: is called at once whenever something has changed; by the name of who wants to know.
     """
 
     def __init__(self, api: Api, run: str) -> None:
@@ -42,6 +45,7 @@ class NamespaceWatch:
         self._changed = asyncio.Event()
         self._listed = asyncio.Event()
         self._failure: KubernetesError | None = None
+        self.on_change: dict[str, Callable[[], None]] = {}
 
     async def start(self) -> None:
         """Begin, and wait for the first list of pods.
@@ -95,6 +99,8 @@ class NamespaceWatch:
             return
 
     def _tell(self) -> None:
+        for call in list(self.on_change.values()):
+            call()
         self._changed.set()
         self._changed = asyncio.Event()
 
