@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import networkx
 
-from streamflow_fluxop.events.lives import FleetView, StepLife
-from streamflow_fluxop.model import Plan
+from streamflow_fluxop.events.lives import FleetView, JobLife, StepLife
+from streamflow_fluxop.model import Duration, Plan
+
+
+def far_beyond(expected: Duration) -> float:
+    """Seconds from which on a job runs far longer than expected: twice as long, and a minute more."""
+    usual = expected.seconds + 2 * expected.spread
+    return max(2 * usual, usual + 60)
 
 
 class Outlook:
@@ -27,6 +33,7 @@ class Outlook:
         # steps beside the workflow engine are not in the log
         self._times = {e.step: (e.start, e.end) for e in plan.steps if e.miniclusters}
         self._width = {s.name: s.width for s in steps.values()}
+        self._expected = {s.name: s.duration for s in steps.values()}
 
     def seconds_left(self, fleet: FleetView, now: float) -> float:
         """Seconds until the last job is over.
@@ -53,6 +60,22 @@ class Outlook:
                 late[name] = max(step.started - start, now - stop)
             end = max(end, stop + late[name])
         return end - now
+
+    def overruns(self, fleet: FleetView, now: float) -> list[tuple[JobLife, Duration]]:
+        """The jobs that run far beyond what was expected, with that; the one that runs longest first.
+
+        Args:
+            fleet: with what has happened until now.
+            now: seconds since the run's start.
+        """
+        found = [
+            (job, expected)
+            for job in fleet.under_way.values()
+            if job.started is not None
+            and (expected := self._expected.get(job.step)) is not None
+            and now - job.started >= far_beyond(expected)
+        ]
+        return sorted(found, key=lambda pair: pair[0].started or 0.0)
 
     def _over(self, step: StepLife) -> bool:
         """Whether as many jobs have ended well as were planned, and none is under way."""

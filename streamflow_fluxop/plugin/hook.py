@@ -22,7 +22,7 @@ from streamflow.core.exception import WorkflowDefinitionException, WorkflowExecu
 from streamflow.log_handler import logger as streamflow_logger
 
 from streamflow_fluxop.errors import UserError, UserErrors
-from streamflow_fluxop.plugin import signals
+from streamflow_fluxop.plugin import executing, signals
 
 _file: ContextVar[str | None] = ContextVar("streamflow_file", default=None)
 _ending = False
@@ -36,6 +36,7 @@ def check_before_run() -> None:
     SfValidator.validate = _with_our_check(SfValidator.validate)
     WorkflowConfig.__init__ = _with_own_deployments(WorkflowConfig.__init__)
     streamflow_logger.addFilter(_without_traceback)
+    streamflow_logger.addFilter(executing.when_it_executes)
 
 
 def _remembering_file(validate_file: Any) -> Any:

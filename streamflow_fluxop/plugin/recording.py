@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from streamflow_fluxop import events
 from streamflow_fluxop.events import EventLog, Recorder, RunEnded, discard
-from streamflow_fluxop.plugin import signals
+from streamflow_fluxop.plugin import executing, signals
+from streamflow_fluxop.plugin.overrun import Overrun
 
 if TYPE_CHECKING:
     from streamflow_fluxop.agent.protocol import JobResult
@@ -98,7 +99,8 @@ def recorded_job(record: Recorder, fleet: FleetRun, name: str, group: str) -> It
     placement = fleet.placements[name]
     flavour = fleet.config.flavours[fleet.groups[group].flavour]
     record(events.JobAsked.of(name, placement.needs, flavour, placement.step or None, group))
-    job = RecordedJob(record, name, placement.success_codes)
+    expected = fleet.durations.get(placement.step)
+    job = RecordedJob(record, name, placement.success_codes, Overrun(name, expected) if expected else None)
     why = "cancelled"
     try:
         yield job
@@ -106,6 +108,7 @@ def recorded_job(record: Recorder, fleet: FleetRun, name: str, group: str) -> It
         why = str(error)
         raise
     finally:
+        job.is_over()
         result = job.result
         record(
             events.JobEnded(
@@ -127,10 +130,13 @@ class RecordedJob:
         result: how it ended, None before.
     """
 
-    def __init__(self, record: Recorder, name: str, success_codes: frozenset[int]) -> None:
+    def __init__(
+        self, record: Recorder, name: str, success_codes: frozenset[int], overrun: Overrun | None = None
+    ) -> None:
         self._record = record
         self._name = name
         self._success_codes = success_codes
+        self._overrun = overrun
         self.result: JobResult | None = None
 
     @property
@@ -143,7 +149,18 @@ class RecordedJob:
         """What the agent's client is to call for a job in this MiniCluster."""
 
         def record(state: str) -> None:
-            submitted = events.JobSubmitted(job=self._name, minicluster=minicluster)
-            self._record(submitted if state == "submitted" else events.JobStarted(job=self._name))
+            if state == "submitted":
+                self._record(events.JobSubmitted(job=self._name, minicluster=minicluster))
+                return
+            self._record(events.JobStarted(job=self._name))
+            executing.executes(self._name)
+            if self._overrun is not None:
+                self._overrun.start()
 
         return record
+
+    def is_over(self) -> None:
+        """Nothing more is said of it."""
+        executing.is_over(self._name)
+        if self._overrun is not None:
+            self._overrun.stop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 from streamflow.core.exception import UnrecoverableWorkflowException
@@ -16,7 +17,7 @@ from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.cwl import Asked
 from streamflow_fluxop.errors import FluxopError, UserError
 from streamflow_fluxop.grouping import Group, cheapest_flavour, describe
-from streamflow_fluxop.model import Needs, Plan, Step
+from streamflow_fluxop.model import Duration, Needs, Plan, Step
 from streamflow_fluxop.plugin.recording import Recording
 from streamflow_fluxop.plugin.tables import plan_table
 
@@ -85,6 +86,11 @@ class FleetRun:
     workflows: list[dict[str, StepRun | None]] = field(default_factory=list)
     placements: dict[str, Placement] = field(default_factory=dict)
     _index: dict[int, int] = field(default_factory=dict)
+
+    @cached_property
+    def durations(self) -> dict[str, Duration]:
+        """What the plan expects of a job of each step."""
+        return {s.name: s.duration for s in self.plan.problem.workflow.steps} if self.plan else {}
 
     def location(self, group: str) -> str:
         """The name of a group's location: unique over all deployments, as StreamFlow needs it."""

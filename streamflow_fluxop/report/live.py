@@ -123,12 +123,22 @@ def _fleet_lines(fleet: FleetView, now: float, *, named: bool, going: bool) -> I
     yield line
     line = Text("cost  ", style="dim", no_wrap=True, overflow="ellipsis")
     line.append(number(fleet.cost(now)), style="not dim")
+    long = []
     if fleet.plan is not None:
         line.append(f" of {number(fleet.plan.cost)} planned", style="dim")
-        left = Outlook(fleet.plan).seconds_left(fleet, now) if going and fleet.ended is None else 0.0
-        if left:
-            line.append(f"   about {duration(round(left))} left", style="not dim")
+        if going and fleet.ended is None:
+            outlook = Outlook(fleet.plan)
+            long, left = outlook.overruns(fleet, now), round(outlook.seconds_left(fleet, now))
+            if left or not long:
+                line.append(
+                    f"   {'at least' if long else 'about'} {duration(left)} left" if left else "", style="not dim"
+                )
     yield line
+    for job, expected in long[:1]:
+        words = f"{job.name} has run for {duration(round(now - (job.started or now)))}"
+        words += f", {duration(expected.seconds)} were {'assumed' if expected.source == 'assumed' else 'expected'}"
+        words += f"; so have {len(long) - 1} more" if len(long) > 1 else ""
+        yield Text("long  ", style="dim", no_wrap=True, overflow="ellipsis").append(words, style="yellow not dim")
     use = fleet.use()
     limits = [
         f"{number(use[name])} of {number(limit)} {_LIMITS.get(name, name)}"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamflow_fluxop import events as e
 from streamflow_fluxop.events.lives import Stage
-from streamflow_fluxop.events.outlook import Outlook
+from streamflow_fluxop.events.outlook import Outlook, far_beyond
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
 from streamflow_fluxop.planner import solve
@@ -168,6 +168,12 @@ def left(plan, now, *happened):
     view = RunView([e.FleetStarted(deployment="fleet", flavours=FLAVOURS, plan=plan)])
     view.take(event.model_copy(update={"at": at, "deployment": "fleet"}) for at, event in happened)
     return Outlook(plan).seconds_left(view.fleets["fleet"], now)
+
+
+def test_far_beyond_is_twice_as_long_and_a_minute_more():
+    assert far_beyond(Duration(seconds=5)) == 65
+    assert far_beyond(Duration(seconds=3600)) == 7200
+    assert far_beyond(Duration(seconds=3600, spread=600)) == 2 * 4800
 
 
 def test_what_is_left_moves_with_what_happens(plan):

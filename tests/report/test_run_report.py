@@ -186,6 +186,18 @@ def test_what_has_not_begun_stands_as_planned_in_the_live_view(plan):
     assert re.search(r"cpu-2 +1 . cpu", text), "planned, not asked for yet"
 
 
+def test_a_job_that_runs_far_beyond_what_was_expected_is_said_to(plan):
+    view = until(plan, 0.5)
+    (fleet,) = view.fleets.values()
+    job = next(job for job in fleet.under_way.values() if job.started is not None)
+    console = Console(width=120, color_system=None)
+    with console.capture() as capture:
+        console.print(panel(view, job.started + 40 * 3600, "running", 120, colours=False, glyphs=Glyphs()))
+    text = capture.get()
+    assert re.search(rf"long  {re.escape(job.name)} has run for 40 h.*, .* were expected", text), text
+    assert "about" not in text
+
+
 def test_what_a_dead_controller_left_is_said(plan):
     text = " ".join(left_behind(until(plan, 0.5)))
     assert "gpu-1 (up)" in text
