@@ -208,3 +208,23 @@ def test_a_node_is_busy_when_its_gpus_are_or_a_job_spans_it():
     assert life({"cores": 1, "gpus": 2}, {"cores": 1, "gpus": 1}) == 2
     assert life({"cores": 3, "nodes": 3}) == 3
     assert life({"cores": 8, "gpus": 2}, {"cores": 8, "gpus": 2, "nodes": 9}) == 4, "there are no more"
+
+
+def test_where_nodes_are_counted_those_that_are_there_are_paid():
+    said = [
+        (0, e.FleetStarted(flavours=FLAVOURS)),
+        (1, e.MiniClusterAsked(minicluster="a", flavour=next(iter(FLAVOURS)), size=2)),
+        (1, e.MiniClusterNodes(minicluster="a", nodes=0)),
+        (11, e.MiniClusterNodes(minicluster="a", nodes=2)),
+        (12, e.MiniClusterUp(minicluster="a", seconds=11, nodes=2)),
+        (13, e.MiniClusterResizing(minicluster="a", size=3)),
+        (15, e.MiniClusterNodes(minicluster="a", nodes=3)),
+        (20, e.MiniClusterNodes(minicluster="a", nodes=0)),
+        (21, e.MiniClusterGone(minicluster="a")),
+    ]
+    view = RunView(event.model_copy(update={"at": at}) for at, event in said[:6])
+    (fleet,) = view.fleets.values()
+    assert fleet.node_seconds(13) == 4
+    assert fleet.use()["nodes"] == 3, "limits count what is asked for"
+    view.take(event.model_copy(update={"at": at}) for at, event in said[6:])
+    assert fleet.node_seconds(30) == 2 * 4 + 3 * 5
