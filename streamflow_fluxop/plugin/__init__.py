@@ -14,6 +14,7 @@ class FluxopPlugin(StreamFlowPlugin):
     def register(self) -> None:
         """Called by StreamFlow before it reads its file."""
         from streamflow_fluxop.plugin.connector import MiniClusterConnector
+        from streamflow_fluxop.plugin.database import share_between_runs
         from streamflow_fluxop.plugin.docker import MiniClusterDockerTranslator
         from streamflow_fluxop.plugin.hook import check_before_run
         from streamflow_fluxop.plugin.policy import MiniClusterPolicy
@@ -22,6 +23,7 @@ class FluxopPlugin(StreamFlowPlugin):
         self.register_policy("minicluster", MiniClusterPolicy)
         self.register_cwl_docker_translator("minicluster", MiniClusterDockerTranslator)
         check_before_run()
+        share_between_runs()
         _log_like_streamflow()
 
 
