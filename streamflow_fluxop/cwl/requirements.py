@@ -1,17 +1,16 @@
 """Which requirement holds for a step, as StreamFlow finds it.
 
-StreamFlow (`cwl/translator.py`, `_recursive_translate`) goes down from the workflow through steps to tools. On the way
-an inner entry replaces an outer one of the same class, and requirements win over hints. At each step all that holds so
-far, hints too, goes on as requirements: so a hint of a tool loses against one of the step or workflow around it, and
-a requirement of a tool wins against all. In the root process and its steps `cwl:requirements` of the inputs file win.
-CWL 1.2 (4.2) would have the tool's hint win over the step's; what StreamFlow does decides, for it evaluates them.
+An inner entry replaces an outer one of the same class, and requirements win over hints, wherever they stand (CWL 1.2,
+4.2). In the root process and its steps `cwl:requirements` of the inputs file win. StreamFlow 0.2.0rc3 does not read the
+hints of steps, and makes hints requirements on their way into a tool; `plugin.mends` sees to that.
 
-Our own hint StreamFlow doesn't know. It follows the letter of CWL, the most specific place wins, and field by field,
-so that a group that the workflow names and the tasks that a tool asks for add up.
+Our own hint, which StreamFlow doesn't know, follows the letter of CWL, the most specific place wins, and field by
+field, so that a group that the workflow names and the tasks that a tool asks for add up.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -38,7 +37,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Requirements:
-    """What holds at one place in a workflow. Immutable: `entered` and `promoted` give new ones.
+    """What holds at one place in a workflow. Immutable: `entered` and `inside` give new ones.
 
     Attributes:
         version: CWL's, such as `v1.2`: some defaults depend on it.
@@ -93,9 +92,18 @@ class Requirements:
             errors: mistakes in our own hint are added here, so that a user can mend them all in one go.
             overrides: `cwl:requirements` of the inputs file, for the root process and its steps.
         """
+        from schema_salad.exceptions import ValidationException
+
         file = shown(str(element.loadingOptions.fileuri))
         hints, flux = dict(self.hints), list(self.flux)
-        for hint in element.hints or []:
+        for given in element.hints or []:
+            try:
+                hint = of_its_class(given, element)
+            except ValidationException as error:
+                kind = str(given["class"])
+                what = f"is not valid CWL: {error.message or error}"
+                errors.append(UserError(what, where=str(requirement_place(file, yaml, "hints", kind, words))))
+                continue
             if not isinstance(hint, Mapping) and not hasattr(hint, "class_"):
                 fix = "Write it as a mapping with its `class`, or leave it out."
                 errors.append(UserError(f"{hint!r} is no hint", where=str(Place(file, None, words)), fix=fix))
@@ -121,10 +129,51 @@ class Requirements:
             requirements[kind] = Said(requirement, requirement_place(file, yaml, "requirements", kind, words))
         return replace(self, requirements=requirements | dict(overrides or {}), hints=hints, flux=tuple(flux))
 
-    def promoted(self, version: str) -> Requirements:
-        """What goes into the process that a step runs: what is a hint here is a requirement there."""
-        requirements = {k: v for k, v in {**self.hints, **self.requirements}.items() if k != "Loop"}
+    def inside(self, version: str) -> Requirements:
+        """What goes into the process that a step runs, of a document of that version."""
+        requirements = {k: v for k, v in self.requirements.items() if k != "Loop"}
         return replace(self, version=version, requirements=requirements)
+
+
+def of_its_class(hint: Any, element: Any) -> Any:
+    """A hint as cwl-utils' object, where it is one of CWL's own.
+
+    cwl-utils leaves the hints of a step, and those with a mistake in them, the mappings that they are.
+
+    Args:
+        hint: of `element.hints`.
+        element: a process or step.
+
+    Raises:
+        schema_salad.exceptions.ValidationException: it is not as CWL wants it.
+    """
+    if not isinstance(hint, Mapping) or hint.get("class") not in _CWL_S_OWN:
+        return hint
+    parser = sys.modules[type(element).__module__]  # of the element's version
+    made = getattr(parser, hint["class"], None)
+    options = element.loadingOptions
+    return hint if made is None else made.fromDoc(hint, str(options.fileuri), options)
+
+
+_CWL_S_OWN = {
+    "DockerRequirement",
+    "EnvVarRequirement",
+    "InitialWorkDirRequirement",
+    "InlineJavascriptRequirement",
+    "InplaceUpdateRequirement",
+    "LoadListingRequirement",
+    "MultipleInputFeatureRequirement",
+    "NetworkAccess",
+    "ResourceRequirement",
+    "ScatterFeatureRequirement",
+    "SchemaDefRequirement",
+    "ShellCommandRequirement",
+    "SoftwareRequirement",
+    "StepInputExpressionRequirement",
+    "SubworkflowFeatureRequirement",
+    "ToolTimeLimit",
+    "WorkReuse",
+}
 
 
 def _cwltool(hint: Mapping[str, Any]) -> str | None:

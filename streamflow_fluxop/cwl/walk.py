@@ -268,7 +268,7 @@ class Walk:
         overrides = self.inputs.requirements if name.count("/") == 1 else {}
         requirements = outer.entered(cwl, yaml, words, workflow.namespaces, self.errors, overrides)
         process = self.documents.run_of(workflow, cwl, yaml, name)
-        inner = requirements.promoted(process.version).entered(
+        inner = requirements.inside(process.version).entered(
             process.cwl, process.yaml, words, process.namespaces, self.errors
         )
         return _StepIn(cwl, name, Place(workflow.file, yaml, words), process, requirements, inner)

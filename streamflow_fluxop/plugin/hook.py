@@ -61,6 +61,7 @@ def _remembering_file(validate_file: Any) -> Any:
 def _with_our_check(validate: Any) -> Any:
     @functools.wraps(validate)
     def wrapper(self: SfValidator, streamflow_config: MutableMapping[str, Any]) -> Any:
+        from streamflow_fluxop.plugin.mends import mend_streamflow
         from streamflow_fluxop.plugin.preflight import Preflight
 
         preflight = Preflight.of(streamflow_config, _file.get())
@@ -72,6 +73,7 @@ def _with_our_check(validate: Any) -> Any:
             raise _explained(error, self, streamflow_config) from None
         if preflight is not None:
             preflight.complete()
+            mend_streamflow()
             signals.terminate_like_interrupt()
         return config
 

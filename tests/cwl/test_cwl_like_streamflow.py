@@ -105,11 +105,15 @@ for _method in ("dotproduct", "flat_crossproduct", "nested_crossproduct"):
 
 @pytest.fixture
 def translate(world):
-    """StreamFlow's translation of a document."""
+    """StreamFlow's translation of a document, mended as in a run."""
     import cwl_utils.parser
     from streamflow.config.config import WorkflowConfig
     from streamflow.cwl.translator import CWLTranslator
     from streamflow.main import build_context
+
+    from streamflow_fluxop.plugin.mends import mend_streamflow
+
+    mend_streamflow()
 
     def translated(path, inputs):
         config = {
