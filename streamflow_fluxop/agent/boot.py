@@ -40,6 +40,7 @@ MODULES = (
     "placement",
     "embedded",
     "jobspec",
+    "flux_words",
     "flux_reactor",
     "flux_backend",
     "words",

@@ -9,25 +9,22 @@ to ask, which an agent is.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import threading
 import uuid
-from base64 import b64decode
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.agent.backend import KILL_AFTER
+from streamflow_fluxop.agent.flux_words import job_output, shell_words
 from streamflow_fluxop.agent.jobspec import label_of
 from streamflow_fluxop.agent.log import log, log_exception
-from streamflow_fluxop.agent.output import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _OUTPUTS_AT_ONCE = 8  # each may have 2 MiB, see `jobspec.KVS_OUTPUT`
-_LOG_ERROR = 3  # of flux-shell's levels
 _EVENTS = {"start": 1, "exception": 1, "finish": 1, "clean": 1}  # of RFC 21, those that we want
 
 
@@ -286,14 +283,38 @@ class Reactor:
         self._handle.rpc("job-info.lookup", payload).then(self._fetched, number)
 
     def _fetched(self, future: Any, number: int) -> None:
+        end = self._ends[number]
         try:
-            events = future.get()["guest.output"]
+            output = job_output(future.get()["guest.output"])
         except OSError as error:
-            if number in self._ends and "exception" not in self._ends[number]:
+            if "exception" not in end:
                 log(f"no output of job {number}: {error}")
+            begun = False
         else:
-            output = _output(events)
-            self._ends[number].update(output=output.kept, dropped=-1 if output.dropped else 0)
+            begun = True
+            end.update(output=output.kept, dropped=-1 if output.dropped else 0)
+        if end["status"] and not end.get("output") and "exception" not in end:
+            payload = {"id": number, "keys": ["guest.exec.eventlog"], "flags": 0}
+            self._handle.rpc("job-info.lookup", payload).then(self._explained, (number, begun))
+        else:
+            self._fetched_all(number)
+
+    def _explained(self, future: Any, asked: tuple[int, bool]) -> None:
+        """What the execution system says of a job that failed without a word, such as of a shell without a library."""
+        number, begun = asked
+        try:
+            said = shell_words(future.get()["guest.exec.eventlog"])
+        except OSError as error:
+            log(f"no execution log of job {number}: {error}")
+            said = ""
+        if begun:
+            self._ends[number]["output"] = f"{said}\n".encode("utf-8", "replace") if said else b""
+        else:
+            note = f"Flux's shell did not start: {said or 'Flux does not say why'}"
+            self._ends[number]["exception"] = {"type": "exec", "note": note}
+        self._fetched_all(number)
+
+    def _fetched_all(self, number: int) -> None:
         self._ended(number)
         self._fetching -= 1
         if self._fetches:
@@ -313,21 +334,6 @@ def _answers(handle: Any, module: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _output(events: str) -> Tail:
-    """The output in an eventlog of RFC 24, and what Flux's shell has to say about it."""
-    output = Tail()
-    for line in events.splitlines():
-        entry = json.loads(line)
-        context = entry["context"]
-        if entry["name"] == "data" and "data" in context:
-            data = context["data"]
-            raw = b64decode(data) if context.get("encoding") == "base64" else data.encode("utf-8", "surrogateescape")
-            output.add(raw * context.get("repeat", 1))
-        elif entry["name"] == "log" and (context.get("level", 9) <= _LOG_ERROR or "truncated" in context["message"]):
-            output.add(f"flux-shell[{context.get('rank', 0)}]: {context['message']}\n".encode("utf-8", "replace"))
-    return output
 
 
 def _ignore_failure(future: Any) -> None:
