@@ -63,8 +63,8 @@ class PlanOptions(Document):
     budget: NonNegativeFloat | None = Field(None, description="What the run may cost at most, in your currency.")
     time_limit: PositiveFloat | None = Field(
         None,
-        description="Seconds to search for a plan at most; absent: a tenth of what the longest chain of steps takes, "
-        "0.5 at least and 5 at most.",
+        description="How much to search for a plan, in seconds of a slow machine; absent: a tenth of what the longest "
+        "chain of steps takes, 0.5 at least and 5 at most.",
     )
     seed: int = Field(0, description="Equal seeds give equal plans.")
     duration: PositiveFloat = Field(60.0, description="Seconds that a job is assumed to run when nothing tells.")

@@ -128,8 +128,13 @@ def fits(needs: Needs, flavour: Flavour, limits: Limits) -> bool:
     return nodes is not None and (most is None or nodes <= most)
 
 
-def describe(needs: Needs) -> str:
-    """Needs in a user's words, such as `4 tasks with 2 cores and 1 GPU each, 512 MiB`."""
+def describe(needs: Needs, defaults: Collection[str] = ()) -> str:
+    """Needs in a user's words, such as `4 tasks with 2 cores and 1 GPU each, 512 MiB`.
+
+    Args:
+        needs: of a job.
+        defaults: `cores`, `memory`: what nobody stated, and is marked.
+    """
     tasks = f"{needs.tasks} task{'s' * (needs.tasks > 1)} with " if needs.tasks > 1 else ""
     text = f"{tasks}{needs.cores_per_task} core{'s' * (needs.cores_per_task > 1)}"
     if needs.gpus_per_task:
@@ -138,7 +143,11 @@ def describe(needs: Needs) -> str:
         text += " each"
     if needs.nodes:
         text += f" on {needs.nodes} node{'s' * (needs.nodes > 1)}"
-    return text + (f", {needs.memory} MiB" if needs.memory else "")
+    memory = f", {needs.memory} MiB" if needs.memory else ""
+    if "cores" in defaults and "memory" in defaults and memory:
+        return f"{text}{memory} (defaults)"
+    text += " (default)" if "cores" in defaults else ""
+    return text + (f"{memory} (default)" if memory and "memory" in defaults else memory)
 
 
 _Key = tuple[str, str | None, str]

@@ -237,9 +237,11 @@ TimeLimit = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(
         "--time-limit",
+        "--effort",
         metavar="TIME",
         parser=seconds,
-        help="How long to search at most.",
+        help="How much to search, in seconds of a slow machine. It is counted in work, so that equal efforts give "
+        "equal plans on every machine.",
         rich_help_panel=_SEARCH,
         show_default="the file's, else 5s or less",
     ),

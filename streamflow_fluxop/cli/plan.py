@@ -116,10 +116,11 @@ def show(out: Output, source: Source, made: Plan, rows: Sequence[Alternative | N
     from streamflow_fluxop.fleet.expectation import expect
     from streamflow_fluxop.report import tables
     from streamflow_fluxop.report.chart import chart
+    from streamflow_fluxop.report.headline import headline
     from streamflow_fluxop.report.terminal import gantt
 
     most = None if full else ROWS
-    out.line(f"{source.title}: {tables.headline(made)}", style="bold")
+    out.line(f"{source.title}: {headline(made)}", style="bold")
     if told := expect(made):
         out.line(tables.expected(told))
     out.line()

@@ -17,7 +17,7 @@ def verify(
     """Check a plan against what it is for: needs, order, limits, times, cost. Exit code 1: it breaks a rule."""
     from streamflow_fluxop.planner import verify as broken_rules
     from streamflow_fluxop.readers.document import read_plan
-    from streamflow_fluxop.report.tables import headline
+    from streamflow_fluxop.report.headline import headline
 
     plan = read_plan(file)
     problems = broken_rules(plan)

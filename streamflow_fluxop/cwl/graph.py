@@ -90,6 +90,8 @@ class CWLStep:
             flavours=self.asked.hint.flavours,
             group=self.asked.hint.group,
             binding=binding,
+            defaults=[] if self.kind == "ExpressionTool" else self.asked.defaults,
+            skipped=self.jobs == 0,
             controller=elsewhere or self.controller,
         )
 

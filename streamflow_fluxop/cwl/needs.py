@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, isfinite
-from typing import Any
+from typing import Any, Literal
 
 from streamflow_fluxop.cwl.hint import CLASS, FluxRequirement
 from streamflow_fluxop.cwl.places import Place
@@ -50,6 +50,12 @@ class Asked:
     time_limit: float | None = None
     at_run_time: frozenset[str] = frozenset()
     said: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def defaults(self) -> list[Literal["cores", "memory"]]:
+        """Which needs nobody stated, so that CWL's defaults hold."""
+        stated = {"cores": bool({"cores", "coresPerTask"} & self.said.keys()), "memory": "memory" in self.said}
+        return [name for name in ("cores", "memory") if not stated[name]]
 
     def needs(self, *, cores: float | None = None, memory: float | None = None) -> Needs:
         """The needs of one job.

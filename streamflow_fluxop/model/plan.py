@@ -81,6 +81,33 @@ class Bounds(Document):
     )
 
 
+class Knowledge(Document):
+    """What a plan rests on: how much of it is known, and how much is guessed.
+
+    A job's time is a guess where its step's duration, or how many jobs the step has, comes from `assumed`, or its
+    duration from a time limit.
+    """
+
+    jobs: NonNegativeInt = Field(description="Jobs on MiniClusters.")
+    assumed: NonNegativeInt = Field(description="Those of them whose duration is assumed.")
+    limited: NonNegativeInt = Field(description="Those of them whose duration is a time limit, an upper bound.")
+    least: NonNegativeFloat = Field(0.0, description="Shortest assumed duration, in seconds.")
+    most: NonNegativeFloat = Field(0.0, description="Longest assumed duration, in seconds.")
+    widths: NonNegativeInt = Field(0, description="Steps of which it is assumed how many jobs they have.")
+    chain: float = Field(0.0, ge=0, le=1, description="Share of the makespan's chain, in time, that is guessed.")
+    cost: float = Field(0.0, ge=0, le=1, description="Share of the cost that is guessed.")
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no duration at all is known."""
+        return self.jobs > 0 and self.assumed + self.limited == self.jobs
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is guessed."""
+        return not (self.assumed or self.limited or self.widths)
+
+
 class Alternative(Document):
     """What another strategy came to."""
 
@@ -110,5 +137,10 @@ class Plan(Document):
     bounds: Bounds
     gap: NonNegativeFloat = Field(description="How far the objective is above its bound: 0.05 is 5 %.")
     optimal: bool = Field(False, description="Proved: no plan has a better objective.")
+    cut: bool = Field(
+        False,
+        description="The clock ended the search: on another machine, or at another time, there may be another plan.",
+    )
+    knowledge: Knowledge | None = Field(None, description="How much of the plan is guessed; null: nobody has looked.")
     assumptions: list[str] = Field([], description="Where the numbers come from.")
     alternatives: list[Alternative] = Field([], description="What other strategies came to, `auto` only.")

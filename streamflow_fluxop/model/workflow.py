@@ -66,6 +66,10 @@ class Step(Document):
         None, description="Steps with equal names of a group share one MiniCluster, and with no other step."
     )
     binding: str = Field("", description="Only steps with equal bindings share a MiniCluster.")
+    defaults: list[Literal["cores", "memory"]] = Field(
+        [], description="Needs that nobody stated: they are the default of the workflow's language."
+    )
+    skipped: bool = Field(False, description="It never runs: its condition is false, or it scatters over nothing.")
     controller: bool = Field(
         False, description="Runs beside the workflow engine (a CWL ExpressionTool): it needs no MiniCluster."
     )

@@ -1,4 +1,4 @@
-"""How long a search goes on."""
+"""How long a search goes on: it counts its work, and a clock is for emergencies only."""
 
 from __future__ import annotations
 
@@ -6,32 +6,37 @@ from math import log2
 from time import monotonic
 
 RATE = 110_000
-"""Jobs a second that schedules are made for, on the slowest machine that is expected to be in time."""
+"""Jobs that schedules are made for in one unit of effort: what the slowest machine that we know does in a second."""
+SLOWNESS = 20.0
+"""How many times slower than that a machine may be before the clock ends a search,"""
+GRACE = 60.0
+"""and seconds that it has on top."""
 
 
 class Budget:
-    """A number of schedules, and a clock for machines that are much slower than expected.
+    """A number of schedules that follows from the effort and the size of a problem alone.
 
-    The number follows from the time limit and the size of the problem alone, so that two runs do the same whatever the
-    machine does beside; only where it takes longer than the time limit does the clock end a search.
+    So two runs do the same, whatever machine they are on and whatever it does beside. A clock ends what would take
+    far longer than anybody expects, and `cut` says so.
 
     Attributes:
         each: what a schedule takes, in jobs.
         left: schedules.
-        share: of the time limit, after which the clock ends what is going on.
+        cap: seconds after which the clock ends everything.
+        share: of the clock's time, after which it ends what is going on.
         cut: whether the clock has ended something.
 
     Args:
-        seconds: the time limit.
+        effort: how much to search; a unit is about a second on a slow machine.
         jobs: size of the problem.
-        share: of the time limit, that schedules may take.
+        share: of the effort, that schedules may take.
     """
 
-    def __init__(self, seconds: float, jobs: int, share: float = 1.0) -> None:
+    def __init__(self, effort: float, jobs: int, share: float = 1.0) -> None:
         self._start = monotonic()
-        self._seconds = seconds
+        self.cap = GRACE + SLOWNESS * effort
         self.each = 25 + jobs * (1 + log2(jobs + 1) / 10)
-        self.left = max(1, int(share * seconds * RATE / self.each))
+        self.left = max(1, int(share * effort * RATE / self.each))
         self.share = share
         self.cut = False
 
@@ -40,13 +45,13 @@ class Budget:
         self.left -= schedules
 
     def rest(self) -> float:
-        """Seconds until the time limit."""
-        return max(0.0, self._start + self._seconds - monotonic())
+        """Seconds until the clock ends everything."""
+        return max(0.0, self._start + self.cap - monotonic())
 
     def over(self) -> bool:
         """Whether to stop."""
         if self.left <= 0:
             return True
-        late = monotonic() > self._start + self.share * self._seconds
+        late = monotonic() > self._start + self.share * self.cap
         self.cut = self.cut or late
         return late

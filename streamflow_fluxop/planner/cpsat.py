@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planner.objective import Judge
 
 PACE = 0.4
-"""The solver's deterministic units in a second, on the slowest machine that is expected to be in time."""
+"""The solver's deterministic units in a unit of effort: what the slowest machine that we know does in a second."""
 
 SCALE = 2_000_000
 """The bounds of cost and makespan in the integer objective."""
@@ -65,9 +65,9 @@ def improve(instance: Instance, judge: Judge, known: Schedule, *, seed: int, sec
         judge: says what is better.
         known: a feasible schedule.
         seed: of the solver.
-        seconds: how long to search, counted in the solver's deterministic units, so that equal calls have equal
-            answers.
-        budget: whose time limit ends the search on machines that are much slower than expected.
+        seconds: how much to search, in seconds of a slow machine, counted in the solver's deterministic units, so that
+            equal calls have equal answers.
+        budget: whose clock ends what takes far longer than expected.
     """
     model = _Model(instance, judge, known)
     return model.solve(seed=seed, units=PACE * seconds, limit=budget.rest())
@@ -349,7 +349,7 @@ class _Model:
         solver.parameters.max_deterministic_time = units
         solver.parameters.linearization_level = 2
         status = solver.solve(self.m)
-        cut = status != self.cp.OPTIMAL and solver.response_proto.deterministic_time < units
+        cut = status != self.cp.OPTIMAL and solver.wall_time >= 0.99 * limit
         if status not in (self.cp.OPTIMAL, self.cp.FEASIBLE):
             return Answer(None, False, 0.0, cut)
         bound = solver.best_objective_bound / self.factor / SCALE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.model import Plan
 from streamflow_fluxop.planner.instance import TICKS
+from streamflow_fluxop.planner.knowledge import knowledge
 from streamflow_fluxop.planner.reasons import reasons
 from streamflow_fluxop.planner.stacking import stack_up
 
@@ -44,8 +45,10 @@ def make_plan(
     optimal = optimal or gap < 1e-9
     told = assumptions(problem)
     if cut:
-        told.append("the clock ended the search on this busy machine: another run may find another plan")
-    return Plan(
+        told.append(
+            "the clock ended the search, which takes far too long on this machine: another run may find another plan"
+        )
+    plan = Plan(
         problem=problem,
         strategy=schedule.strategy,
         seed=seed,
@@ -63,14 +66,16 @@ def make_plan(
         },
         gap=0.0 if optimal else gap,
         optimal=optimal,
+        cut=cut,
         assumptions=told,
         alternatives=alternatives or [],
     )
+    return plan.model_copy(update={"knowledge": knowledge(plan)})
 
 
 def assumptions(problem: Problem) -> list[str]:
     """Where the numbers of a problem come from."""
-    steps = problem.workflow.steps
+    steps = [s for s in problem.workflow.steps if not s.skipped]
     told = {
         "hint": "hints in the workflow",
         "time limit": "time limits, which are upper bounds",
@@ -88,6 +93,13 @@ def assumptions(problem: Problem) -> list[str]:
             few = [s.name for s, by in zip(steps, sources, strict=True) if by == source] if n <= 5 else []
             which = f" ({', '.join(few)})" if source == "assumed" and few else ""
             lines.append(f"{what} of {n} of {len(steps)} steps come from {told[source]}{which}")
+    for text, wanted in (("cores", ["cores"]), ("memory", ["memory"]), ("cores and memory", ["cores", "memory"])):
+        if unsaid := [s for s in steps if s.defaults == wanted and not s.controller]:
+            lines.append(f"nobody states the {text} of {len(unsaid)} of {len(steps)} steps: they are CWL's defaults")
+    if never := [s.name for s in problem.workflow.steps if s.skipped]:
+        names = ", ".join(never[:5]) + (f" and {len(never) - 5} more" if len(never) > 5 else "")
+        what = "1 step never runs" if len(never) == 1 else f"{len(never)} steps never run"
+        lines.append(f"{what}, as a condition is false or a scatter empty: {names}")
     spread = [s for s in steps if s.duration.spread]
     if spread:
         lines.append(

@@ -79,8 +79,8 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
         instance: the problem.
         judge: says what is better.
         seed: of all that is random.
-        seconds: time limit.
-        proof: share of the time that CP-SAT may take.
+        seconds: how much to search, in seconds of a slow machine; see `Budget`.
+        proof: share of that which CP-SAT may take.
 
     Raises:
         UserError: no strategy found a plan.
@@ -109,7 +109,7 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
         steps = min(budget.left, 20 * instance.jobs) if small else budget.left
         last = int(REPACKED * steps) if applies(instance) else 0
         last = last if last >= FEW_SCHEDULES else 0
-        budget.share = part * (1 - REPACKED) if last else part  # on a slow machine, too, single jobs are moved
+        budget.share = part * (1 - REPACKED) if last else part  # where the clock ends it, single jobs are moved, too
         _anneal(run, tried, rng, steps=steps - last)
         budget.share = part
         if last and not budget.over():

@@ -15,6 +15,7 @@ from streamflow_fluxop.planner.objective import Judge
 from streamflow_fluxop.planner.portfolio import SIMPLE, Found, automatic
 from streamflow_fluxop.planner.reasons import seconds
 from streamflow_fluxop.planner.stacking import stack_up
+from streamflow_fluxop.planner.targets import within_targets
 
 if TYPE_CHECKING:
     from streamflow_fluxop.model import Plan, Problem
@@ -28,10 +29,11 @@ STRATEGIES = ("auto", "optimal", *SIMPLE)
 def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit: float = 5.0) -> Plan:
     """Plan.
 
-    Equal problems, seeds and time limits give equal plans: the search makes a number of schedules that follows from
-    the size of the problem and the time limit, and CP-SAT stops by its deterministic time. A clock ends both on a
-    machine that is too slow to do that much in time; such a plan says so among its assumptions, and another run may
-    give another plan.
+    Equal problems, seeds and efforts give equal plans, whatever the machine does beside: the search makes a number of
+    schedules that follows from the size of the problem and the effort, and CP-SAT stops by its deterministic time. A
+    clock ends both where they take far longer than on any machine that we know (`Budget`); such a plan says so.
+
+    A plan for a looser deadline, or a larger budget, is never worse than one for a tighter (`targets`).
 
     Args:
         problem: what to plan for.
@@ -39,7 +41,9 @@ def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit
             most of the time on a proof, where the problem is small enough for one; the others are the simple
             strategies, without a search.
         seed: of the search.
-        time_limit: seconds for the search; reading and writing 100 000 steps takes some more.
+        time_limit: the effort: how much to search, in seconds of a slow machine. Less on a quicker one, more on a
+            busy one. With a deadline or a budget it may be three times as much; reading and writing 100 000 steps takes
+            some more.
 
     Raises:
         UserError: there is no plan, or none found that keeps deadline and budget; says why, and what would help.
@@ -56,7 +60,9 @@ def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit
             found = Found(SIMPLE[strategy](instance), [])
         else:
             proof = 0.8 if strategy == "optimal" else 0.4
-            found = automatic(instance, judge, seed=seed, seconds=time_limit, proof=proof)
+            wish = instance.objective
+            search = automatic if wish.deadline is None and wish.budget is None else within_targets
+            found = search(instance, judge, seed=seed, seconds=time_limit, proof=proof)
             if found.searched:
                 found.best = left_shifted(instance, found.best)
         if strategy not in SIMPLE:
@@ -113,5 +119,5 @@ def _check_found(judge: Judge, best: Schedule) -> None:
             "no plan found that keeps deadline and budget: "
             f"the nearest takes {seconds(best.makespan)} and costs {best.cost:.4g}",
             where="objective",
-            fix="give more time or money, raise the limits, or let the planner search for longer",
+            fix="give more time or money, raise the limits, or let the planner search more (`--effort`)",
         )

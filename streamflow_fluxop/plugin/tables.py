@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.report.units import duration, number, quality, times
+from streamflow_fluxop.report.headline import in_all
+from streamflow_fluxop.report.units import duration, number, times
 
 if TYPE_CHECKING:
     from streamflow_fluxop.fleet.runner import FleetRunner
@@ -35,8 +36,7 @@ def plan_table(plan: Plan) -> str:
                 f"{steps} and {more} more" if more > 0 else steps,
             )
         )
-    how = f"{plan.strategy}, {quality(plan)}"
-    return _lines(rows, len(plan.miniclusters), f"in all {duration(plan.makespan)}, cost {number(plan.cost)} ({how})")
+    return _lines(rows, len(plan.miniclusters), f"in all {in_all(plan)} (strategy {plan.strategy})")
 
 
 def comparison(plan: Plan | None, runner: FleetRunner) -> str:

@@ -44,7 +44,7 @@ class Source:
 
     @property
     def time_limit(self) -> float:
-        """Seconds to search for a plan at most, as the file says, or as is worth it."""
+        """How much to search for a plan, in seconds of a slow machine: as the file says, or as is worth it."""
         if self.options.time_limit is not None:
             return self.options.time_limit
         ends: dict[str, float] = {}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamflow_fluxop.model import Flavour, Limits, Plan, Resize
+from streamflow_fluxop.report.headline import headline
 from streamflow_fluxop.report.names import StepNames
-from streamflow_fluxop.report.tables import headline
 
 _RESOURCES = ("nodes", "cores", "gpus", "memory", "cost_per_hour", "miniclusters")
 _WORDS = {"gpus": "GPUs", "memory": "MiB", "cost_per_hour": "cost an hour", "miniclusters": "MiniClusters"}

@@ -8,13 +8,13 @@ from importlib.resources import files
 from json import dumps
 from string import Template
 
-from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan
 from streamflow_fluxop.report import figure
 from streamflow_fluxop.report.chart import Chart, chart
+from streamflow_fluxop.report.headline import quality, rests_on
 from streamflow_fluxop.report.names import StepNames
-from streamflow_fluxop.report.tables import NoPlan, amounts, job_time, some
-from streamflow_fluxop.report.units import duration, number, quality
+from streamflow_fluxop.report.tables import NoPlan, amounts, job_time, jobs, needs, some, where
+from streamflow_fluxop.report.units import duration, number
 
 ROWS = 2000
 """Rows of a table at most."""
@@ -42,7 +42,7 @@ def page(plan: Plan, title: str, rows: Sequence[Alternative | NoPlan] = ()) -> s
             ("until the last job is over", duration(plan.makespan)),
             ("cost", number(plan.cost)),
             ("node-seconds", number(plan.node_seconds)),
-            ("how good", quality(plan)),
+            (f"how good, {told}" if (told := rests_on(plan)) else "how good", quality(plan)),
         ),
         [chart(plan)],
         (
@@ -119,12 +119,11 @@ def _steps(plan: Plan) -> str:
         (
             (
                 e.step,
-                f"{number(steps[e.step].width)}{' (assumed)' if steps[e.step].width_source == 'assumed' else ''}",
-                "" if steps[e.step].controller else describe(steps[e.step].needs),
+                jobs(steps[e.step]),
+                needs(steps[e.step]),
                 job_time(steps[e.step]),
-                duration(e.start),
-                duration(e.end),
-                "elsewhere" if steps[e.step].controller else some(e.miniclusters, 8),
+                *(("", "") if steps[e.step].skipped else (duration(e.start), duration(e.end))),
+                where(steps[e.step], e.miniclusters, 8),
             )
             for e in plan.steps[:ROWS]
         ),

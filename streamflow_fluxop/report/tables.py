@@ -15,15 +15,7 @@ from streamflow_fluxop.fleet.expectation import Expectation
 from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan, Step
 from streamflow_fluxop.report.names import Names, StepNames, short_names
-from streamflow_fluxop.report.units import duration, number, quality, times
-
-
-def headline(plan: Plan) -> str:
-    """The plan in a line: ``3 MiniClusters, 42 min, cost 24 720, optimal``."""
-    return (
-        f"{times(len(plan.miniclusters), 'MiniCluster')}, {duration(plan.makespan)}, cost {number(plan.cost)}, "
-        f"{quality(plan)}"
-    )
+from streamflow_fluxop.report.units import duration, number
 
 
 def expected(what: Expectation) -> str:
@@ -137,13 +129,32 @@ def steps(plan: Plan, rows: int | None = None) -> Table:
         step = by_name[estimate.step]
         made.add_row(
             Names([names[step.name]]),
-            f"{step.width}{' (assumed)' if step.width_source == 'assumed' else ''}",
-            "" if step.controller else describe(step.needs),
+            jobs(step),
+            needs(step),
             job_time(step),
-            f"{duration(estimate.start)} - {duration(estimate.end)}",
-            "elsewhere" if step.controller else some(estimate.miniclusters, 4),
+            "" if step.skipped else f"{duration(estimate.start)} - {duration(estimate.end)}",
+            where(step, estimate.miniclusters, 4),
         )
     return made
+
+
+def jobs(step: Step) -> str:
+    """How many jobs a step has, and whether anybody knows."""
+    if step.skipped:
+        return "0"
+    return f"{number(step.width)}{' (assumed)' if step.width_source == 'assumed' else ''}"
+
+
+def needs(step: Step) -> str:
+    """What a job needs; what nobody stated is marked as the default that it is."""
+    return "" if step.controller else describe(step.needs, step.defaults)
+
+
+def where(step: Step, miniclusters: Sequence[str], most: int) -> str:
+    """Where a step's jobs run."""
+    if step.skipped:
+        return "skipped"
+    return "elsewhere" if step.controller else some(miniclusters, most)
 
 
 def job_time(step: Step) -> str:

@@ -1,13 +1,9 @@
-"""Numbers in words: seconds, money, how good a plan is."""
+"""Numbers in words: seconds, money, shares."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from streamflow_fluxop.model import Plan
 
 _STEPS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
@@ -77,12 +73,9 @@ def times(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{number(count)} {thing}s"
 
 
-_BEST = {"cost": "the least cost", "makespan": "the least time", "balanced": "the best"}
-
-
-def quality(plan: Plan) -> str:
-    """How far a plan is from the best there can be, as far as that is known."""
-    if plan.optimal:
-        return "optimal"
-    best = _BEST[plan.problem.objective.goal]
-    return f"within {100 * plan.gap:.1f} % of {best}" if plan.gap < 1 else f"at most {1 + plan.gap:.1f} times {best}"
+def percent(share: float) -> str:
+    """A share in whole percent: ``12 %``; what is neither nothing nor all is not called so."""
+    whole = round(100 * share)
+    if share > 0 and whole == 0:
+        return "less than 1 %"
+    return "more than 99 %" if share < 1 and whole == 100 else f"{whole} %"

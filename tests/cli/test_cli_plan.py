@@ -14,8 +14,8 @@ def test_a_streamflow_file_is_planned(world):
     result = world.plan("streamflow.yml")
     assert result.headline.startswith("wf on fleet: 1 MiniCluster, 3 min, cost ")
     assert result.row("limit 4 nodes")
-    assert result.row("fetch 4 2 cores, 256 MiB 1 min 40 s (hint)")
-    assert result.row("train 1 1 core, 256 MiB 1 min (assumed)")
+    assert result.row("fetch 4 2 cores, 256 MiB (default) 1 min 40 s (hint)")
+    assert result.row("train 1 1 core, 256 MiB (defaults) 1 min (assumed)")
 
 
 def test_the_plan_of_the_article_is_the_known_optimum(world):
@@ -23,6 +23,30 @@ def test_the_plan_of_the_article_is_the_known_optimum(world):
     assert result.headline.startswith("article: 3 MiniClusters, 42 min, cost 24 720")
     assert result.row("per-step") == "per-step 4 5 760 25 080 48 min"
     assert result.row("single") == "single 1 5 160 41 280 42 min"
+
+
+def test_the_first_line_says_what_is_guessed(world):
+    assert "; guessed: 33 % of the longest chain and " in world.plan("streamflow.yml").headline
+    world.write(
+        "fetch.cwl",
+        Path("train.cwl")
+        .read_text()
+        .replace('files: "File[]"', "name: string")
+        .replace("outputs: []", "outputs: {file: stdout}"),
+    )
+    assert " if every job takes 60 s, as 5 of 5 were assumed to; " in world.plan("streamflow.yml").headline
+
+
+def test_a_step_whose_condition_is_false_is_shown_as_skipped(world):
+    text = Path("wf.cwl").read_text().replace("requirements: {", "requirements: {InlineJavascriptRequirement: {}, ")
+    world.write("wf.cwl", text.replace("  train:\n", "  train:\n    when: $(1 > 2)\n"))
+    result = world.plan("streamflow.yml", "-o", "plan.json")
+    assert result.row("train") == "train 0 skipped"
+    assert "1 step never runs" in result.out
+    assert [s["skipped"] for s in json.loads(Path("plan.json").read_text())["problem"]["workflow"]["steps"]] == [
+        False,
+        True,
+    ]
 
 
 def test_both_extremes_and_the_bounds_stand_beside_it(world):
