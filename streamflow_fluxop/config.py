@@ -69,6 +69,15 @@ class PlanOptions(Document):
     seed: int = Field(0, description="Equal seeds give equal plans.")
     duration: PositiveFloat = Field(60.0, description="Seconds that a job is assumed to run when nothing tells.")
     width: PositiveInt = Field(1, description="Jobs that a scatter is assumed to have when nothing tells.")
+    javascript: bool = Field(
+        True,
+        description="Whether JavaScript of the CWL is evaluated before the run, in a process that can only compute; "
+        "where not, what hangs on it is known at run time only.",
+    )
+    web: bool = Field(
+        False,
+        description="Whether the check before a run reads CWL documents on the web; for `fluxop plan` say `--web`.",
+    )
     history: bool | str = Field(
         True,
         description="Whether past runs in StreamFlow's database tell durations of steps without a hint; or the path of "

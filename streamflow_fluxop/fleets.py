@@ -32,13 +32,17 @@ class Fleets:
 
     Args:
         file: as it was read.
+        javascript: False: its workflows' JavaScript is not evaluated, whatever the first fleet's `plan` says.
+        web: whether documents on the web are read; None: as the first fleet's `plan` says.
 
     Attributes:
         configs: of the fleets that are in order, by deployment; empty before `check_deployments`.
     """
 
-    def __init__(self, file: StreamFlowFile) -> None:
+    def __init__(self, file: StreamFlowFile, *, javascript: bool = True, web: bool | None = None) -> None:
         self._file = file
+        self._javascript = javascript
+        self._web = web
         self.configs: dict[str, FleetConfig] = {}
 
     def check_deployments(self) -> Iterator[UserError]:
@@ -133,7 +137,12 @@ class Fleets:
         """
         options = next(iter(self.configs.values())).plan
         return self._file.read(
-            name, assumed_duration=options.duration, assumed_width=options.width, all_given=all_given
+            name,
+            assumed_duration=options.duration,
+            assumed_width=options.width,
+            all_given=all_given,
+            javascript=options.javascript and self._javascript,
+            web=options.web if self._web is None else self._web,
         )
 
     def check_bindings(self, bound: BoundWorkflow) -> Iterator[UserError]:

@@ -184,13 +184,14 @@ def read_template(path: pathlib.Path) -> dict[str, Any]:
     Raises:
         UserError: it can't be read, or is something else.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    from streamflow_fluxop.bounded import load_yaml, read_text
+
     try:
-        document = YAML(typ="safe").load(path)
-    except OSError as error:
-        raise UserError(f"the template {path} can't be read: {error.strerror}") from None
+        document = load_yaml(read_text(path))
+    except UserError as error:
+        raise UserError(f"the template {path} {error.what}", fix=error.fix) from None
     except YAMLError as error:
         raise UserError(f"the template {path} is no YAML: {error}") from None
     if isinstance(document, dict) and document.get("kind") == "MiniCluster":

@@ -32,6 +32,9 @@ class _Commands(TyperGroup):
         except UserError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(WRONG_INPUT) from None
+        except RecursionError:  # the readers have bounds of their own; some library may have a lower one
+            typer.echo("the input can't be read: its parts lie too deep in each other", err=True)
+            raise typer.Exit(WRONG_INPUT) from None
 
 
 app = typer.Typer(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamflow_fluxop.cli import options
 from streamflow_fluxop.errors import UserErrors
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ ILL = 1
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
-def doctor(file: Annotated[Path, typer.Argument(metavar="STREAMFLOW_FILE", help="The StreamFlow file.")]) -> None:
+def doctor(
+    file: Annotated[Path, typer.Argument(metavar="STREAMFLOW_FILE", help="The StreamFlow file.")],
+    no_javascript: options.NoJavaScript = False,
+    web: options.Web = False,
+) -> None:
     """Check a cluster for a workflow: reachable, operator, rights, MiniClusters (dry run), volumes, nodes, images.
 
     Nothing is made there. Exit code 1: something fails; warnings do not count.
@@ -34,7 +39,7 @@ def doctor(file: Annotated[Path, typer.Argument(metavar="STREAMFLOW_FILE", help=
 
     streamflow_file = read_streamflow_file(file)
     require_fleets(streamflow_file)
-    fleets = Fleets(streamflow_file)
+    fleets = Fleets(streamflow_file, javascript=not no_javascript, web=web)
     if errors := list(fleets.check_deployments()):
         raise UserErrors(errors)
     out = Output()

@@ -157,6 +157,29 @@ NoHistory = Annotated[
     bool,
     typer.Option("--no-history", help="Do not look at past runs.", rich_help_panel=_WHAT, show_default=False),
 ]
+NoJavaScript = Annotated[
+    bool,
+    typer.Option(
+        "--no-javascript",
+        help="Do not evaluate the CWL's JavaScript; what hangs on it is unknown.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+Web = Annotated[
+    bool,
+    typer.Option("--web", help="Read CWL documents on the web, too.", rich_help_panel=_WHAT, show_default=False),
+]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        "-y",
+        help="Run a Snakefile, which is a program, without asking.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
 LimitWords = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(

@@ -36,6 +36,9 @@ class Request:
     workflow_name: str | None
     history: Path | None
     no_history: bool
+    javascript: bool
+    web: bool
+    yes: bool
     limits: Limits
     goal: Goal | None
     weight: float | None
@@ -60,6 +63,9 @@ class Request:
             workflow_name=self.workflow_name,
             history=self.history,
             no_history=self.no_history,
+            javascript=self.javascript,
+            web=self.web,
+            agree=None if self.yes else _asked,
         )
         return [s.wanting(self._objective(s), self.limits) for s in sources]
 
@@ -138,6 +144,15 @@ class Request:
                 except UserError as error:
                     rows.append(NoPlan(name, error.what))
         return rows
+
+
+def _asked(what: str) -> bool:
+    """Whether the user agrees; where nobody can answer, not."""
+    import sys
+
+    import typer
+
+    return sys.stdin.isatty() and typer.confirm(f"{what}\nRun it?", err=True)
 
 
 def check_wishes(plan: Plan, source: Source) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
+from streamflow_fluxop.bounded import INPUTS_MOST, MIB, YAML_MOST, load_json, load_yaml
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.hint import refuse_as_requirement
 from streamflow_fluxop.cwl.places import Place, entries, last, no_yaml, shown
@@ -47,10 +48,16 @@ class Process:
 
 
 class Documents:
-    """The CWL documents that one reading meets."""
+    """The CWL documents that one reading meets.
 
-    def __init__(self) -> None:
+    Args:
+        web: whether those on the web are read.
+    """
+
+    def __init__(self, *, web: bool = False) -> None:
+        self._web = web
         self._yaml: dict[str, Any] = {}
+        self._imported: set[str] = set()
         self._processes: dict[str, Process] = {}
 
     def load(self, uri: str, options: Any = None) -> Process:
@@ -92,15 +99,15 @@ class Documents:
         Raises:
             UnreadableCWL: there is no such file, or it is no mapping.
         """
-        from ruamel.yaml import YAML
-
         file = _absolute(uri)
         with reading(file):
-            text = self._fetcher.fetch_text(file)
+            text = self._fetcher.fetch_text(file, most=INPUTS_MOST)
             try:
-                loaded = json.loads(text)
-            except ValueError:
-                loaded = YAML(typ="safe").load(text)
+                loaded = load_json(text)
+            except json.JSONDecodeError:
+                if len(text) > YAML_MOST:
+                    raise ValueError(f"it is larger than {YAML_MOST // MIB} MiB, and no JSON") from None
+                loaded = load_yaml(text)
         if not isinstance(loaded, Mapping):
             raise UnreadableCWL("the inputs are no mapping", where=shown(file), fix="Give a value to each input.")
         return loaded
@@ -133,10 +140,29 @@ class Documents:
 
     def _read(self, file: str) -> Any:
         if file not in self._yaml:
-            from schema_salad.utils import yaml_no_ts
-
-            self._yaml[file] = yaml_no_ts().load(self._fetcher.fetch_text(file))
+            self._yaml[file] = load_yaml(self._fetcher.fetch_text(file), "cwl")
+            self._check_imports(self._yaml[file], file, (file,))
         return self._yaml[file]
+
+    def _check_imports(self, yaml: Any, file: str, around: tuple[str, ...]) -> None:
+        """Check what a document imports before cwl-utils does, which takes all that there is, again and again."""
+        if isinstance(yaml, Mapping):
+            for value in yaml.values():
+                self._check_imports(value, file, around)
+            imported = yaml.get("$import")
+            if isinstance(imported, str):
+                self._check_import(urldefrag(self._fetcher.urljoin(file, imported))[0], around)
+        elif isinstance(yaml, Sequence) and not isinstance(yaml, str):
+            for value in yaml:
+                self._check_imports(value, file, around)
+
+    def _check_import(self, file: str, around: tuple[str, ...]) -> None:
+        if file in around:
+            raise UnreadableCWL(f"imports itself: {' -> '.join(map(shown, (*around, file)))}", where=shown(file))
+        if file not in self._imported and urlsplit(file).scheme in ("", "file", "http", "https"):
+            with reading(file):
+                self._check_imports(load_yaml(self._fetcher.fetch_text(file), "cwl"), file, (*around, file))
+            self._imported.add(file)
 
     def _options(self, file: str, yaml: Any, outer: Any) -> Any:
         """cwl-utils' loading options, of its class for the document's version; `outer` are the referring document's."""
@@ -152,7 +178,7 @@ class Documents:
     def _fetcher(self) -> Any:
         from streamflow_fluxop.cwl.fetcher import Fetcher
 
-        return Fetcher()
+        return Fetcher(web=self._web)
 
 
 @contextmanager
@@ -176,8 +202,10 @@ def reading(file: str) -> Iterator[None]:
         (where, what), *more = mistakes(error) or [(None, type(error).__name__)]
         text = "\n".join([f"is not valid CWL: {what}", *(f"{w or shown(file)}: {m}" for w, m in more)])
         raise UnreadableCWL(text, where=where or shown(file)) from error
-    except (WorkflowException, OSError, ValueError, KeyError, TypeError) as error:
-        # KeyError, TypeError: what the parser raises where a mapping is expected and there is none
+    except RecursionError:
+        raise UnreadableCWL("is not valid CWL: its parts lie too deep in each other", where=shown(file)) from None
+    except (WorkflowException, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        # the last four: what the parser raises where a mapping is expected and there is none
         reason = str(error).strip() or type(error).__name__
         raise UnreadableCWL(f"can't be read: {reason}", where=shown(file)) from error
     finally:

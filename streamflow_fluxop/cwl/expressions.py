@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.cwl.values import UNKNOWN, is_known
+
+if TYPE_CHECKING:
+    from streamflow_fluxop.cwl.javascript import Engine
 
 _MEMBER = r"""\s*\.\s*[A-Za-z_$][\w$]*|\[\s*(?:'[^'\]]*'|"[^"\]]*")\s*\]"""
 _ROOT = re.compile(rf"(?<![\w.$])(inputs|self|runtime)\b((?:{_MEMBER})*)(\s*[!=]==?\s*null\b)?")
@@ -31,8 +31,9 @@ def is_expression(value: Any) -> bool:
 class Expressions:
     """Evaluates expressions, each with equal inputs once.
 
-    JavaScript runs in node where node is on the PATH, never in a container; it stops after `seconds` altogether, and
-    what isn't settled by then counts as unknown. Close it after use: it holds a process of node.
+    JavaScript runs in node where node is on the PATH and can be kept from all but computing (`javascript`), never in a
+    container; it stops after `seconds` altogether, and what isn't settled by then counts as unknown. Close it after
+    use: it holds a process of node.
 
     Args:
         javascript: whether to evaluate JavaScript at all; parameter references always are.
@@ -40,9 +41,9 @@ class Expressions:
     """
 
     def __init__(self, *, javascript: bool = True, seconds: float = 5.0) -> None:
-        self._node = (shutil.which("nodejs") or shutil.which("node")) if javascript else None
+        self._allowed = javascript
         self._seconds = seconds
-        self._engine: Any = None
+        self._engine: Engine | None = None
         self._done: dict[tuple[Any, ...], tuple[list[Any], Any]] = {}
         self._references = self._scripts = 0
 
@@ -82,7 +83,7 @@ class Expressions:
 
         script = library is not None and not _only_references(text)
         if script:
-            if not self._node or self._scripts >= _SCRIPTS_AT_MOST or self._seconds <= 0 or not is_known(read):
+            if not self._allowed or self._scripts >= _SCRIPTS_AT_MOST or self._seconds <= 0 or not is_known(read):
                 return UNKNOWN
             self._scripts += 1
             inputs, itself = _without_unknown(inputs), _without_unknown(itself)
@@ -110,38 +111,18 @@ class Expressions:
         # a file that an expression makes up has the properties that the run gives it
         return UNKNOWN if _holds_file(value) and script else value
 
-    def _javascript(self) -> Any:
+    def _javascript(self) -> Engine:
         if self._engine is None:
-            from cwl_utils.sandboxjs import NodeJSEngine
+            from streamflow_fluxop.cwl.javascript import Engine
 
-            node = str(self._node)
-
-            class Engine(NodeJSEngine):  # type: ignore[misc]
-                localdata = threading.local()  # its own node, not the one that StreamFlow uses later
-
-                def new_js_proc(self, js_text: str, **_: Any) -> subprocess.Popen[str]:
-                    """Start node once; cwl-utils starts it three times to try it out, and falls back to containers."""
-                    pipe = subprocess.PIPE
-                    process = subprocess.Popen(
-                        [node, "--eval", js_text], stdin=pipe, stdout=pipe, stderr=pipe, text=True
-                    )
-                    self.processes_to_kill.append(process)
-                    return process
-
-            self._engine = Engine()
+            self._engine = Engine(self._seconds)
         return self._engine
 
     def close(self) -> None:
         """End the process of node, if there is one."""
-        if self._engine is None:
-            return
-        for process in self._engine.processes_to_kill:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout, process.stderr):
-                stream.close()
-        self._engine.processes_to_kill.clear()
-        self._engine = None
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
 
 @contextmanager

@@ -8,11 +8,15 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
+from streamflow_fluxop.bounded import MIB, load_yaml, read_text
 from streamflow_fluxop.cwl.documents import Process
 from streamflow_fluxop.cwl.places import last, line_of, shown
 from streamflow_fluxop.cwl.types import said, shortly, suits
 from streamflow_fluxop.cwl.values import from_document
 from streamflow_fluxop.errors import UserError
+
+_FINDABLE = MIB
+"""Bytes of a file in which lines are looked up: it takes a second a MiB."""
 
 
 def check_inputs(process: Process, given: Mapping[str, Any], path: str | None, *, all_given: bool) -> list[UserError]:
@@ -76,12 +80,14 @@ def _uri(path: str) -> str:
 
 def _lines(path: str | None) -> Any:
     """The inputs with their line numbers; None where that file is not on this machine."""
-    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     if path is None or not os.path.isfile(path):
         return None
-    with open(path, encoding="utf-8") as file:
-        return YAML(typ="rt").load(file)
+    try:
+        return load_yaml(read_text(path, _FINDABLE), "rt")
+    except (UserError, YAMLError):  # too large to look for lines in; JSON with tabs
+        return None
 
 
 def _placed(error: UserError, file: str, lines: Any) -> UserError:

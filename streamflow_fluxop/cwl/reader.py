@@ -33,6 +33,7 @@ def read_workflow(
     assumed_width: int = ASSUMED_WIDTH,
     all_given: bool = False,
     javascript: bool = True,
+    web: bool = False,
 ) -> CWLWorkflow:
     """Read a CWL workflow, or a single tool, as StreamFlow will run it.
 
@@ -47,12 +48,13 @@ def read_workflow(
         assumed_width: length that an array is assumed to have when nothing tells.
         all_given: whether every input without default, and every file, has to be there, as for a run.
         javascript: whether to evaluate JavaScript; where not, what hangs on it is known at run time only.
+        web: whether to read documents on the web.
 
     Raises:
         UnreadableCWL: a document can't be read, or StreamFlow can't run it.
         UserErrors: mistakes in the inputs, in what a step asks for and in our own hint.
     """
-    documents = Documents()
+    documents = Documents(web=web)
     root = documents.load(cwl_file)
     given = {} if inputs_file is None else documents.inputs(inputs_file)
     errors = check_inputs(root, given, inputs_file, all_given=all_given)

@@ -41,16 +41,14 @@ def read_streamflow_file(path: str | os.PathLike[str]) -> StreamFlowFile:
     Raises:
         UserError: there is no such file, or it is no YAML.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
+
+    from streamflow_fluxop.bounded import load_yaml, read_text
 
     name = os.fspath(path)
     try:
-        with open(name, encoding="utf-8") as file:
-            config = YAML(typ="rt").load(file)
-    except OSError as error:
-        raise UserError(f"can't be read: {error.strerror}", where=name) from None
-    except (YAMLError, UnicodeDecodeError) as error:
+        config = load_yaml(read_text(name), "rt")
+    except YAMLError as error:
         raise no_yaml(error, name) from None
     return StreamFlowFile(config, name, config)
 
@@ -191,6 +189,7 @@ class StreamFlowFile:
         assumed_width: int = ASSUMED_WIDTH,
         all_given: bool = False,
         javascript: bool = True,
+        web: bool = False,
     ) -> BoundWorkflow:
         """Read one of the workflows, with inputs and bindings; see `read_workflow`, whose arguments these are.
 
@@ -210,6 +209,7 @@ class StreamFlowFile:
             assumed_width=assumed_width,
             all_given=all_given,
             javascript=javascript,
+            web=web,
         )
         return self.bind(cwl)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from streamflow_fluxop.bounded import JSON_MOST, YAML_MOST, load_json, load_yaml, read_bytes, read_text, to_text
 from streamflow_fluxop.cwl.places import line_of
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.explain import explain
@@ -48,12 +49,11 @@ class Loaded:
     def _lines(self) -> Any:
         if self.path.stat().st_size > _FINDABLE:
             return None
-        from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
 
         try:
-            return YAML(typ="rt").load(self.path.read_text(encoding="utf-8"))
-        except YAMLError:  # JSON with tabs, say
+            return load_yaml(read_text(self.path), "rt")
+        except (YAMLError, UserError):  # JSON with tabs, say
             return None
 
     def check(self, model: type[M], *keys: str | int) -> M:
@@ -77,17 +77,11 @@ def load(path: Path) -> Loaded:
     Raises:
         UserError: it can't be read, is neither YAML nor JSON, or no mapping.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"can't be read: {error.strerror}", where=str(path)) from None
     is_json = path.suffix.lower() == ".json"
+    content = read_bytes(path, JSON_MOST if is_json else YAML_MOST)
     if is_json and (document := decode(content)) is not None:
         return Loaded(path, document)
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise UserError("is no text in UTF-8", where=str(path)) from None
+    text = to_text(content, str(path))
     data = _json(path, text) if is_json else _yaml(path, text)
     if not isinstance(data, dict):
         raise UserError("is no mapping", where=str(path), fix="Write it as `key: value` lines.")
@@ -96,17 +90,18 @@ def load(path: Path) -> Loaded:
 
 def _json(path: Path, text: str) -> Any:
     try:
-        return json.loads(text)
+        return load_json(text)
     except json.JSONDecodeError as error:
         raise UserError(f"is no valid JSON: {error.msg}", where=f"{path}:{error.lineno}") from None
+    except ValueError as error:
+        raise UserError(f"is no valid JSON: {error}", where=str(path)) from None
 
 
 def _yaml(path: Path, text: str) -> Any:
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return YAML(typ="safe").load(text)
+        return load_yaml(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)

@@ -27,6 +27,9 @@ def read(
     workflow_name: str | None = None,
     history: Path | None = None,
     no_history: bool = False,
+    javascript: bool = True,
+    web: bool = False,
+    agree: Callable[[str], bool] | None = None,
 ) -> list[Source]:
     """What to plan for.
 
@@ -38,6 +41,9 @@ def read(
         workflow_name: only this workflow of the StreamFlow file.
         history: StreamFlow's database; None: the one that StreamFlow would write to, if it is there.
         no_history: do not look at past runs.
+        javascript: whether to evaluate JavaScript.
+        web: whether to read documents on the web.
+        agree: is asked before a workflow that is a program is run; None: agreed.
 
     Returns:
         One a fleet and workflow; at least one.
@@ -56,10 +62,16 @@ def read(
         from streamflow_fluxop.readers.streamflow import read_streamflow
 
         return read_streamflow(
-            str(file), deployment=deployment, workflow=workflow_name, history=history, no_history=no_history
+            str(file),
+            deployment=deployment,
+            workflow=workflow_name,
+            history=history,
+            no_history=no_history,
+            javascript=javascript,
+            web=web,
         )
     assert workflow is not None
-    source = _from_any_tool(workflow, flavours, deployment)
+    source = _from_any_tool(workflow, flavours, deployment, agree)
     return [source if history is None or no_history else _with_history(source, history)]
 
 
@@ -71,12 +83,15 @@ def _with_history(source: Source, database: Path) -> Source:
     return source.with_steps(steps, f"past runs: {jobs} jobs in {database} of steps with the same names")
 
 
-def _from_any_tool(path: Path, flavours: Path | None, deployment: str | None) -> Source:
+def _from_any_tool(
+    path: Path, flavours: Path | None, deployment: str | None, agree: Callable[[str], bool] | None
+) -> Source:
     from streamflow_fluxop.readers import document, snakemake, wfformat
     from streamflow_fluxop.readers.files import load
 
     if snakemake.is_snakefile(path):
         kinds = _kinds(path, flavours, deployment)  # first: a dry run takes seconds
+        snakemake.check_agreed(path, agree)
         workflow, notes = snakemake.read_snakefile(path)
         return _with(kinds, workflow, path, lambda step: f"{path}: {step}", tuple(notes))
     loaded = load(path)

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.resources import files
 from math import ceil
 from pathlib import Path
@@ -33,6 +34,24 @@ _CORES = 1_000_000
 def is_snakefile(path: Path) -> bool:
     """Whether a file is a Snakefile, by its name."""
     return path.suffix == ".smk" or path.name == "Snakefile"
+
+
+def check_agreed(path: Path, agree: Callable[[str], bool] | None) -> None:
+    """Ask whether a Snakefile may be run.
+
+    Args:
+        path: of the Snakefile.
+        agree: asks; None: agreed.
+
+    Raises:
+        UserError: not agreed.
+    """
+    if agree is not None and not agree(f"{path} is a program. To plan it, Snakemake runs it as you: not its jobs."):
+        raise UserError(
+            "is a program, which Snakemake runs as you to tell its jobs, and was not agreed to",
+            where=str(path),
+            fix="Read it, and say --yes.",
+        )
 
 
 def read_snakefile(path: Path) -> tuple[Workflow, list[str]]:

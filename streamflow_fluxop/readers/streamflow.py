@@ -24,6 +24,8 @@ def read_streamflow(
     workflow: str | None = None,
     history: Path | None = None,
     no_history: bool = False,
+    javascript: bool = True,
+    web: bool = False,
 ) -> list[Source]:
     """One problem a fleet: all workflows of the file that use it, one after the other, as they run.
 
@@ -33,13 +35,15 @@ def read_streamflow(
         workflow: name of the only workflow that counts; None: all.
         history: StreamFlow's database, which then wins over hints; None: where StreamFlow keeps it, if it is there.
         no_history: do not look at past runs.
+        javascript: whether to evaluate JavaScript, if the file lets us.
+        web: whether to read documents on the web; what the file says of that counts for runs only.
 
     Raises:
         UserError: the file, its CWL or its inputs can't be read, or there is no such fleet or workflow.
         UserErrors: every mistake in fleets, bindings and steps, each with its place.
     """
     file = read_streamflow_file(path)
-    fleets = Fleets(file)
+    fleets = Fleets(file, javascript=javascript, web=web)
     require_fleets(file)
     if deployment is not None and deployment not in file.fleets:
         raise UserError(

@@ -87,11 +87,3 @@ def test_equal_questions_are_evaluated_once(monkeypatch):
         evaluator.evaluate("$(inputs.n + 1)", {"n": 3}, [])
         monkeypatch.setattr(evaluator, "_interpolate", None)
         assert evaluator.evaluate("$(inputs.n + 1)", {"n": 3, "other": 1}, []) == 4
-
-
-@needs_node
-def test_node_is_gone_afterwards():
-    with expressions() as evaluator:
-        evaluator.evaluate("$(inputs.n + 1)", {"n": 3}, [])
-        (process,) = evaluator._engine.processes_to_kill
-    assert process.poll() is not None

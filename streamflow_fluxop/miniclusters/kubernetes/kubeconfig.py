@@ -10,6 +10,8 @@ from typing import Any
 from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
 
+from streamflow_fluxop.bounded import load_yaml, read_text
+from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
 
@@ -114,21 +116,17 @@ def _context(files: list[str], wanted: str | None) -> tuple[str, Mapping[str, An
 
 
 def _read(file: str) -> Mapping[str, Any]:
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        with open(file, encoding="utf-8") as text:
-            document = YAML(typ="safe", pure=True).load(text)
+        document = load_yaml(read_text(file))
     except YAMLError as error:
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
         said = error.problem if isinstance(error, MarkedYAMLError) else str(error)
         line = f":{mark.line + 1}" if mark else ""
         raise KubernetesError(f"the kubeconfig {file}{line} is no valid YAML: {said}") from None
-    except UnicodeDecodeError:
-        raise KubernetesError(f"the kubeconfig {file} is no text in UTF-8") from None
-    except OSError as error:
-        raise KubernetesError(f"the kubeconfig {file} can't be read: {error.strerror}") from None
+    except UserError as error:
+        raise KubernetesError(f"the kubeconfig {file} {error.what}") from None
     if not isinstance(document, Mapping):
         raise KubernetesError(f"the kubeconfig {file} is none: it has no clusters, contexts and users")
     return document
