@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import uuid
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -114,7 +114,7 @@ class Connection:
         self._handler = handler
         self._name = name
         self._start = {"op": "start", "protocol": VERSION, "heartbeat": heartbeat, **start}
-        session = {"session": uuid.uuid4().hex[:16]} if resumable else {}
+        session = {"session": secrets.token_hex(16)} if resumable else {}
         self._program = program(**program_options, **session)
         self._resumable = resumable
         self._heartbeat = heartbeat

@@ -17,9 +17,9 @@ from streamflow_fluxop.agent.commands import Commands
 from streamflow_fluxop.agent.embedded import Embedded
 from streamflow_fluxop.agent.flux_backend import FluxBackend, flux_is_here
 from streamflow_fluxop.agent.log import log, log_exception
-from streamflow_fluxop.agent.processes import Processes, send_signal, with_environment
+from streamflow_fluxop.agent.processes import Processes, send_signal, shut, with_environment
 from streamflow_fluxop.agent.protocol import REASON_MAX, VERSION, JobRequest, ProtocolError
-from streamflow_fluxop.agent.rendezvous import Meeting, meet
+from streamflow_fluxop.agent.rendezvous import Meeting, meet, public_name
 from streamflow_fluxop.agent.streams import Streams
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class Agent(Listener):
     """One agent, from its first link until its client has left it.
 
     Args:
-        session: of the client; empty: no other link can come.
+        name: of the client's session where others may read it; empty: no other link can come.
         meeting: where other links come.
         orphan_timeout: seconds after which a watchdog ends what the client left behind; 0: there is none.
     """
 
-    def __init__(self, session: str = "", meeting: Meeting | None = None, orphan_timeout: float = 0.0) -> None:
-        self._session = session
+    def __init__(self, name: str = "", meeting: Meeting | None = None, orphan_timeout: float = 0.0) -> None:
+        self._name = name
         self._meeting = meeting
         self._watched = orphan_timeout > 0
         self._hear_every = min(1.0, orphan_timeout / 10)
@@ -147,7 +147,7 @@ class Agent(Listener):
         try:
             wanted = message.get("backend", "auto")
             if wanted == "flux" or (wanted == "auto" and flux_is_here()):
-                self._backend = FluxBackend(message.get("flux", {}), self._session, message.get("jobs", ()))
+                self._backend = FluxBackend(message.get("flux", {}), self._name, message.get("jobs", ()))
             else:
                 self._backend = Embedded(self._processes, [tuple(node) for node in message.get("nodes", [])])
             fields = await self._backend.start(self)
@@ -225,15 +225,17 @@ def main(options: Mapping[str, Any]) -> None:
     Args:
         options: ``session``, ``orphan_timeout`` (s) and ``on_orphan``; see `docs/agent-protocol.md`.
     """
+    shut()
     session = options.get("session", "")
+    name = public_name(session) if session else ""
     orphan_timeout = options.get("orphan_timeout", 0.0)
     meeting = None
     if session:
         guard = functools.partial(
-            _prepare, session=session, orphan_timeout=orphan_timeout, on_orphan=options.get("on_orphan")
+            _prepare, name=name, orphan_timeout=orphan_timeout, on_orphan=options.get("on_orphan")
         )
         meeting, link = meet(session, guard)
-        os.environb[watchdog.SESSION] = session.encode()
+        os.environb[watchdog.SESSION] = name.encode()
     else:
         link = Link(os.dup(0), os.dup(1))
     # Stray output (of a library, of a traceback) must not get between the messages.
@@ -241,21 +243,21 @@ def main(options: Mapping[str, Any]) -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    asyncio.run(_run(link, session, meeting, orphan_timeout))
+    asyncio.run(_run(link, name, meeting, orphan_timeout))
     os._exit(0)  # threads that read a file system which hangs must not keep us
 
 
-def _prepare(meeting: Meeting, *, session: str, orphan_timeout: float, on_orphan: list[str] | None) -> None:
+def _prepare(meeting: Meeting, *, name: str, orphan_timeout: float, on_orphan: list[str] | None) -> None:
     """Before a new agent of the session begins: if there has been another one, what it started has lost its reader."""
     for _ in range(10):
-        left = with_environment(watchdog.SESSION + b"=" + session.encode())
+        left = with_environment(watchdog.SESSION + b"=" + name.encode())
         if not left:
             break
         send_signal(left, signal.SIGKILL)
         time.sleep(0.02)
     if orphan_timeout > 0:
-        watchdog.start(meeting, session, orphan_timeout, on_orphan)
+        watchdog.start(meeting, name, orphan_timeout, on_orphan)
 
 
-async def _run(link: Link, session: str, meeting: Meeting | None, orphan_timeout: float) -> None:
-    await Agent(session, meeting, orphan_timeout).run(link)
+async def _run(link: Link, name: str, meeting: Meeting | None, orphan_timeout: float) -> None:
+    await Agent(name, meeting, orphan_timeout).run(link)

@@ -21,7 +21,8 @@ from streamflow_fluxop.agent.log import log
 MARK = b"FLUXOP_MINICLUSTER"
 """Environment variable that all processes of a local MiniCluster have, with a value that no other one has."""
 
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def to_bytes(text: str) -> bytes:
@@ -34,6 +35,24 @@ def to_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def shut() -> None:
+    """Keep other processes of the same user out of this one's descriptors and memory (`/proc`, ptrace(2)).
+
+    Children that are forked are shut, too; what they execute is not. Root, and who may trace all, still gets in.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0, "others of the same user see its memory and descriptors")
+
+
+def _prctl(option: int, value: int, otherwise: str) -> None:
+    try:
+        failed = ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+    except (OSError, AttributeError) as error:  # not Linux
+        log(f"{otherwise}: {error}")
+        return
+    if failed:
+        log(f"{otherwise}: {os.strerror(ctypes.get_errno())}")
+
+
 class Processes:
     """All processes of the agent. One event loop, in the main thread."""
 
@@ -42,10 +61,7 @@ class Processes:
 
     def start(self) -> None:
         """Begin to see ends, and become the parent of every descendant that loses its own (`prctl(2)`)."""
-        try:
-            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        except (OSError, AttributeError) as error:  # not Linux: daemons then escape
-            log(f"no child subreaper here: {error}")
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1, "daemons escape")
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def spawn(

@@ -4,6 +4,9 @@ Who starts an agent for a session looks for one that is there already: it listen
 only its user may enter. Where there is one, the newcomer gives it its standard input, output and error (`SCM_RIGHTS`,
 unix(7)), so that no byte has to be relayed, and stays until the agent lets them go. Where there is none, the newcomer
 forks it, and stays likewise: whoever kills the process that came over the stream does not kill the agent.
+
+Jobs of the same user reach that directory, too. So both prove to each other that they know the session's name, which
+comes over the stream and is written nowhere: HMACs of two random challenges, as `multiprocessing.connection` has them.
 """
 
 from __future__ import annotations
@@ -11,11 +14,14 @@ from __future__ import annotations
 import array
 import asyncio
 import fcntl
+import hashlib
+import hmac
 import os
 import shutil
 import socket
 import stat
 import tempfile
+import time
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.agent.channel import Link
@@ -25,20 +31,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PATH_MAX = 107  # bytes of a unix socket's path
-_PATIENCE = 10.0  # seconds that an agent has to take our descriptors
+_PATIENCE = 20.0  # seconds that an agent has to prove who it is, and to take our descriptors
+_RANDOM = 32  # bytes of a challenge; a proof has as many
+_ARRIVING = 16  # newcomers who have not proved who they are yet; of more, the first ones are sent away
 
 
 class Meeting:
     """The place where an agent of a session can be found.
 
     Args:
-        session: letters and digits, unguessable, chosen by the client.
+        session: unguessable, chosen by the client.
     """
 
     def __init__(self, session: str) -> None:
-        if not session.isalnum():
-            raise ValueError(f"a session named {session!r}")
-        self.folder = os.path.join(_users_folder(), session)
+        self._session = session.encode()
+        self.folder = os.path.join(_users_folder(), public_name(session))
         _make_private(self.folder)
         self._path = os.path.join(self.folder, "socket")
         self._heard = os.path.join(self.folder, "heard")
@@ -46,20 +53,43 @@ class Meeting:
 
     def hand_over(self) -> bool:
         """Give standard input, output and error to the agent, if there is one, and wait until it has done with them."""
-        with socket.socket(socket.AF_UNIX) as agent:
-            agent.settimeout(_PATIENCE)
-            try:
-                agent.connect(self._path)
-                agent.sendmsg([b"0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
-            except OSError:  # nobody has ever been there, or nobody is any more
-                return False
-            self._unlock()
-            agent.settimeout(None)
-            try:
-                agent.recv(1)
-            except OSError as error:
-                log(f"the agent broke off: {error}")
-            return True
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            with socket.socket(socket.AF_UNIX) as agent:
+                try:
+                    agent.connect(self._path)
+                except OSError:  # nobody has ever been there, or nobody is any more
+                    return False
+                agent.settimeout(max(0.1, deadline - time.monotonic()))
+                try:
+                    self._know(agent)
+                    agent.sendmsg([b"0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
+                except OSError as error:  # it ended just now, or had too many who knock
+                    log(f"who listens here is not our agent: {error}")
+                    time.sleep(0.1)
+                    continue
+                self._unlock()
+                agent.settimeout(None)
+                try:
+                    agent.recv(1)
+                except OSError as error:
+                    log(f"the agent broke off: {error}")
+                return True
+        return False
+
+    def _know(self, agent: socket.socket) -> None:
+        """Prove that we know the session, and see the same proof.
+
+        Raises:
+            OSError: there is none.
+        """
+        challenge, ours = _exactly(agent, _RANDOM), os.urandom(_RANDOM)
+        agent.sendall(ours + self._proof(b"newcomer", challenge, ours))
+        if not hmac.compare_digest(_exactly(agent, _RANDOM), self._proof(b"agent", challenge, ours)):
+            raise OSError("a wrong proof")
+
+    def _proof(self, who: bytes, challenge: bytes, answer: bytes) -> bytes:
+        return hmac.new(self._session, who + challenge + answer, hashlib.sha256).digest()
 
     def lock(self) -> None:
         """Wait until nobody else who comes to this place is about to become its agent."""
@@ -97,7 +127,7 @@ class Meeting:
     def listen(self, came: Callable[[Link], None]) -> None:
         """Call `came` with each new link."""
         self._listener.setblocking(False)
-        loop = asyncio.get_running_loop()
+        arriving: list[_Arrival] = []
 
         def accept() -> None:
             try:
@@ -105,27 +135,11 @@ class Meeting:
             except OSError as error:
                 log(f"nobody came after all: {error}")
                 return
-            newcomer.setblocking(False)
-            loop.add_reader(newcomer, receive, newcomer)
+            if len(arriving) >= _ARRIVING:
+                arriving[0].leave("too many came at once")
+            arriving.append(_Arrival(newcomer, self._proof, came, arriving.remove))
 
-        def receive(newcomer: socket.socket) -> None:
-            loop.remove_reader(newcomer)
-            descriptors = array.array("i")
-            try:
-                _, ancillary, _, _ = newcomer.recvmsg(1, socket.CMSG_SPACE(3 * descriptors.itemsize))
-            except OSError as error:
-                log(f"the newcomer left: {error}")
-                ancillary = []
-            for level, kind, data in ancillary:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-            if len(descriptors) != 3:
-                newcomer.close()
-                return
-            source, sink, errors = descriptors
-            came(Link(source, sink, errors, [newcomer.detach()]))
-
-        loop.add_reader(self._listener, accept)
+        asyncio.get_running_loop().add_reader(self._listener, accept)
 
     def leave(self, *, forget: bool) -> None:
         """Be found no more.
@@ -138,6 +152,102 @@ class Meeting:
             remove(self.folder)
         elif os.path.exists(self._path):
             os.unlink(self._path)
+
+
+class _Arrival:
+    """Somebody who came to the agent's socket, until it is known who.
+
+    Args:
+        newcomer: the connection.
+        proof: of who knows the session.
+        came: is called with the link that it brings.
+        over: is called when it has come, or was sent away.
+    """
+
+    def __init__(
+        self,
+        newcomer: socket.socket,
+        proof: Callable[[bytes, bytes, bytes], bytes],
+        came: Callable[[Link], None],
+        over: Callable[[_Arrival], None],
+    ) -> None:
+        self._newcomer = newcomer
+        self._proof = proof
+        self._came = came
+        self._over = over
+        self._loop = asyncio.get_running_loop()
+        self._challenge = os.urandom(_RANDOM)
+        self._answer = b""
+        self._known = False
+        newcomer.setblocking(False)
+        self._timer = self._loop.call_later(_PATIENCE, self.leave, "it says nothing")
+        self._loop.add_reader(newcomer, self._readable)
+        self._newcomer.send(self._challenge)
+
+    def leave(self, why: str) -> None:
+        """Send it away."""
+        log(f"somebody came who is not our client: {why}")
+        self._forget()
+        self._newcomer.close()
+
+    def _forget(self) -> None:
+        self._loop.remove_reader(self._newcomer)
+        self._timer.cancel()
+        self._over(self)
+
+    def _readable(self) -> None:
+        try:
+            if self._known:
+                self._receive()
+            else:
+                self._look()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.leave(str(error))
+
+    def _look(self) -> None:
+        data = self._newcomer.recv(2 * _RANDOM - len(self._answer))
+        if not data:
+            raise OSError("it left")
+        self._answer += data
+        if len(self._answer) < 2 * _RANDOM:
+            return
+        theirs, proof = self._answer[:_RANDOM], self._answer[_RANDOM:]
+        if not hmac.compare_digest(proof, self._proof(b"newcomer", self._challenge, theirs)):
+            raise OSError("a wrong proof")
+        self._known = True
+        self._newcomer.send(self._proof(b"agent", self._challenge, theirs))
+
+    def _receive(self) -> None:
+        descriptors = array.array("i")
+        space = socket.CMSG_SPACE(3 * descriptors.itemsize)
+        _, ancillary, _, _ = self._newcomer.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        if len(descriptors) != 3:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise OSError("it brought no stream")
+        source, sink, errors = descriptors
+        self._forget()
+        self._came(Link(source, sink, errors, [self._newcomer.detach()]))
+
+
+def public_name(session: str) -> str:
+    """What a session is called where others may read it: nobody finds the session from that."""
+    return hashlib.sha256(b"fluxop " + session.encode()).hexdigest()[:16]
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            raise OSError("it left")
+        data += piece
+    return data
 
 
 def meet(session: str, prepare: Callable[[Meeting], None]) -> tuple[Meeting, Link]:

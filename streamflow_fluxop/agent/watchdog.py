@@ -26,12 +26,12 @@ _TRIES = 5
 _COMMAND_TIMEOUT = 120.0
 
 
-def start(meeting: Meeting, session: str, timeout: float, on_orphan: Sequence[str] | None) -> None:
+def start(meeting: Meeting, name: str, timeout: float, on_orphan: Sequence[str] | None) -> None:
     """Start a watchdog for a session on this machine, unless there is one.
 
     Args:
         meeting: the session's place.
-        session: its name.
+        name: its name where others may read it.
         timeout: seconds without a sign of life after which it acts.
         on_orphan: what it runs then; None: ``flux shutdown`` where FLUX_URI names an instance. Before that it kills
             the agent and what the agent started itself.
@@ -50,7 +50,7 @@ def start(meeting: Meeting, session: str, timeout: float, on_orphan: Sequence[st
             except BlockingIOError:
                 os._exit(0)
             if _orphaned(os.path.join(meeting.folder, "heard"), timeout):
-                _end(meeting.folder, session, on_orphan)
+                _end(meeting.folder, name, on_orphan)
     except BaseException:
         log_exception()
     os._exit(0)
@@ -70,13 +70,13 @@ def _orphaned(heard: str, timeout: float) -> bool:
     return True
 
 
-def _end(folder: str, session: str, on_orphan: Sequence[str] | None) -> None:
+def _end(folder: str, name: str, on_orphan: Sequence[str] | None) -> None:
     with open(os.path.join(folder, "agent"), encoding="ascii") as file:
         pid, _, birth = file.read().partition(" ")
     if started(int(pid)) == birth:
         send_signal([int(pid)], signal.SIGKILL)
     for _ in range(10):  # what forks while we look is found the next time
-        left = with_environment(SESSION + b"=" + session.encode())
+        left = with_environment(SESSION + b"=" + name.encode())
         if not left:
             break
         send_signal(left, signal.SIGKILL)

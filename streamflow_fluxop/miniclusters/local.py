@@ -16,6 +16,7 @@ from typing import Any, Literal
 from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
 from streamflow_fluxop.agent.processes import MARK, send_signal, to_text, with_environment
+from streamflow_fluxop.agent.rendezvous import started
 from streamflow_fluxop.agent.stream import ProcessStream
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.model import Flavour
@@ -82,6 +83,7 @@ class LocalMiniCluster(MiniCluster):
         self._told = set() if told is None else told
         self._folder: Path | None = None
         self._mark = ""
+        self._agent = 0, ""  # its id and birth
         self._lock = asyncio.Lock()
 
     async def up(self) -> None:
@@ -130,6 +132,8 @@ class LocalMiniCluster(MiniCluster):
         stream = await ProcessStream.start(argv, name=self.name, env={**os.environ, to_text(MARK): self._mark})
         self._client = AgentClient(stream, name=self.name, **options)
         await self._client.start()
+        pid = self._client.hello.pid
+        self._agent = pid, started(pid)
 
     def _flux_command(self, flux: str) -> list[str]:
         # the brokers' sockets are in there, and a socket's path has at most 107 bytes
@@ -159,7 +163,7 @@ class LocalMiniCluster(MiniCluster):
 
     async def _kill_the_rest(self, mark: bytes) -> None:
         """Nothing is left, unless somebody killed the agent, or the brokers, without mercy."""
-        left = with_environment(mark)
+        left = self._left(mark)
         if left:
             logger.warning("MiniCluster %s: killing %d processes that were left behind", self.name, len(left))
         for _ in range(200):
@@ -167,7 +171,12 @@ class LocalMiniCluster(MiniCluster):
                 return
             send_signal(left, signal.SIGKILL)
             await asyncio.sleep(0.01)  # no event tells the end of processes that are not our children
-            left = with_environment(mark)
+            left = self._left(mark)
+
+    def _left(self, mark: bytes) -> set[int]:
+        """What still runs; the agent's environment is nothing that others may read."""
+        pid, birth = self._agent
+        return with_environment(mark) | ({pid} if birth and started(pid) == birth else set())
 
 
 def flavour_config(name: str, flavour: Flavour, size: int) -> str:

@@ -169,7 +169,7 @@ def runs(folder: Path) -> dict[str, int]:
 
 # program 100 kB, messages after it
 EXAMPLES = 6 if settings.default.max_examples <= 100 else 100
-PROGRAM = len(connection.program(session="0" * 16, orphan_timeout=0.0, on_orphan=None))
+PROGRAM = len(connection.program(session="0" * 32, orphan_timeout=0.0, on_orphan=None))
 TO_AGENT = st.one_of(st.integers(1, PROGRAM), st.integers(PROGRAM, PROGRAM + 3000))
 CUTS = st.lists(st.tuples(TO_AGENT, st.one_of(st.integers(1, 400), st.integers(1, 5000))), max_size=6)
 
