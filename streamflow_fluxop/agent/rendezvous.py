@@ -64,8 +64,11 @@ class Meeting:
                 try:
                     self._know(agent)
                     agent.sendmsg([b"0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
-                except OSError as error:  # it ended just now, or had too many who knock
+                except PermissionError as error:
                     log(f"who listens here is not our agent: {error}")
+                    return False
+                except OSError as error:  # it ended just now, or too many came at once
+                    log(f"the agent did not take the stream: {error}")
                     time.sleep(0.1)
                     continue
                 self._unlock()
@@ -81,12 +84,12 @@ class Meeting:
         """Prove that we know the session, and see the same proof.
 
         Raises:
-            OSError: there is none.
+            OSError: there is none; `PermissionError` for a wrong one.
         """
         challenge, ours = _exactly(agent, _RANDOM), os.urandom(_RANDOM)
         agent.sendall(ours + self._proof(b"newcomer", challenge, ours))
         if not hmac.compare_digest(_exactly(agent, _RANDOM), self._proof(b"agent", challenge, ours)):
-            raise OSError("a wrong proof")
+            raise PermissionError("a wrong proof")
 
     def _proof(self, who: bytes, challenge: bytes, answer: bytes) -> bytes:
         return hmac.new(self._session, who + challenge + answer, hashlib.sha256).digest()

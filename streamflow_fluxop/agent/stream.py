@@ -160,7 +160,11 @@ class ProcessStream:
         ended = asyncio.ensure_future(self._process.wait())
         reading = None if self._being_read else asyncio.ensure_future(self._read_out())
         try:
-            for number, seconds in ((0, grace), (signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
+            for number, seconds in (
+                (0, 0.0 if self._is_stopped() else grace),
+                (signal.SIGTERM, 2.0),
+                (signal.SIGKILL, 5.0),
+            ):
                 if number:
                     logger.warning("%s does not end; sending %s", self._name, signal.Signals(number).name)
                     self._signal(number)
@@ -177,6 +181,14 @@ class ProcessStream:
             await asyncio.wait(rest)
             self._stdin.transport.abort()  # its grandchildren may hold the other ends open
             self._stderr_writer.transport.abort()
+
+    def _is_stopped(self) -> bool:
+        """Whether somebody has sent it SIGSTOP: then it ends by SIGKILL only (proc(5))."""
+        try:
+            with open(f"/proc/{self._process.pid}/stat", "rb") as stat:
+                return stat.read().rpartition(b")")[2].split()[0] == b"T"
+        except OSError:
+            return False
 
     async def _read_out(self) -> None:
         """Take what it still has to say, which must not keep it from ending."""
