@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from streamflow_fluxop.printable import printable
+
 
 class FluxopError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -25,7 +27,7 @@ class UserError(FluxopError):
     def __str__(self) -> str:
         where = f"{self.where}: " if self.where else ""
         fix = f"\n  {self.fix}" if self.fix else ""
-        return f"{where}{self.what}{fix}"
+        return printable(f"{where}{self.what}{fix}")
 
 
 class UserErrors(UserError):

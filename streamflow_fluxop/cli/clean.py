@@ -9,6 +9,7 @@ import typer
 
 from streamflow_fluxop.cli import kubernetes
 from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,7 @@ def clean(
         return
     problems = asyncio.run(_remove(config, found))
     for problem in problems:
-        typer.echo(problem, err=True)
+        typer.echo(printable(problem), err=True)
     out.line(f"{len(found) - len(problems)} removed")
     if problems:
         raise typer.Exit(FAILED)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from collections.abc import Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
 
     from streamflow_fluxop.report.terminal import Glyphs
 
@@ -21,6 +25,27 @@ WIDEST = 160
 _ENDLESS = 100_000
 
 
+def console(**options: Any) -> Console:
+    """A console that shows what it is given: no markup in names, and control characters as their codes."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    from streamflow_fluxop.printable import printable
+
+    class Plain(Console):
+        def render_str(self, text: str, **more: Any) -> Text:
+            """Text of a string, before anything is laid out."""
+            return super().render_str(printable(text), **more)
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            """Whatever else is shown; what is a control code for the terminal comes from Rich, and stays."""
+            for segment in super().render(renderable, options):
+                shown = segment.text if segment.control else printable(segment.text)
+                yield segment if shown == segment.text else Segment(shown, segment.style)
+
+    return Plain(highlight=False, emoji=False, markup=False, **options)
+
+
 class Output:
     """Standard output.
 
@@ -30,12 +55,10 @@ class Output:
     """
 
     def __init__(self) -> None:
-        from rich.console import Console
-
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # where the locale knows less than UTF-8
         self._plain = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-        self._console = Console(width=_ENDLESS if self._plain else None, highlight=False, emoji=False, markup=False)
+        self._console = console(width=_ENDLESS if self._plain else None)
         self.colours = self._console.color_system is not None and not self._console.no_color
         self.picture_width = PLAIN_WIDTH if self._plain else min(self._console.width, WIDEST)
 

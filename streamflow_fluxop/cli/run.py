@@ -78,10 +78,11 @@ def _check(words: list[str]) -> None:
 @contextmanager
 def _live_view() -> Iterator[object]:
     """Show the run of this process until it is over; yields a stream whose lines go above the view."""
-    from rich.console import Console
     from rich.live import Live
 
-    console = Console(highlight=False, emoji=False, markup=False)
+    from streamflow_fluxop.cli.output import console as plain
+
+    console = plain()
     view = _View(console)
     done = threading.Event()
     real = sys.stderr

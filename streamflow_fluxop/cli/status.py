@@ -76,16 +76,16 @@ def _show(out: Output, path: Path, *, first: bool) -> bool:
 
 def _watch(path: Path) -> None:
     """Show a run until it is over, or Ctrl-C."""
-    from rich.console import Console
     from rich.live import Live
 
     from streamflow_fluxop.cli.logs import summed_up
     from streamflow_fluxop.cli.output import Output
+    from streamflow_fluxop.cli.output import console as plain
     from streamflow_fluxop.events.reading import Follower
     from streamflow_fluxop.events.view import RunView
     from streamflow_fluxop.report.live import panel
 
-    console = Console(highlight=False, emoji=False, markup=False)
+    console = plain()
     if not console.is_terminal:
         return
     out = Output()

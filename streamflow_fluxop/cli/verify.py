@@ -16,13 +16,14 @@ def verify(
 ) -> None:
     """Check a plan against what it is for: needs, order, limits, times, cost. Exit code 1: it breaks a rule."""
     from streamflow_fluxop.planner import verify as broken_rules
+    from streamflow_fluxop.printable import printable
     from streamflow_fluxop.readers.document import read_plan
     from streamflow_fluxop.report.headline import headline
 
     plan = read_plan(file)
     problems = broken_rules(plan)
     for problem in problems:
-        typer.echo(f"{file}: {problem}")
+        typer.echo(printable(f"{file}: {problem}"))
     if problems:
         raise typer.Exit(BROKEN)
-    typer.echo(f"{file}: keeps every rule. {headline(plan)}")
+    typer.echo(printable(f"{file}: keeps every rule. {headline(plan)}"))

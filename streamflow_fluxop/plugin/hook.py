@@ -23,6 +23,7 @@ from streamflow.log_handler import logger as streamflow_logger
 
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.plugin import executing, signals
+from streamflow_fluxop.printable import printable
 
 _file: ContextVar[str | None] = ContextVar("streamflow_file", default=None)
 _ending = False
@@ -35,7 +36,7 @@ def check_before_run() -> None:
     SfValidator.validate_file = _remembering_file(SfValidator.validate_file)
     SfValidator.validate = _with_our_check(SfValidator.validate)
     WorkflowConfig.__init__ = _with_own_deployments(WorkflowConfig.__init__)
-    streamflow_logger.addFilter(_without_traceback)
+    streamflow_logger.filters[:0] = [_without_traceback, _printable]  # before --color adds codes of its own
     streamflow_logger.addFilter(executing.when_it_executes)
 
 
@@ -121,6 +122,25 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     if silent or isinstance(error, UserError):
         record.msg, record.args, record.exc_info = _message(error), (), None
     return True
+
+
+def _printable(record: logging.LogRecord) -> bool:
+    """Show control characters of jobs and names as their codes."""
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
+
+
+def log_like_streamflow() -> None:
+    """Our loggers write where StreamFlow's does, as --quiet and --debug say."""
+    ours = logging.getLogger("streamflow_fluxop")
+    ours.parent = streamflow_logger
+    ours.setLevel(streamflow_logger.level)
+    for handler in streamflow_logger.handlers:
+        handler.addFilter(_printable_if_ours)
+
+
+def _printable_if_ours(record: logging.LogRecord) -> bool:
+    return _printable(record) if record.name.startswith("streamflow_fluxop") else True
 
 
 def _says_nothing(error: BaseException | None) -> bool:

@@ -9,6 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.printable import printable
 from streamflow_fluxop.report.units import duration, number, ticks
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def _save(charts: Sequence[Chart], title: str, out: Any, kind: str) -> None:
     from matplotlib.figure import Figure
 
     settings = {"svg.hashsalt": "fluxop", "svg.fonttype": "path", "font.size": 9, "hatch.linewidth": 0.6}
+    settings["text.parse_math"] = False  # `$` in names
     with mpl.rc_context({**mpl.rcParamsDefault, **settings}):
         drawing = _Drawing(charts, Figure, title)
         FigureCanvasAgg(drawing.figure)
@@ -164,7 +166,9 @@ class _Drawing:
 
     def draw(self) -> None:
         if self.title:
-            self.figure.text(0.02, 1 - 0.3 / self.height, self.title, size=13, weight="bold", color=_INK, va="center")
+            self.figure.text(
+                0.02, 1 - 0.3 / self.height, printable(self.title), size=13, weight="bold", color=_INK, va="center"
+            )
         top = self.height - self.head
         for chart in self.charts:
             self._panel(chart, top)
@@ -174,7 +178,9 @@ class _Drawing:
     def _panel(self, chart: Chart, top: float) -> None:
         """Draw a chart whose upper edge is `top` inches above the figure's lower one."""
         if self.caption:
-            self.figure.text(0.02, (top - 0.09) / self.height, chart.caption, size=10, color=_FAINT, va="center")
+            self.figure.text(
+                0.02, (top - 0.09) / self.height, printable(chart.caption), size=10, color=_FAINT, va="center"
+            )
         width, bars_height = 0.975 - self.left, self._bars_height(chart) / self.height
         bottom = (top - self._height(chart) + self.axis) / self.height
         bars = self.figure.add_axes((self.left, bottom, width, bars_height))
@@ -243,10 +249,18 @@ class _Drawing:
 
     def _bar(self, axes: Any, bar: Bar, y: float, rows: int) -> None:
         where = axes.get_yaxis_transform()
-        nodes = bar.nodes.replace(" x ", " \N{MULTIPLICATION SIGN} ")
+        nodes = printable(bar.nodes).replace(" x ", " \N{MULTIPLICATION SIGN} ")
         first = y + 0.5 if rows == 1 else y + 0.7
         axes.text(
-            -0.012, first - 0.24, bar.name, transform=where, ha="right", va="center", size=9, color=_INK, weight="bold"
+            -0.012,
+            first - 0.24,
+            printable(bar.name),
+            transform=where,
+            ha="right",
+            va="center",
+            size=9,
+            color=_INK,
+            weight="bold",
         )
         axes.text(-0.012, first + 0.3, nodes, transform=where, ha="right", va="center", size=8, color=_FAINT)
         self._box(axes, bar.asked, bar.gone, y, rows, facecolor="white", edgecolor="none", gid=True)
@@ -274,7 +288,7 @@ class _Drawing:
         label = work.label.replace(" x", " \N{MULTIPLICATION SIGN}")
         room = (work.end - work.start) / self.end * (0.975 - self.left) * WIDTH
         name = work.label.rsplit(" x", 1)[0] if work.jobs > 1 else label
-        for text in (label, name, self.names.kinds[work.kind]):
+        for text in map(printable, (label, name, self.names.kinds[work.kind])):
             if _width(text) + 0.06 <= room:
                 axes.text(
                     (work.start + work.end) / 2,
@@ -337,13 +351,19 @@ class _Drawing:
         ]
         handles.append(Patch(facecolor="white", edgecolor=_EDGE, linewidth=0.8, label="idle"))
         kinds = self.names.kinds[: len(_COLOURS)]
-        handles += [Patch(facecolor=_COLOURS[i], label=name) for i, name in enumerate(kinds)]
+        handles += [Patch(facecolor=_COLOURS[i], label=_legend_label(name)) for i, name in enumerate(kinds)]
         across = min(self.columns, len(handles))
         by_column = [h for column in range(across) for h in handles[column::across]]  # so that rows are in order
         self.figure.legend(
             handles=by_column, loc="lower left", bbox_to_anchor=(self.left - 0.012, 0.02 / self.height),
             ncols=across, frameon=False, fontsize=8, labelcolor=_FAINT, handlelength=1.6, columnspacing=1.4,
         )  # fmt: skip
+
+
+def _legend_label(name: str) -> str:
+    """A name in the legend, which leaves out what begins with an underscore."""
+    shown = printable(name)
+    return "\N{ZERO WIDTH SPACE}" + shown if shown.startswith("_") else shown
 
 
 @lru_cache(1 << 10)

@@ -9,6 +9,7 @@ from json import dumps
 from string import Template
 
 from streamflow_fluxop.model import Alternative, Plan
+from streamflow_fluxop.printable import printable
 from streamflow_fluxop.report import figure
 from streamflow_fluxop.report.chart import Chart, chart
 from streamflow_fluxop.report.headline import quality, rests_on
@@ -32,8 +33,7 @@ def page(plan: Plan, title: str, rows: Sequence[Alternative | NoPlan] = ()) -> s
         UserError: matplotlib is not installed.
     """
     reasons = "".join(
-        f"<dt>{escape(m.name)}</dt>" + "".join(f"<dd>{escape(r)}</dd>" for r in m.reasons)
-        for m in plan.miniclusters[:ROWS]
+        f"<dt>{html(m.name)}</dt>" + "".join(f"<dd>{html(r)}</dd>" for r in m.reasons) for m in plan.miniclusters[:ROWS]
     )
     return document(
         title,
@@ -71,11 +71,11 @@ def document(
     """
     picture = figure.svg(charts, "") if charts else "<svg></svg>"
     return Template(files(__package__).joinpath("page.html").read_text("utf-8")).substitute(
-        title=escape(title),
-        figures="".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in figures),
+        title=html(title),
+        figures="".join(f"<div><b>{html(value)}</b><span>{html(name)}</span></div>" for name, value in figures),
         chart=picture[picture.index("<svg") :],
-        tips=dumps(figure.tips(charts)).replace("</", "<\\/"),
-        sections="\n".join(f"<h2>{escape(heading)}</h2>\n{body}" for heading, body in sections),
+        tips=dumps(figure.tips(charts)).replace("<", "\\u003c"),
+        sections="\n".join(f"<h2>{html(heading)}</h2>\n{body}" for heading, body in sections),
     )
 
 
@@ -130,13 +130,18 @@ def _steps(plan: Plan) -> str:
     )
 
 
+def html(text: str) -> str:
+    """Text for a page."""
+    return escape(printable(text))
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table as HTML; heads that begin with ``>`` are those of numbers."""
     kinds = [' class="n"' if h.startswith(">") else "" for h in heads]
 
     def row(tag: str, cells: Sequence[str]) -> str:
         words = [_together(c) if k else c for k, c in zip(kinds, cells, strict=True)]
-        return "<tr>" + "".join(f"<{tag}{k}>{escape(c)}</{tag}>" for k, c in zip(kinds, words, strict=True)) + "</tr>"
+        return "<tr>" + "".join(f"<{tag}{k}>{html(c)}</{tag}>" for k, c in zip(kinds, words, strict=True)) + "</tr>"
 
     body = "".join(row("td", cells) for cells in rows)
     head = row("th", [h.lstrip(">") for h in heads])
@@ -154,4 +159,4 @@ def _together(cell: str) -> str:
 
 def bullets(sentences: Iterable[str]) -> str:
     """Sentences as a list."""
-    return "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in sentences) + "</ul>"
+    return "<ul>" + "".join(f"<li>{html(s)}</li>" for s in sentences) + "</ul>"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.report import run_tables
 from streamflow_fluxop.report.actual import charts
-from streamflow_fluxop.report.page import ROWS, bullets, document, table
+from streamflow_fluxop.report.page import ROWS, bullets, document, html, table
 from streamflow_fluxop.report.summary import FleetReport, RunReport
 from streamflow_fluxop.report.units import duration, number
 
@@ -47,7 +46,7 @@ def page(view: RunView, report: RunReport) -> str:
 def _sections(report: RunReport, fleet: FleetReport) -> Iterator[tuple[str, str]]:
     of = f" of {fleet.deployment}" if len(report.fleets) > 1 else ""
     if report.why and fleet is report.fleets[0]:
-        yield "Why it ended", f"<p>{escape(report.why)}</p>"
+        yield "Why it ended", f"<p>{html(report.why)}</p>"
     wrong = list(run_tables.troubles(fleet))
     if wrong:
         yield f"What went wrong{of}", bullets(wrong)
@@ -58,7 +57,7 @@ def _sections(report: RunReport, fleet: FleetReport) -> Iterator[tuple[str, str]
         f"Why they came and went{of}",
         "<dl>"
         + "".join(
-            f"<dt>{escape(m.name)}</dt>" + "".join(f"<dd>{escape(r)}</dd>" for r in m.reasons)
+            f"<dt>{html(m.name)}</dt>" + "".join(f"<dd>{html(r)}</dd>" for r in m.reasons)
             for m in fleet.miniclusters[:ROWS]
             if m.reasons
         )
