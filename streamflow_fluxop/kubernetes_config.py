@@ -20,6 +20,15 @@ VolumeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61
 
 SHARED_MEMORY = "/dev/shm"
 
+_RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""What the Pod Security Standard `restricted` asks of a container."""
+
 
 class EmptyDir(Document):
     """An empty directory of each pod, which the Flux Operator mounts at /dev/shm."""
@@ -70,6 +79,13 @@ class Volume(Document):
         return self
 
 
+class SecretKey(Document):
+    """A value that a Secret of the namespace has."""
+
+    name: DnsName = Field(description="The Secret.")
+    key: str = Field(min_length=1, description="Which of its values.")
+
+
 class FluxOptions(Document):
     """How Flux gets into the pods, and how it runs."""
 
@@ -104,12 +120,22 @@ class KubernetesConfig(Document):
         "IfNotPresent", description="When images are pulled."
     )
     gpu_resource: str = Field("nvidia.com/gpu", description="What Kubernetes calls the flavours' GPUs.")
-    environment: dict[str, str] = Field({}, description="Environment variables of the pods.")
+    environment: dict[str, str] = Field(
+        {}, description="Environment variables of the pods; whoever may see MiniClusters and pods can read them."
+    )
+    secrets: dict[str, SecretKey] = Field(
+        {}, description="Environment variables of the pods that come from Secrets of the namespace, by variable."
+    )
     volumes: dict[VolumeName, Volume] = Field({}, description="What every pod mounts, by name.")
     flux: FluxOptions = Field(default_factory=FluxOptions, description="How Flux gets into the pods, and runs.")
 
     labels: dict[str, str] = Field({}, description="Further labels of the pods.")
     annotations: dict[str, str] = Field({}, description="Annotations of the pods.")
+    pod_security: Literal["restricted"] | None = Field(
+        None,
+        description="`restricted`: all containers keep that Pod Security Standard, as user 1000 where security_context "
+        "names none; the volumes have to let that user write.",
+    )
     security_context: dict[str, Any] = Field({}, description="The containers' securityContext, as Kubernetes has it.")
     fs_group: int | None = Field(None, description="Group that owns the pods' volumes (securityContext.fsGroup).")
     service_account: DnsName | None = Field(None, description="Service account of the pods.")
@@ -139,6 +165,19 @@ class KubernetesConfig(Document):
         return self
 
     @model_validator(mode="after")
+    def _restricted_pods_mount_no_host_path(self) -> KubernetesConfig:
+        mounted = [name for name, volume in self.volumes.items() if volume.host_path]
+        if self.pod_security == "restricted" and mounted:
+            raise ValueError(f"pod_security: restricted has no host_path, which volume {mounted[0]!r} is: use a claim")
+        return self
+
+    @model_validator(mode="after")
+    def _environment_says_each_variable_once(self) -> KubernetesConfig:
+        if twice := sorted(self.environment.keys() & self.secrets.keys()):
+            raise ValueError(f"the variable {twice[0]} is in `environment` and in `secrets`")
+        return self
+
+    @model_validator(mode="after")
     def _paths_stay_apart(self) -> KubernetesConfig:
         paths: dict[str, str] = {}
         for name, volume in self.volumes.items():
@@ -164,6 +203,11 @@ class KubernetesConfig(Document):
         if isinstance(self.template, dict) and (wrong := _wrong_containers(self.template)):
             raise ValueError(wrong)
         return self
+
+    @property
+    def containers_security(self) -> dict[str, Any]:
+        """The securityContext of the containers: what `pod_security` wants, and what `security_context` says."""
+        return {**(_RESTRICTED if self.pod_security == "restricted" else {}), **self.security_context}
 
     @property
     def shared_path(self) -> str | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamflow_fluxop.miniclusters.kubernetes.readiness import Attachable, Never, Waiting, end_of, judge
+from streamflow_fluxop.miniclusters.kubernetes.readiness import Attachable, Never, Waiting, end_of, judge, owned
 
 NAME = "cpu-1a2b3c"
 
@@ -125,3 +125,14 @@ def test_pods_that_run_no_broker_do_not_count():
 def test_the_end_of_a_lead_broker_is_told(lead, reason):
     assert reason in end_of(NAME, lead)
     assert end_of(NAME, pod()) is None
+
+
+def test_a_pod_is_the_minicluster_s_if_its_job_owns_it_whatever_its_labels_say():
+    def owner(uid="1", name=NAME, kind="Job", controller=True):
+        return {**pod(), "metadata": {**pod()["metadata"], "ownerReferences": [
+            {"kind": kind, "name": name, "uid": uid, "controller": controller}]}}  # fmt: skip
+
+    ours = owner()
+    others = [pod(), owner(name="other"), owner(kind="ReplicaSet"), owner(controller=False)]
+    assert owned(NAME, [ours, *others]) == [ours]
+    assert owned(NAME, [ours, owner(uid="2")], "1") == [ours]

@@ -5,6 +5,8 @@ import re
 import pytest
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.miniclusters.kubernetes.pods import images, pod
+from streamflow_fluxop.miniclusters.kubernetes.quantities import quantity
 from streamflow_fluxop.miniclusters.kubernetes.resource import GROUP, life_name, minicluster
 from streamflow_fluxop.model import Flavour
 
@@ -100,3 +102,61 @@ def test_the_state_of_a_group_is_archived_in_a_file_of_its_own():
     assert "archive" not in spec()
     with pytest.raises(ValueError, match="archive /elsewhere is on no claim"):
         KubernetesConfig.model_validate({"volumes": volumes, "archive": "/elsewhere"})
+
+
+def test_restricted_pods_have_the_security_context_in_every_container():
+    whole = spec(
+        pod_security="restricted",
+        security_context={"runAsUser": 2000},
+        template={"containers": [{}, {"name": "beside", "image": "other:1"}]},
+    )
+    wanted = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 2000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert [c["securityContext"] for c in whole["containers"]] == [wanted, wanted]
+    assert whole["flux"]["container"]["securityContext"] == wanted
+
+
+def test_secrets_are_named_and_their_values_are_not_in_the_object():
+    assert main(secrets={"TOKEN": {"name": "store", "key": "token"}})["secrets"] == {
+        "TOKEN": {"name": "store", "key": "token"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (
+            {"pod_security": "restricted", "volumes": {"work": {"host_path": "/srv", "path": "/work"}}},
+            "pod_security: restricted has no host_path, which volume 'work' is",
+        ),
+        (
+            {"environment": {"A": "1"}, "secrets": {"A": {"name": "s", "key": "k"}}},
+            "the variable A is in `environment` and in `secrets`",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(said, why):
+    with pytest.raises(ValueError, match=why):
+        KubernetesConfig.model_validate(said)
+
+
+def test_the_pod_that_is_tried_is_the_one_that_the_operator_makes():
+    cluster = minicluster(
+        "mc", CPU, 2, image="app:1", config=KubernetesConfig.model_validate(
+            {"pod_security": "restricted", "fs_group": 7, "volumes": {"work": {"claim": "c", "path": "/work"}}}
+        ),
+    )  # fmt: skip
+    cluster["spec"]["flux"]["container"]["image"] = "view:1"
+    assert images(cluster) == {"app:1", "view:1"}
+    tried = pod(cluster, 2)["spec"]
+    assert tried["securityContext"] == {"fsGroup": 7}
+    assert {"name": "work", "persistentVolumeClaim": {"claimName": "c"}} in tried["volumes"]
+    (flux,), (main,) = tried["initContainers"], tried["containers"]
+    assert flux["securityContext"] == main["securityContext"]
+    assert (flux["image"], main["image"]) == ("view:1", "app:1")
+    assert quantity(main["resources"]["limits"]["cpu"]) == 2 * CPU.cores

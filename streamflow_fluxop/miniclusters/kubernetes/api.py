@@ -195,6 +195,22 @@ class Api:
                 return True
             raise
 
+    async def job_uid(self, cluster: Mapping[str, Any]) -> str | None:
+        """The uid of the Job of a MiniCluster, which owns its pods; None where we may not see Jobs.
+
+        Raises:
+            KubernetesError: it can't be told, or the Job of that name is somebody else's.
+        """
+        name, uid = cluster["metadata"]["name"], cluster["metadata"]["uid"]
+        read = BatchV1Api(self._opened()).read_namespaced_job
+        try:
+            job: Any = await self.call("get", "jobs", read, name, self.namespace)
+        except NoRight:
+            return None
+        if not any(owner.uid == uid for owner in job.metadata.owner_references or []):
+            raise KubernetesError(f"the Job {name} in namespace {self.namespace} is not the MiniCluster's")
+        return str(job.metadata.uid)
+
     async def resize(self, name: str, size: int) -> None:
         """Ask for another size of a MiniCluster.
 

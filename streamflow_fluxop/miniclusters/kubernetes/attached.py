@@ -80,11 +80,11 @@ class AttachedKubernetesCluster(Cluster):
         return (same or [found[number % len(found)]])[0]
 
     async def pods(self, name: str) -> list[dict[str, Any]]:
-        """The pods of a MiniCluster, as JSON objects."""
+        """The pods that a MiniCluster's Job owns, as JSON objects."""
         listed = await self.api.call(
             "list", "pods", self.api.core.list_namespaced_pod, self.api.namespace, label_selector=f"job-name={name}"
         )
-        return [self.api.plain(pod) for pod in listed.items]
+        return readiness.owned(name, [self.api.plain(pod) for pod in listed.items])
 
 
 class AttachedKubernetesMiniCluster(MiniCluster):

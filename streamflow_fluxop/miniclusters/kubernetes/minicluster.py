@@ -68,6 +68,8 @@ class KubernetesMiniCluster(MiniCluster):
         self._body = body
         self.object: str = body["metadata"]["name"]
         self._asked_for = False
+        self._there: dict[str, Any] = body
+        self._job: str | None = None
         self._lead = ""
         self._waiting_for = ""
         self._refused = False
@@ -163,7 +165,7 @@ class KubernetesMiniCluster(MiniCluster):
     async def _create(self) -> None:
         self._asked_for = True
         try:
-            await self._cluster.api.create(self._body)
+            self._there = await self._cluster.api.create(self._body)
         except NameTaken:
             self._asked_for = False
             raise
@@ -177,7 +179,10 @@ class KubernetesMiniCluster(MiniCluster):
         while True:
             match self._judge(size):
                 case readiness.Attachable() as lead:
-                    return lead
+                    if self._job is not None or (uid := await self._cluster.api.job_uid(self._there)) is None:
+                        return lead
+                    self._job = uid
+                    continue
                 case readiness.Never(reason, log, again):
                     if log is not None and (lines := (await self._cluster.api.log_of(*log)).strip()):
                         reason += f"; its last words were:\n{lines}"
@@ -185,19 +190,24 @@ class KubernetesMiniCluster(MiniCluster):
                 case readiness.Waiting(reason, refused):
                     self._refused = refused
                     self._wait_for(reason)
-            before = self._cluster.watch.pods(self.object)
+            before = self._pods
             await self._cluster.watch.changed(_LOOK_AGAIN)
             if not before and await self._cluster.api.get(self.object) is None:
                 raise MiniClusterError(self.name, f"somebody has deleted the object {self.object}")
 
+    @property
+    def _pods(self) -> list[dict[str, Any]]:
+        """Those that its Job owns."""
+        return readiness.owned(self.object, self._cluster.watch.pods(self.object), self._job)
+
     def _judge(self, size: int) -> readiness.Verdict:
-        pods = self._cluster.watch.pods(self.object)
+        pods = self._pods
         names = [self.object, *(pod["metadata"]["name"] for pod in pods)]
         return readiness.judge(self.object, size, pods, self._cluster.watch.warnings(names))
 
     def _count_nodes(self) -> None:
         """Tell how many of its pods are there."""
-        there = sum(readiness.rank_of(self.object, pod) is not None for pod in self._cluster.watch.pods(self.object))
+        there = sum(readiness.rank_of(self.object, pod) is not None for pod in self._pods)
         if there != self._nodes_there:
             self._nodes_there = there
             self.on_nodes(there)
@@ -247,7 +257,7 @@ class KubernetesMiniCluster(MiniCluster):
         return reason
 
     def _lead_end(self) -> str | None:
-        pods = {p["metadata"]["name"]: p for p in self._cluster.watch.pods(self.object)}
+        pods = {p["metadata"]["name"]: p for p in self._pods}
         return readiness.end_of(self.object, pods.get(self._lead))
 
     # --------------------------------------------------------------------------------------------------------- sizes
@@ -282,7 +292,7 @@ class KubernetesMiniCluster(MiniCluster):
             await self._cluster.watch.changed(_LOOK_AGAIN)
 
     def _brokers_pods(self) -> dict[int, dict[str, Any]]:
-        return readiness.brokers(self.object, self._cluster.watch.pods(self.object))
+        return readiness.brokers(self.object, self._pods)
 
     # ---------------------------------------------------------------------------------------------------------- going
 
@@ -295,7 +305,7 @@ class KubernetesMiniCluster(MiniCluster):
         try:
             await asyncio.wait_for(self._delete(at_once=not in_order), GONE_TIMEOUT)
         except asyncio.TimeoutError:
-            left = ", ".join(p["metadata"]["name"] for p in self._cluster.watch.pods(self.object))
+            left = ", ".join(p["metadata"]["name"] for p in self._pods)
             logger.error(
                 "MiniCluster %s: deleted, but %g s later Kubernetes still has %s: look at it with kubectl",
                 self.name, GONE_TIMEOUT, left or f"the object {self.object}",
@@ -332,10 +342,10 @@ class KubernetesMiniCluster(MiniCluster):
 
     async def _delete(self, *, at_once: bool) -> None:
         api, watch, clock = self._cluster.api, self._cluster.watch, asyncio.get_running_loop().time
-        there = [pod["metadata"]["name"] for pod in watch.pods(self.object)]
+        there = [pod["metadata"]["name"] for pod in self._pods]
         settled = clock() + (0 if there else SETTLES)
         await api.delete(self.object)
         if at_once:  # else their shell, which ignores SIGTERM, would wait for the end of the grace period, 30 s
             await asyncio.gather(*map(api.end_pod, there))
-        while (pods := watch.pods(self.object)) or clock() < settled or not await api.is_gone(self.object):
+        while (pods := self._pods) or clock() < settled or not await api.is_gone(self.object):
             await watch.changed(_LOOK_AGAIN if pods else _GONE_AGAIN)

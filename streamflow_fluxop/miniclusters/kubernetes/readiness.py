@@ -110,6 +110,24 @@ def judge(name: str, size: int, pods: Iterable[Object], warnings: Iterable[Objec
     return Attachable(pod["metadata"]["name"], main_container(name, pod))
 
 
+def owned(name: str, pods: Iterable[Object], job: str | None = None) -> list[Object]:
+    """The pods that a MiniCluster's Job owns: labels anybody can give to a pod.
+
+    Args:
+        name: of the MiniCluster's object, and so of its Job.
+        pods: those that carry its label.
+        job: the Job's uid; None: not known.
+    """
+
+    def owns(pod: Object) -> bool:
+        owners = [o for o in pod["metadata"].get("ownerReferences", []) if o.get("controller")]
+        return any(
+            o.get("kind") == "Job" and o.get("name") == name and (job is None or o.get("uid") == job) for o in owners
+        )
+
+    return [pod for pod in pods if owns(pod)]
+
+
 def brokers(name: str, pods: Iterable[Object]) -> dict[int, Object]:
     """The pod of each rank: the youngest that has not ended, where a job has made several."""
     ranks: dict[int, Object] = {}

@@ -134,6 +134,8 @@ def _flux(config: KubernetesConfig, flavour: Flavour) -> dict[str, Any]:
     small = {k: v for k, v in amounts(flavour, config.gpu_resource).items() if k in ("cpu", "memory")}
     # The init container's share is part of the pod's, no addition; quotas want every container to name one.
     container: dict[str, Any] = {"resources": {"requests": small, "limits": dict(small)}}
+    if config.pod_security is not None:
+        container["securityContext"] = config.containers_security
     if options.view_image is not None:
         container["image"] = options.view_image
     if options.disable:
@@ -182,13 +184,17 @@ def _containers(
         ours["imagePullSecret"] = config.image_pull_secret
     if config.environment:
         ours["environment"] = dict(config.environment)
-    if config.security_context:
-        ours["securityContext"] = dict(config.security_context)
+    if config.secrets:
+        ours["secrets"] = {variable: {"name": s.name, "key": s.key} for variable, s in config.secrets.items()}
+    if security := config.containers_security:
+        ours["securityContext"] = security
     if config.volumes:
         ours["volumes"] = dict(_volume(name, volume) for name, volume in config.volumes.items())
     first, *others = template or [{}]
     before = first.get("commands", {}).get("pre")
     ours["commands"] = {"pre": "\n".join(filter(None, (_give_out(flavour), before)))}
+    if config.pod_security is not None:
+        others = [merged(other, {"securityContext": security}) for other in others]
     return [merged(first, ours), *others]
 
 
