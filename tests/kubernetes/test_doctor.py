@@ -70,7 +70,7 @@ async def test_with_the_rights_of_the_manifest_all_is_well(
     namespace: Namespace, shared_volume: Path, tmp_path: Path
 ) -> None:
     volumes = {"work": {"claim": "shared", "path": "/work", "shared": True}}
-    file = streamflow_file(tmp_path, namespace.image, volumes=volumes)
+    file = streamflow_file(tmp_path, namespace.image, volumes=volumes, flux={"view_image": namespace.image})
     code, printed = await fluxop("doctor", str(file), kubeconfig=namespace.kubeconfig)
     assert code == 0, printed
     lines = printed.splitlines()[1:]
