@@ -36,8 +36,10 @@ class Observer:
     async def watch(self) -> None:
         """Until it is cancelled; the namespace is empty at first."""
         clock = asyncio.get_running_loop().time
+        pods = self._namespace.core.list_namespaced_pod
+        version = (await pods(self._namespace.name)).metadata.resource_version
         async with Watch(return_type="object") as watch:
-            stream = watch.stream(self._namespace.core.list_namespaced_pod, self._namespace.name, timeout_seconds=600)
+            stream = watch.stream(pods, self._namespace.name, resource_version=version, timeout_seconds=600)
             async for event in stream:
                 now = clock()
                 self.lives.setdefault(event["raw_object"]["metadata"]["name"], [now, now])[1] = now
@@ -65,7 +67,7 @@ async def agrees(observer: Observer, done: Run, folder: Path) -> None:
     view = RunView(read_events(log))
     (fleet,) = view.fleets.values()
     assert fleet.ended is not None
-    code, printed = await fluxop("report", str(log), "-o", str(folder / "report.json"))
+    code, printed = await fluxop("report", str(log), "-o", str(folder / "report.json"), kubeconfig=folder)
     assert code == 0, printed
     (reported,) = json.loads((folder / "report.json").read_text())["fleets"]
     seen = pytest.approx(observer.pod_seconds, rel=0.01)
@@ -82,7 +84,8 @@ async def agrees(observer: Observer, done: Run, folder: Path) -> None:
 
 
 async def test_of_a_small_minicluster(namespace: Namespace, shared_volume: Path, tmp_path: Path) -> None:
-    write_files(namespace, shared_volume, tmp_path, limits={"nodes": 1})
+    flavour = {**SMALL, "bring_up": 3, "tear_down": 1}
+    write_files(namespace, shared_volume, tmp_path, flavours={"small": flavour}, limits={"nodes": 1})
     async with observed(namespace) as observer:
         done = await run(namespace, tmp_path)
     assert len(observer.lives) == 1
@@ -90,7 +93,7 @@ async def test_of_a_small_minicluster(namespace: Namespace, shared_volume: Path,
 
 
 async def test_of_a_large_one(namespace: Namespace, shared_volume: Path, tmp_path: Path) -> None:
-    flavour = {**SMALL, "resources": {"cpu": "250m", "memory": "256Mi"}}
+    flavour = {**SMALL, "resources": {"cpu": "250m", "memory": "256Mi"}, "bring_up": 5, "tear_down": 1}
     write_files(namespace, shared_volume, tmp_path, flavours={"small": flavour}, limits={"nodes": 6})
     wide: dict[str, Any] = step(3, {})
     wide["run"]["hints"]["fluxop:FluxRequirement"] |= {"nodes": 6}
