@@ -9,12 +9,12 @@ from typing import Any
 from streamflow_fluxop.cwl.documents import Process
 from streamflow_fluxop.cwl.places import entry_place, last
 from streamflow_fluxop.cwl.requirements import Requirements
-from streamflow_fluxop.cwl.values import UNKNOWN, from_document
+from streamflow_fluxop.cwl.values import UNKNOWN
 from streamflow_fluxop.errors import UserError
 
 
 def check_types(process: Process, requirements: Requirements, words: str) -> Iterator[UserError]:
-    """The inputs and outputs of a process whose type nobody defines, and the defaults that are not of their type.
+    """The inputs and outputs of a process whose type nobody defines.
 
     Args:
         process: any.
@@ -31,9 +31,6 @@ def check_types(process: Process, requirements: Requirements, words: str) -> Ite
                 if "#" in kind and kind not in defined:
                     fix = "A type is one of CWL's, such as File, string[] or int?, or from a SchemaDefRequirement."
                     yield UserError(f"there is no type {last(kind)}", where=str(place), fix=fix)
-            default = getattr(port, "default", None)
-            if default is not None and not suits(from_document(default, str(port.loadingOptions.fileuri)), port.type_):
-                yield UserError(f"{shortly(default)} is not of type {said(port.type_)}", where=place.at("default"))
 
 
 def _names(kind: Any) -> Iterator[str]:
@@ -109,3 +106,42 @@ def shortly(value: Any) -> str:
     """A value as JSON, cut after 60 characters."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_OF_BINDING = ("position", "prefix", "separate", "itemSeparator", "valueFrom", "shellQuote")
+
+
+def plain(kind: Any, defined: Mapping[str, Any]) -> Any:
+    """A type as JSON: a name, a list of types, or a mapping with `type`, `inputBinding`, `items`, `fields`, `symbols`.
+
+    Args:
+        kind: cwl-utils' object.
+        defined: the types of SchemaDefRequirement, by name, which are put in.
+    """
+    if isinstance(kind, str):
+        return plain(defined[kind], defined) if kind in defined else kind
+    if isinstance(kind, list):
+        return [plain(k, defined) for k in kind]
+    made: dict[str, Any] = {"type": kind.type_, "inputBinding": plain_binding(getattr(kind, "inputBinding", None))}
+    match kind.type_:
+        case "array":
+            made["items"] = plain(kind.items, defined)
+        case "enum":
+            made["symbols"] = [last(symbol) for symbol in kind.symbols]
+        case "record":
+            made["fields"] = [
+                {
+                    "name": last(f.name),
+                    "type": plain(f.type_, defined),
+                    "inputBinding": plain_binding(getattr(f, "inputBinding", None)),
+                }
+                for f in kind.fields or []
+            ]
+    return made
+
+
+def plain_binding(binding: Any) -> dict[str, Any] | None:
+    """A CommandLineBinding as JSON."""
+    if binding is None:
+        return None
+    return {key: value for key in _OF_BINDING if (value := getattr(binding, key, None)) is not None}

@@ -16,12 +16,13 @@ from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.expressions import Expressions, is_expression
 from streamflow_fluxop.cwl.graph import CWLStep
 from streamflow_fluxop.cwl.hint import merge
+from streamflow_fluxop.cwl.link_types import StepIn, check_links
 from streamflow_fluxop.cwl.links import Loop, in_order, linked, local, loop_of, scattered, with_default
 from streamflow_fluxop.cwl.needs import Asked, asked
 from streamflow_fluxop.cwl.places import Place, entry_place, last
 from streamflow_fluxop.cwl.requirements import Requirements, Said
 from streamflow_fluxop.cwl.scatter import Known, least_sure, scatter
-from streamflow_fluxop.cwl.types import check_types
+from streamflow_fluxop.cwl.types import check_types, said, shortly, suits
 from streamflow_fluxop.cwl.values import UNKNOWN, Port, constant, from_document
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Dependency
@@ -64,27 +65,6 @@ class _Scope:
     may_be_skipped: bool = False
     written: tuple[int, ...] = ()
     around: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
-class _StepIn:
-    """A workflow step on its way through scatter, loop and condition to the process that it runs.
-
-    Attributes:
-        cwl: cwl-utils' WorkflowStep.
-        name: its StreamFlow path.
-        place: where it stands.
-        process: what it runs.
-        requirements: as they hold in the step.
-        inner: as they hold in what it runs.
-    """
-
-    cwl: Any
-    name: str
-    place: Place
-    process: Process
-    requirements: Requirements
-    inner: Requirements
 
 
 _Restore = Callable[[Port], Port]
@@ -140,17 +120,26 @@ class Walk:
             )
         if len(scope.written) > _DEPTH_AT_MOST:
             raise UnreadableCWL(f"step {name}: more than {_DEPTH_AT_MOST} workflows in each other", where=process.file)
-        self.errors.extend(check_types(process, requirements, f"step {name}" if name != "/" else ""))
-        ports = {last(i.id): self._process_input(i, given, scope) for i in process.cwl.inputs}
+        words = f"step {name}" if name != "/" else ""
+        self.errors.extend(check_types(process, requirements, words))
+        ports = {last(i.id): self._process_input(process, i, given, scope, words) for i in process.cwl.inputs}
         if process.kind == "Workflow":
             return self._workflow(process, name, ports, scope, requirements)
         return self._tool(process, name, ports, scope, requirements)
 
-    def _process_input(self, declared: Any, given: Mapping[str, Port], scope: _Scope) -> Port:
+    def _process_input(
+        self, process: Process, declared: Any, given: Mapping[str, Port], scope: _Scope, words: str
+    ) -> Port:
+        """What comes to an input; its default, where it is used, has to be of its type."""
         port = given.get(last(declared.id), constant(None, scope.count))
         if declared.default is None:
             return port
-        return with_default(port, from_document(declared.default, str(declared.loadingOptions.fileuri)))
+        default = from_document(declared.default, str(declared.loadingOptions.fileuri))
+        if not suits(default, declared.type_) and any(value is None for value in port.values):
+            place = entry_place(process.file, process.yaml, "inputs", last(declared.id), words)
+            what = f"{shortly(declared.default)} is not of type {said(declared.type_)}"
+            self.errors.append(UserError(what, where=place.at("default")))
+        return with_default(port, default)
 
     def _tool(
         self, process: Process, name: str, ports: Mapping[str, Port], scope: _Scope, requirements: Requirements
@@ -211,10 +200,13 @@ class Walk:
         known = {local(prefix, i.id): ports[last(i.id)] for i in process.cwl.inputs}
         steps = {local(prefix, s.id): s for s in process.cwl.steps}
         written = {key: index for index, key in enumerate(steps)}
+        entered = {}
         for key in in_order(process, steps):
             at = replace(scope, written=(*scope.written, written[key]), around=(*scope.around, process.cwl))
-            known |= self._step(process, steps[key], name, known, at, requirements)
+            entered[key] = step = self._enter(process, steps[key], str(PurePosixPath(name, key)), requirements)
+            known |= self._step(process, key, step, known, at, requirements)
         words = f"step {name}" if name != "/" else ""
+        self.errors.extend(check_links(process, requirements, entered, words))
         return {
             last(o.id): linked(
                 o,
@@ -232,15 +224,14 @@ class Walk:
     def _step(
         self,
         workflow: Process,
-        cwl: Any,
-        parent: str,
+        key: str,
+        step: StepIn,
         known: Mapping[str, Port],
         scope: _Scope,
         outer: Requirements,
     ) -> dict[str, Port]:
         """Walk through one step; return its outputs by `step/output`."""
-        key = local(workflow.prefix, cwl.id)
-        step = self._enter(workflow, cwl, str(PurePosixPath(parent, key)), outer)
+        cwl = step.cwl
         ports = self._step_inputs(step, known, workflow.prefix, scope)
         inner, ports, restores = scope, ports, []
         names = scattered(cwl)
@@ -263,7 +254,7 @@ class Walk:
             outputs = {n: restore(p) for n, p in outputs.items()}
         return {f"{key}/{n}": p for n, p in outputs.items()}
 
-    def _enter(self, workflow: Process, cwl: Any, name: str, outer: Requirements) -> _StepIn:
+    def _enter(self, workflow: Process, cwl: Any, name: str, outer: Requirements) -> StepIn:
         yaml, words = step_yaml(workflow, cwl.id), f"step {name}"
         overrides = self.inputs.requirements if name.count("/") == 1 else {}
         requirements = outer.entered(cwl, yaml, words, workflow.namespaces, self.errors, overrides)
@@ -271,9 +262,9 @@ class Walk:
         inner = requirements.inside(process.version).entered(
             process.cwl, process.yaml, words, process.namespaces, self.errors
         )
-        return _StepIn(cwl, name, Place(workflow.file, yaml, words), process, requirements, inner)
+        return StepIn(cwl, name, Place(workflow.file, yaml, words), process, requirements, inner)
 
-    def _step_inputs(self, step: _StepIn, known: Mapping[str, Port], prefix: str, scope: _Scope) -> dict[str, Port]:
+    def _step_inputs(self, step: StepIn, known: Mapping[str, Port], prefix: str, scope: _Scope) -> dict[str, Port]:
         ports = {}
         for entry in step.cwl.in_:
             place = entry_place(step.place.file, step.place.node, "in", last(entry.id), step.place.words)
@@ -289,7 +280,7 @@ class Walk:
         ports |= {n: ports[n].waiting_for(producers) for n in unlinked}
         return ports | {n: constant(None, scope.count, producers) for n in absent}
 
-    def _values_from(self, step: _StepIn, ports: dict[str, Port], scope: _Scope) -> dict[str, Port]:
+    def _values_from(self, step: StepIn, ports: dict[str, Port], scope: _Scope) -> dict[str, Port]:
         """Apply `valueFrom`, which sees the inputs as they are before any `valueFrom` (CWL 1.2, WorkflowStepInput)."""
         everything = frozenset().union(*(p.producers for p in ports.values()))
         changed = {
@@ -306,7 +297,7 @@ class Walk:
         return Port(lambda: self._evaluate(entry.valueFrom, ports, scope.count, req, itself), producers)
 
     def _scatter(
-        self, step: _StepIn, names: list[str], ports: dict[str, Port], scope: _Scope, outer: Requirements
+        self, step: StepIn, names: list[str], ports: dict[str, Port], scope: _Scope, outer: Requirements
     ) -> tuple[_Scope, dict[str, Port], _Restore]:
         own = merge(level for level, _ in step.inner.flux[len(outer.flux) :])
         if any(name not in ports for name in names):
@@ -325,7 +316,7 @@ class Walk:
         )
         return inner, found.spread(ports, gate), found.gather
 
-    def _when(self, step: _StepIn, ports: dict[str, Port], scope: _Scope) -> tuple[_Scope, dict[str, Port], _Restore]:
+    def _when(self, step: StepIn, ports: dict[str, Port], scope: _Scope) -> tuple[_Scope, dict[str, Port], _Restore]:
         """Leave out the executions whose condition is false for sure; their outputs are null."""
         conditions = self._evaluate(step.cwl.when, ports, scope.count, step.requirements)
         runs = [c is not False for c in conditions]
@@ -345,7 +336,7 @@ class Walk:
         return inner, {n: _only(p, runs) for n, p in ports.items()}, restore
 
     def _loop(
-        self, step: _StepIn, loop: Loop, ports: dict[str, Port], scope: _Scope
+        self, step: StepIn, loop: Loop, ports: dict[str, Port], scope: _Scope
     ) -> tuple[_Scope, dict[str, Port], _Restore]:
         """Every round but the first gets other values; how many rounds there are the run tells."""
         first = self._evaluate(loop.when, ports, scope.count, step.requirements) if loop.when else [True]

@@ -82,7 +82,11 @@ def test_an_empty_or_absent_array_makes_no_job_and_no_minicluster(world):
 
 def test_an_unknown_array_takes_the_hint_s_width(world):
     read = world.read(
-        workflow("x", a=step(tool(), x="x"), b=scattered("dotproduct", x="a/o", hints={HINT: {"width": 7}}))
+        workflow(
+            "x",
+            a=step(tool(outputs={"o": "Any"}), x="x"),
+            b=scattered("dotproduct", x="a/o", hints={HINT: {"width": 7}}),
+        )
     )
     assert (read.steps["/b"].jobs, read.steps["/b"].jobs_source) == (7, "hint")
 

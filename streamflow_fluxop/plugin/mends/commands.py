@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import shlex
-from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import cwl_utils.parser
@@ -24,9 +24,8 @@ from streamflow.cwl import translator, utils
 from streamflow.cwl.command import CWLCommand, CWLCommandOptions
 
 from streamflow_fluxop.cwl.command_line import command_line
+from streamflow_fluxop.cwl.types import plain, plain_binding
 from streamflow_fluxop.plugin.mends import Mend
-
-_OF_BINDING = ("position", "prefix", "separate", "itemSeparator", "valueFrom", "shellQuote")
 
 
 class CommandLine(CommandTokenProcessor):
@@ -106,12 +105,12 @@ def _apply() -> None:
         inputs = [
             {
                 "name": utils.get_name("", cwl_name_prefix, port.id),
-                "type": _type(port.type_, schema_def_types),
-                "inputBinding": _binding(port.inputBinding),
+                "type": plain(port.type_, schema_def_types),
+                "inputBinding": plain_binding(port.inputBinding),
             }
             for port in cwl_element.inputs
         ]
-        arguments = [a if isinstance(a, str) else _binding(a) for a in cwl_element.arguments or []]
+        arguments = [a if isinstance(a, str) else plain_binding(a) for a in cwl_element.arguments or []]
         command.processors = [CommandLine(arguments, inputs, command.is_shell_command)]
         return command
 
@@ -119,37 +118,6 @@ def _apply() -> None:
 
 
 MEND = Mend("values in arrays and records reach commands as they are", "0.2.0rc3", _is_needed, _apply)
-
-
-def _binding(binding: Any) -> dict[str, Any] | None:
-    """A CommandLineBinding as JSON."""
-    if binding is None:
-        return None
-    return {key: value for key in _OF_BINDING if (value := getattr(binding, key, None)) is not None}
-
-
-def _type(kind: Any, defined: Mapping[str, Any]) -> Any:
-    """A type as JSON, what SchemaDefRequirement defines put in."""
-    if isinstance(kind, str):
-        return _type(defined[kind], defined) if kind in defined else kind
-    if isinstance(kind, MutableSequence):
-        return [_type(k, defined) for k in kind]
-    made: dict[str, Any] = {"type": kind.type_, "inputBinding": _binding(getattr(kind, "inputBinding", None))}
-    match kind.type_:
-        case "array":
-            made["items"] = _type(kind.items, defined)
-        case "enum":
-            made["symbols"] = [_last(symbol) for symbol in kind.symbols]
-        case "record":
-            made["fields"] = [
-                {"name": _last(f.name), "type": _type(f.type_, defined), "inputBinding": _binding(f.inputBinding)}
-                for f in kind.fields or []
-            ]
-    return made
-
-
-def _last(identifier: str) -> str:
-    return identifier.rpartition("#")[2].rpartition("/")[2]
 
 
 # what StreamFlow is tried with
