@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from streamflow_fluxop.cwl.values import UNKNOWN, is_known
+from streamflow_fluxop.cwl.values import UNKNOWN
 
 if TYPE_CHECKING:
     from streamflow_fluxop.cwl.javascript import Engine
@@ -19,6 +19,20 @@ _ROOT = re.compile(rf"(?<![\w.$])(inputs|self|runtime)\b((?:{_MEMBER})*)(\s*[!=]
 _STEP = re.compile(r"""\.\s*([A-Za-z_$][\w$]*)|\[\s*(?:'([^'\]]*)'|"([^"\]]*)")\s*\]""")
 _ROOTS = ("inputs", "self", "runtime", "null")
 _IS_NULL = "=== null"
+_MARK = "\0only the run tells"
+_GUARD = """
+(function guard(value) {
+  for (const key of Object.keys(value)) {
+    if (value[key] === "\\u0000only the run tells") {
+      Object.defineProperty(value, key, { enumerable: true, get() { throw new Error("only the run tells"); } });
+    } else if (value[key] && typeof value[key] === "object") {
+      guard(value[key]);
+    }
+  }
+})([inputs, self]);
+"""
+"""Lets an expression fail that reads what is unknown; whether a File is given it may ask."""
+
 _REFERENCES_AT_MOST = 20_000
 _SCRIPTS_AT_MOST = 100
 
@@ -83,10 +97,10 @@ class Expressions:
 
         script = library is not None and not _only_references(text)
         if script:
-            if not self._allowed or self._scripts >= _SCRIPTS_AT_MOST or self._seconds <= 0 or not is_known(read):
+            if not self._allowed or self._scripts >= _SCRIPTS_AT_MOST or self._seconds <= 0 or _unknown_in(read):
                 return UNKNOWN
             self._scripts += 1
-            inputs, itself = _without_unknown(inputs), _without_unknown(itself)
+            inputs, itself = _marked(inputs), _marked(itself)
         else:
             if self._references >= _REFERENCES_AT_MOST:
                 return UNKNOWN
@@ -97,7 +111,7 @@ class Expressions:
             value = interpolate(
                 text,
                 context,
-                jslib=jshead(list(library or ()), context) if script else "",
+                jslib=jshead(list(library or ()), context) + _GUARD if script else "",
                 fullJS=script,
                 js_engine=self._javascript(),
                 timeout=self._seconds,
@@ -179,12 +193,18 @@ def _identity(value: Any) -> tuple[Any, ...]:
     return (type(value), value if isinstance(value, str | int | float | bool) else id(value))
 
 
-def _without_unknown(value: Any) -> Any:
+def _unknown_in(read: Sequence[Any]) -> bool:
+    """Whether nothing at all is known of something that is read; of a File, it is known that it is there."""
+    return any(value is UNKNOWN for value in read)
+
+
+def _marked(value: Any) -> Any:
+    """As JavaScript gets it: what is unknown is marked, for `_GUARD`."""
     if isinstance(value, Mapping):
-        return {k: _without_unknown(v) for k, v in value.items()}
+        return {k: _marked(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_without_unknown(v) for v in value]
-    return None if value is UNKNOWN else value
+        return [_marked(v) for v in value]
+    return _MARK if value is UNKNOWN else value
 
 
 def _holds_file(value: Any) -> bool:

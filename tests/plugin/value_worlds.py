@@ -151,12 +151,12 @@ def reference_words(tool: dict[str, Any], values: dict[str, Any], folder: Path) 
     loading = LoadingContext(
         {"construct_tool_object": default_make_tool, "do_validate": False, "relax_path_checks": True}
     )
+    runtime = RuntimeContext({"basedir": str(folder), "use_container": False, "outdir": str(folder)})
     try:
         process = load_tool(_written(tool, folder).as_uri(), loading)
+        job = next(process.job(CommentedMap(copy.deepcopy(values)), lambda *_: None, runtime))
     except SchemaParseException:  # cwltool takes an enum without a name in a union for one that is there twice
         reject()
-    runtime = RuntimeContext({"basedir": str(folder), "use_container": False, "outdir": str(folder)})
-    job = next(process.job(CommentedMap(copy.deepcopy(values)), lambda *_: None, runtime))
     return [re.sub(re.escape(job.builder.stagedir) + "/[^/]*/", "/", word) for word in job.command_line]
 
 
