@@ -53,7 +53,7 @@ def make_plan(
         strategy=schedule.strategy,
         seed=seed,
         miniclusters=miniclusters,
-        assignments=_assignments(instance, schedule, names),
+        assignments=_assignments(instance, schedule, names, {s.name for s in problem.workflow.steps if s.skipped}),
         steps=_steps(instance, schedule, names),
         cost=cost,
         makespan=schedule.makespan / TICKS,
@@ -180,11 +180,13 @@ def _miniclusters(instance: Instance, schedule: Schedule, names: list[str]) -> l
     return result
 
 
-def _assignments(instance: Instance, schedule: Schedule, names: list[str]) -> list[dict[str, Any]]:
-    """One entry for each part of a block that lies in one MiniCluster."""
+def _assignments(instance: Instance, schedule: Schedule, names: list[str], skipped: set[str]) -> list[dict[str, Any]]:
+    """One entry for each part of a block that lies in one MiniCluster; none of a step that never runs."""
     lives, result = schedule.lives, []
     for step, first, jobs, start, runs in sorted(schedule.blocks, key=itemgetter(3, 0, 1)):
         data = instance.steps[step]
+        if data.name in skipped:
+            continue
         common: dict[str, Any] = {"step": data.name, "start": start / TICKS, "end": (start + data.ticks) / TICKS}
         if len(runs) < 2:
             common |= {"first": first, "count": jobs, "minicluster": None, "nodes": []}

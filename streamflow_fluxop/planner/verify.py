@@ -157,8 +157,9 @@ class _Checks:
                 if a.first != done:
                     yield f"step {name}: job {min(a.first, done)} runs {'twice' if a.first < done else 'never'}"
                 done = max(done, a.first + a.count)
-            if done != step.width:
-                yield f"step {name}: it has {step.width} jobs, and the plan runs {done}"
+            width = 0 if step.skipped else step.width
+            if done != width:
+                yield f"step {name}: it has {width} jobs, and the plan runs {done}"
 
     def durations(self) -> Iterator[str]:
         for a in self.plan.assignments:

@@ -43,7 +43,13 @@ def test_parameter_references_need_no_javascript(text, value):
         ("$(inputs.file !== null)", True),
         ("$(inputs.unknown === null)", UNKNOWN),
         ("$(inputs.file.contents == 'x')", UNKNOWN),
-        ("$(Object.keys(inputs).length)", UNKNOWN),
+        ("$(Object.keys(inputs).length)", 3),
+        ("$(Object.values(inputs).length)", UNKNOWN),
+        ("$(inputs.file == undefined)", False),
+        ("$(inputs.file ? inputs.n : 0)", 3),
+        ("$(typeof inputs.file)", "object"),
+        ("$(inputs.file && inputs.file.path)", UNKNOWN),
+        ("$(JSON.stringify(inputs.file))", UNKNOWN),
         ("$(runtime.cores * 2)", UNKNOWN),
         ("$(no.such.thing)", UNKNOWN),
         ("${ return {class: 'File', location: 'made'}; }", UNKNOWN),
@@ -60,7 +66,7 @@ def test_javascript_is_evaluated_where_all_that_it_reads_is_known(text, value):
 
 @needs_node
 def test_what_the_library_reads_counts_too():
-    library = ["function n() { return inputs.n + Object.keys(inputs).length; }"]
+    library = ["function n() { return inputs.n + Object.values(inputs).length; }"]
     with expressions() as evaluator:
         assert evaluator.evaluate("$(n())", {"n": 3}, library) == 4
         assert evaluator.evaluate("$(n())", {"n": 3, "m": UNKNOWN}, library) is UNKNOWN
