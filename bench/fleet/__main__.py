@@ -1,8 +1,9 @@
-"""Measure the fleet on simulated time: `python -m bench.fleet [deviation | decisions]`.
+"""Measure the fleet on simulated time: `python -m bench.fleet [deviation | reality | decisions]`.
 
 `deviation`: the plans of the planner's suite, run without noise, and with durations whose standard deviation is 30 %
 (lognormal, mean 1), or that are up to 30 % off (uniform, `--up-to`); against the plan, against what simulated runs with
 other durations had led to expect, and against a plan that was made with the true durations (clairvoyant).
+`reality`: runs of plans whose every time was a guess, see `bench.fleet.reality`.
 `decisions`: the CPU time that the fleet's decisions take, a job. Needs `uv pip install --group bench`: wfcommons.
 Prints tables and writes them to bench/fleet/results/NAME.md. The clock of the planner's search is the CPU's.
 """
@@ -21,6 +22,7 @@ from random import Random
 from statistics import median
 from typing import Any
 
+from bench.fleet.reality import reality
 from bench.planner.__main__ import planned, shape_of
 from bench.planner.instances import RECIPES, REGIMES, problem
 from streamflow_fluxop.fleet.expectation import expect
@@ -35,7 +37,7 @@ EXPECTING = 20
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["deviation", "decisions"], nargs="?", default="deviation")
+    parser.add_argument("what", choices=["deviation", "reality", "decisions"], nargs="?", default="deviation")
     parser.add_argument("--seconds", type=float, default=5.0, help="time limit of a plan")
     parser.add_argument("--sizes", type=int, nargs="+", help="tasks of a workflow, or jobs")
     parser.add_argument("--recipes", nargs="+", default=[*RECIPES, "Layered"])
@@ -46,7 +48,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     budget.monotonic = time.process_time
-    lines = deviation(options) if options.what == "deviation" else decisions(options.sizes or [1_000, 10_000, 100_000])
+    match options.what:
+        case "deviation":
+            lines = deviation(options)
+        case "reality":
+            lines = reality(options)
+        case _:
+            lines = decisions(options.sizes or [1_000, 10_000, 100_000])
     head = [f"`{shlex.join(['python', '-m', 'bench.fleet', *sys.argv[1:]])}`", ""]
     out = options.out or Path(__file__).parent / "results" / f"{options.what}.md"
     out.write_text("\n".join(head + lines) + "\n", encoding="utf-8")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, field
 from math import inf
 
+from streamflow_fluxop.fleet.nodes import Load
 from streamflow_fluxop.model import Step
 
 TINY = 1e-6
@@ -35,6 +37,7 @@ class Block:
         hold: its jobs are not to start before, on the fleet's clock, although they could.
         each: the blocks with the jobs that its own wait for one by one.
         gaps: for each of its nodes the seconds that the plan leaves it idle before, and whether it is kept meanwhile.
+        load: what one of its jobs takes of each of its nodes; None: it takes none, or no time.
         share: nodes that one of its jobs is worth, by what it takes most of.
         expected: when it is now expected to start and to end, on the fleet's clock; `uncertain`: variance of the end.
     """
@@ -64,9 +67,11 @@ class Block:
     top: int = 0
     each: list[Block] = field(default_factory=list)
     gaps: dict[int, tuple[float, bool]] = field(default_factory=dict)
+    load: Load | None = None
     share: float = 1.0
     expected: tuple[float, float] = NOT_LOOKED_AT
     uncertain: float = 0.0
+    _jobs_on: dict[int, int] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
@@ -84,6 +89,12 @@ class Block:
     def nodes_of(self, job: int) -> tuple[int, ...]:
         """The ranks of its n-th job."""
         return self.nodes[job * self.span : (job + 1) * self.span]
+
+    def jobs_on(self, rank: int) -> int:
+        """How many of its jobs the plan has on a node."""
+        if not self._jobs_on:
+            self._jobs_on = Counter(self.nodes)
+        return self._jobs_on.get(rank, 0)
 
 
 @dataclass(slots=True, eq=False)

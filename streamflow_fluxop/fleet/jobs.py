@@ -15,7 +15,7 @@ from streamflow_fluxop.fleet.pool import Pool
 from streamflow_fluxop.fleet.progress import Progress
 from streamflow_fluxop.fleet.retiming import Retiming
 from streamflow_fluxop.fleet.route import Router
-from streamflow_fluxop.fleet.start import startable
+from streamflow_fluxop.fleet.start import Reservations, startable
 
 
 class Jobs:
@@ -149,8 +149,8 @@ class Jobs:
                 self._clear(self._order.done(job.block))
                 if self.retiming and job.block.end > job.block.start and job.started < inf:
                     self.retiming.deviation.learn((self._now - job.started) / (job.block.end - job.block.start))
-                if job.member and self.retiming and self._now < self.retiming.began + job.block.end - LATE:
-                    job.member.early = self._order.ahead = True
+                if self.retiming and abs(self._now - self.retiming.began - job.block.end) > LATE:
+                    self._order.deviated = True
         if self.progress and job.step in self.progress.steps:
             self._clear(self.progress.ended(job.step, self._now))
 
@@ -170,24 +170,33 @@ class Jobs:
 
     # what starts
 
-    def start(self, member: Member, now: float) -> None:
-        """Start what can start at a MiniCluster, or at those that take its jobs."""
+    def start(self, member: Member, now: float, *, room_is_wanted: bool) -> None:
+        """Start what can start at a MiniCluster, or at those that take its jobs.
+
+        Args:
+            member: the MiniCluster.
+            now: on the fleet's clock.
+            room_is_wanted: other MiniClusters wait for nodes to leave.
+        """
         self._now = now
         member.pass_over()
-        if member.stage is not Stage.UP:
-            return
-        for job in member.errands.values():
-            if job.started == inf:
-                job.started = now
-                self._out.append(StartJob(job.name, member.name))
-        if self.retiming is not None and self.retiming.deviation.large:
-            for job, other, nodes in self.pool_of(member).startable(now):
-                self._start(job, other, nodes)
-                self._agenda.touch(other)
-        else:
-            for job, nodes in startable(member, now):
+        if member.stage is Stage.UP:
+            for job in member.errands.values():
+                if job.started == inf:
+                    job.started = now
+                    self._out.append(StartJob(job.name, member.name))
+        timetable = self._order is not None and not self._order.deviated
+        large = self.retiming is not None and self.retiming.deviation.large
+        rules = Reservations(now, timetable, room_is_wanted, self.retiming.last if self.retiming else 0.0)
+        if not large and member.stage is Stage.UP:
+            for job, nodes in startable(member, rules):
                 self._start(job, member, nodes)
             self._agenda.alarm(member, member.queue.patience_ends(now, member.even))
+        pool = self.pool_of(member)
+        if large or (not timetable and len(pool.members) > 1):
+            for job, other, nodes in pool.startable(now, None if large else rules):
+                self._start(job, other, nodes)
+                self._agenda.touch(other)
 
     def _start(self, job: Job, member: Member, nodes: tuple[int, ...]) -> None:
         member.book(job, nodes, self._now)

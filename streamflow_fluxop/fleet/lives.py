@@ -60,7 +60,7 @@ class Lives:
         if member.stage is Stage.DOWN:
             at = member.called_for(now)
             if not member.given_up:
-                at = min(at, member.wanted_at() - member.flavour.bring_up)
+                at = min(at, member.wanted_at() - member.bring_up)
             if at <= now + TINY:
                 self.due.add(member.name)
                 self.freed = True
@@ -153,7 +153,8 @@ class Lives:
         member.stage = Stage.COMING
         member.size = member.target = size
         member.lives += 1
-        ready = self._now + member.flavour.bring_up
+        member.asked_at = self._now
+        ready = self._now + member.bring_up
         member.joins = dict.fromkeys(range(size), ready)
         self._room.take(member.flavour_name, size, 1)
         self._out.append(BringUp(member.name, size, reason))
@@ -163,14 +164,15 @@ class Lives:
         member.target = size
         if size > member.size:
             for rank in range(member.size, size):
-                member.joins.setdefault(rank, self._now + member.flavour.bring_up)
+                member.joins.setdefault(rank, self._now + member.bring_up)
         self._room.take(member.flavour_name, member.holds - held)
         self._out.append(Resize(member.name, size, reason))
 
     def tear_down(self, member: Member, reason: str, now: float) -> None:
         """Let a MiniCluster go."""
+        member.released_at = now if member.stage is Stage.UP else None
         member.stage = Stage.GOING
-        member.leaves = now + member.flavour.tear_down
+        member.leaves = now + member.tear_down
         self.due.discard(member.name)
         self._out.append(TearDown(member.name, reason))
         self._agenda.touch(member)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from streamflow_fluxop.fleet.blocks import NOT_LOOKED_AT, TINY, Block
 from streamflow_fluxop.fleet.job import Job
+from streamflow_fluxop.fleet.lead_times import LeadTimes
 from streamflow_fluxop.fleet.nodes import Nodes
 from streamflow_fluxop.fleet.queue import Queue
 from streamflow_fluxop.grouping import Group
@@ -45,6 +46,7 @@ class Member:
         group: what it is for.
         flavour: of its nodes.
         blocks: what the plan has for it, in order.
+        lead_times: how long its coming and going takes; None: what is configured.
 
     Attributes:
         size: nodes that take jobs, or will when it is up.
@@ -63,16 +65,19 @@ class Member:
         steady: nodes that come and go together, as the plan has it.
         hurry: node-seconds that it is worth to be over a second earlier.
         rests_since: when something last ran there, or it came up.
+        asked_at: when it was last asked for; `released_at`: when it was given up, where it was up and well.
         leaves: when it will be gone, if it goes down.
-        early: jobs were over before the plan has it: there is room that it does not know of.
         passed: how many of its blocks, from the first on, are over.
         alarm: when it is to be looked at again at the latest.
     """
 
-    def __init__(self, group: Group, flavour: Flavour, blocks: list[Block]) -> None:
+    def __init__(
+        self, group: Group, flavour: Flavour, blocks: list[Block], lead_times: LeadTimes | None = None
+    ) -> None:
         self.group = group
         self.flavour = flavour
         self.blocks = blocks
+        self._lead_times = lead_times or LeadTimes({group.flavour: flavour})
         self.stage = Stage.DOWN
         self.size = self.target = 0
         self.nodes = Nodes(flavour)
@@ -89,9 +94,10 @@ class Member:
         self.fixed = group.max_size is None
         self.steady = 0
         self.hurry = inf
-        self.early = False
         self.passed = 0
         self.lives = 0
+        self.asked_at = 0.0
+        self.released_at: float | None = None
         self.leaves = 0.0
         self.rests_since = 0.0
         self.alarm = inf
@@ -112,9 +118,19 @@ class Member:
         return max(self.group.size, self.group.max_size or 0)
 
     @property
+    def bring_up(self) -> float:
+        """Seconds that it is expected to take to come up."""
+        return self._lead_times.bring_up(self.group.flavour)
+
+    @property
+    def tear_down(self) -> float:
+        """Seconds that it is expected to take to go."""
+        return self._lead_times.tear_down(self.group.flavour)
+
+    @property
     def even(self) -> float:
-        """Seconds of idleness that cost as much as going down and coming up again (price and size cancel out)."""
-        return max(1.0, self.flavour.bring_up + self.flavour.tear_down)
+        """Seconds of idleness that cost as much as going down and coming up again."""
+        return self._lead_times.break_even(self.group.flavour)
 
     @property
     def holds(self) -> int:
@@ -133,11 +149,11 @@ class Member:
 
     def called_for(self, now: float) -> float:
         """When it has to be asked for, `now` at the earliest, for what waits for nothing else; `inf`: not at all."""
-        return now if self.errands else max(now, self.queue.not_before() - self.flavour.bring_up)
+        return now if self.errands else max(now, self.queue.not_before() - self.bring_up)
 
     def needed(self, now: float) -> int:
         """Nodes that the jobs that are ready need at least."""
-        return self.queue.nodes(now + self.flavour.bring_up + TINY)
+        return self.queue.nodes(now + self.bring_up + TINY)
 
     def ready_for(self, block: Block, now: float) -> float:
         """When the nodes of a block take jobs at the earliest."""
@@ -148,7 +164,7 @@ class Member:
             return self.joins.get(0, now)
         if self.stage is Stage.UP and self.fixed:
             return now  # it will run on other nodes
-        return now + self.flavour.bring_up
+        return now + self.bring_up
 
     def add(self, job: Job) -> None:
         """A job waits here."""
@@ -256,7 +272,7 @@ class Member:
             due: dict[int, Block] = {}
             for rank in [r for r in self.uses if r >= self.target and not self.given_up]:
                 if use := self.use_of(rank):
-                    at = use.ready - self.flavour.bring_up
+                    at = use.ready - self.bring_up
                     if at <= now + TINY:
                         top = max(top, rank + 1)
                         due[use.block.index] = use.block

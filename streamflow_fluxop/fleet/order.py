@@ -27,12 +27,13 @@ class Order:
         may_be_skipped: names of steps that only the run tells how often they run.
 
     Attributes:
-        ahead: something was over before the plan has it, or did not come at all. Until then the plan is the timetable.
+        deviated: something came or was over sooner or later than the plan has it, or did not come at all. Until then
+            the plan is the timetable.
     """
 
     def __init__(self, plan: Plan, may_be_skipped: frozenset[str] = frozenset()) -> None:
         self.open_ended = may_be_skipped
-        self.ahead = False
+        self.deviated = False
         steps = plan.problem.workflow.steps
         graph = _graph(steps)
         depth = _depths(graph)
@@ -119,7 +120,7 @@ class Order:
         for block in state.blocks:
             missing = block.count - block.taken
             if missing and not block.over:
-                self.ahead |= block.minicluster is not None  # else it ran out of our sight
+                self.deviated |= block.minicluster is not None  # else it ran out of our sight
                 block.taken = block.count
                 free += self.done(block, missing)
         return free
@@ -198,6 +199,7 @@ def _chain(blocks: Iterable[Block], steps: Mapping[str, StepState], flavour: Fla
         load = load_of(steps[block.step].step.needs, flavour)
         if load is None or block.end <= block.start:  # an instant takes nothing from others
             continue
+        block.load = load
         block.share = sum(share_of(part, whole) for part in load.parts)
         before: dict[int, Block] = {}
         for i, rank in enumerate(block.nodes):

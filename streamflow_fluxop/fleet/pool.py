@@ -18,6 +18,7 @@ from streamflow_fluxop.fleet.blocks import NOT_LOOKED_AT, TINY
 from streamflow_fluxop.fleet.job import Job
 from streamflow_fluxop.fleet.member import Member, Stage, is_next
 from streamflow_fluxop.fleet.nodes import Load
+from streamflow_fluxop.fleet.start import MISSES, Reservations
 
 MOVED = 1e-3
 """Node-seconds that it must save at least to run a job in another MiniCluster than its own."""
@@ -47,8 +48,16 @@ class Pool:
         assert job.load is not None
         heappush(self._queues.setdefault(job.load, []), (-job.tail, job.key, next(self._tie), job))
 
-    def startable(self, now: float) -> Iterator[tuple[Job, Member, tuple[int, ...]]]:
-        """Take the jobs that start now out of the queues, each with its place; the caller books it before the next."""
+    def startable(
+        self, now: float, reservations: Reservations | None = None
+    ) -> Iterator[tuple[Job, Member, tuple[int, ...]]]:
+        """Take the jobs that start now out of the queues, each with its place; the caller books it before the next.
+
+        Args:
+            now: on the fleet's clock.
+            reservations: which nodes are kept for others that the plan has before a job; None: the plan's places no
+                longer count, and nodes are kept for jobs that wait.
+        """
         up = [m for m in self.members if m.usable and m.nodes.spare]
         if not up:
             return
@@ -57,15 +66,24 @@ class Pool:
         passed: list[Job] = []  # those that find no room; most events end here, so what it takes comes after
         heads = [(entry, load) for load in list(self._queues) if (entry := self._head(load))]
         heads.sort(key=lambda head: head[0][:3], reverse=True)
+        refused: list[tuple[Load, Entry]] = []
+        tries: dict[Load, int] = {}
         while heads:
-            (*_, job), load = heads.pop()
+            entry, load = heads.pop()
+            job = entry[-1]
             room = [(m, ranks) for m in up if (ranks := m.nodes.with_room(load.parts[-1], m.usable, load.alone))]
             if room and not until:
                 until = {m.name: m.busy_until(now) for m in up}
             while room and passed:
                 _keep(passed.pop(0), up, kept)
-            if not (place := _place(job, room, until, kept, now)):
-                passed.append(job)  # nor is there room for others of its kind
+            if not (place := _place(job, room, until, kept, now, reservations)):
+                if reservations is None or job.block is None:
+                    passed.append(job)  # nor is there room for others of its kind
+                elif room and tries.setdefault(load, 0) < MISSES:  # others of its kind may be short enough
+                    tries[load] += 1
+                    refused.append((load, heappop(self._queues[load])))
+                    if after := self._head(load):
+                        insort(heads, (after, load), key=lambda head: tuple(-x for x in head[0][:3]))
                 continue
             member, nodes = place
             end = now + (job.seconds or 0.0)
@@ -76,8 +94,10 @@ class Pool:
             job.member.drop(job)
             job.member = member
             yield job, member, nodes
-            if entry := self._head(load):
-                insort(heads, (entry, load), key=lambda head: tuple(-x for x in head[0][:3]))
+            if after := self._head(load):
+                insort(heads, (after, load), key=lambda head: tuple(-x for x in head[0][:3]))
+        for load, entry in refused:
+            heappush(self._queues.setdefault(load, []), entry)
 
     def worth(self, member: Member, more: int, now: float) -> int:
         """How many of so many nodes more are worth their coming and going, for the work that is to begin soon.
@@ -92,13 +112,13 @@ class Pool:
         """
         if more <= 0 or member.hurry == inf:
             return more
-        joined = now + member.flavour.bring_up
+        joined = now + member.bring_up
         if self.soon is None:
             self.soon = self._work_until(joined + member.even)
         up = [m for m in self.members if m.stage in (Stage.COMING, Stage.UP)]
         there, work = sum(m.target for m in up), self.soon
         price = member.even / member.hurry
-        if work - there * member.flavour.bring_up >= (there + more) ** 2 * price:
+        if work - there * member.bring_up >= (there + more) ** 2 * price:
             return more
         there = 0
         for m in up:
@@ -107,7 +127,7 @@ class Pool:
                 free = m.until.get(rank, now) if busy else m.joins.get(rank, now)
                 if free <= joined + TINY:
                     there += 1
-                    work -= joined - free if free > now else member.flavour.bring_up
+                    work -= joined - free if free > now else member.bring_up
         return min(more, max(0, ceil(sqrt(max(0.0, work) / price) - TINY) - there))
 
     def begins(self, job: Job) -> None:
@@ -147,6 +167,7 @@ def _place(
     until: dict[str, list[float]],
     kept: dict[str, dict[int, float]],
     now: float,
+    reservations: Reservations | None,
 ) -> tuple[Member, tuple[int, ...]] | None:
     """Where a job costs least: node-seconds for which nodes stay up longer, up to the one that it runs on.
 
@@ -156,6 +177,7 @@ def _place(
         until: for each node of a MiniCluster when it, and all that leave before it, have nothing to do.
         kept: until when nodes may be used that are kept for others.
         now: the time.
+        reservations: see `startable`.
     """
     assert job.load is not None
     assert job.member is not None
@@ -168,6 +190,7 @@ def _place(
         if len(ranks) < len(parts):
             continue
         busy, others = until[member.name], kept.get(member.name, {})
+        allowed = reservations.allowed(member, job) if reservations is not None else None
         cost = 0.0 if member is job.member else MOVED
         found: list[int] = []
         counted = 0
@@ -177,6 +200,8 @@ def _place(
             if cost >= least:
                 break
             if end > others.get(rank, inf) + TINY or not member.nodes.has_room(rank, parts[len(found)], alone):
+                continue
+            if allowed is not None and not allowed(rank):
                 continue
             found.append(rank)
             if len(found) == len(parts):

@@ -53,6 +53,9 @@ class Retiming:
     Args:
         order: of the plan.
         began: when the plan began, on the fleet's clock.
+
+    Attributes:
+        last: when the jobs that run, and what has to follow them, are expected to be over, as of the last look.
     """
 
     def __init__(self, order: Order, began: float) -> None:
@@ -65,6 +68,7 @@ class Retiming:
         self._looked = -inf
         self.deviation = Deviation(state.step for state in order.steps.values())
         self._by_timetable = True
+        self.last = began
         for b in order.blocks:
             if b.put_off:
                 b.hold = began + b.start
@@ -75,7 +79,7 @@ class Retiming:
             self._credit += CREDIT
         elif now >= self._looked + A_MOMENT:
             self._credit += PAID_BY_A_TICK
-        return self._credit >= self._price or self._by_timetable == self._order.ahead
+        return self._credit >= self._price or self._by_timetable == self._order.deviated
 
     def look(self, now: float, members: Mapping[str, Member]) -> None:
         """Set the expectations of blocks, and the next uses of the members' nodes.
@@ -98,9 +102,10 @@ class Retiming:
         began, steps, open_ended = self.began, self._order.steps, self._order.open_ended
         still_open: list[Block] = []
         drift = price = 0.0
+        last = now
         haste = self._order.haste
         clock = self._clock_of_tear_downs(now, members)
-        if not self._order.ahead:
+        if not self._order.deviated:
             clock = min(clock, now - began)
         elif self._by_timetable:
             self._by_timetable = False
@@ -124,6 +129,7 @@ class Retiming:
                 done = now - b.since
                 more, var = left(seconds, deviation.of(state.step), done if b.begun >= b.left else 0.0, b.left)
                 end = now + more
+                last = max(last, end + state.tail - state.seconds)
                 if b.left > b.begun and member is not None:  # some of its jobs are yet to come
                     use = Use(now, now, began + b.start, b, began)
                     for rank in b.ranks:
@@ -169,7 +175,7 @@ class Retiming:
             else:
                 state.expected_end = later(state.expected_end, (end, var))
             drift = start - began - b.start
-        self._open, self._price = still_open, price
+        self._open, self._price, self.last = still_open, price, last
 
     def _clock_of_tear_downs(self, now: float, members: Mapping[str, Member]) -> float:
         """The plan's time of the tear-down that is furthest behind: others may wait for its room."""
@@ -179,7 +185,7 @@ class Retiming:
             if member.stage is Stage.GOING:
                 clock = min(clock, gone - max(0.0, member.leaves - now))
             elif member.idle and member.all_over():  # it is about to
-                clock = min(clock, gone - member.flavour.tear_down)
+                clock = min(clock, gone - member.tear_down)
         return clock
 
     def _guess_beyond(self, drift: float, members: Mapping[str, Member]) -> None:

@@ -9,6 +9,7 @@ from math import ceil, inf
 
 from streamflow_fluxop.fleet.blocks import TINY
 from streamflow_fluxop.fleet.job import Job
+from streamflow_fluxop.fleet.lead_times import LeadTimes
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.nodes import Load, load_of
 from streamflow_fluxop.fleet.room import Room
@@ -43,6 +44,7 @@ class Router:
         limits: of the fleet.
         room: what is held.
         steps: of the plan, by name.
+        lead_times: of MiniClusters; None: what is configured.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class Router:
         limits: Limits,
         room: Room,
         steps: Mapping[str, Step],
+        lead_times: LeadTimes | None = None,
     ) -> None:
         self._members = members
         self._flavours = flavours
         self._limits = limits
         self._room = room
+        self._lead_times = lead_times or LeadTimes(flavours)
         self._wishes = {s.name: _Wish(s.image, s.binding, s.group, tuple(s.flavours)) for s in steps.values()}
         self._loads: dict[tuple[object, ...], Load | None] = {}
         self.all_at_once = False
@@ -126,7 +130,7 @@ class Router:
         assert load is not None
         seconds = job.seconds or SOME_TIME
         if member.stage is Stage.DOWN or member.stage is Stage.GOING:
-            return now + member.flavour.bring_up + (0.0 if member.called_for(now) <= now else member.even)
+            return now + member.bring_up + (0.0 if member.called_for(now) <= now else member.even)
         before = len(member.queue.ready) // self._slots(load, member) * seconds
         if member.stage is Stage.COMING:
             return max(now, member.joins.get(0, now)) + before
@@ -147,7 +151,7 @@ class Router:
 
     def _is_worth_it(self, job: Job, best: Member, new: Member, now: float) -> bool:
         wait = self._cost_of_waiting(job, best, now)
-        return wait > now + new.flavour.bring_up + new.even and self._room.fits(
+        return wait > now + new.bring_up + new.even and self._room.fits(
             self._room.weigh(new.flavour_name, new.group.size, 1)
         )
 
@@ -168,14 +172,14 @@ class Router:
             name, flavour, size, wish.image, max_size=self._limits.nodes_of(self._flavours[flavour]) or 4 * size,
             binding=wish.binding, named=wish.group,
         )  # fmt: skip
-        made = Member(group, self._flavours[flavour], [])
+        made = Member(group, self._flavours[flavour], [], self._lead_times)
         made.fixed = made.fixed or self.all_at_once
         return made
 
     def size_of(self, member: Member, now: float) -> int:
         """With how many nodes a MiniCluster comes up; 0: nothing needs it now."""
         size = member.needed(now)
-        horizon = inf if self.all_at_once else now + member.flavour.bring_up + TINY
+        horizon = inf if self.all_at_once else now + member.bring_up + TINY
         top = 0
         for rank in list(member.uses):
             use = member.use_of(rank)

@@ -6,7 +6,7 @@ which take their time to come, to change their size and to go; and for the jobs,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -36,8 +36,8 @@ from streamflow_fluxop.fleet.order import Order
 from streamflow_fluxop.fleet.room import within
 from streamflow_fluxop.fleet.simulated import Chance, Life, Outcome, SimulatedMiniCluster, factor
 from streamflow_fluxop.fleet.state import Fleet
-from streamflow_fluxop.grouping import planned_groups
-from streamflow_fluxop.model import Plan
+from streamflow_fluxop.grouping import Group, planned_groups
+from streamflow_fluxop.model import Flavour, Plan
 
 ENDS, CHANGES, TICKS = range(3)
 """At equal times jobs end first, then MiniClusters change, then the fleet looks round."""
@@ -55,6 +55,8 @@ class Simulation:
         chance: what deviates.
         seconds: durations of jobs by (step, index), instead of those that `chance` makes.
         widths: how many jobs steps really have, where that is not what the plan says; 0: it is skipped.
+        flavours: whose bring-ups and tear-downs are what these really take, where that is not what the plan says.
+        groups: there is no plan, as far as the fleet knows: MiniClusters of these groups come when jobs need them.
         open_ended: names of steps that the fleet is told may be skipped.
         resizes: whether MiniClusters can change their size.
         watch: called after each event with the time and the fleet.
@@ -71,6 +73,8 @@ class Simulation:
         *,
         seconds: Mapping[tuple[str, int], float] | None = None,
         widths: Mapping[str, int] | None = None,
+        flavours: Mapping[str, Flavour] | None = None,
+        groups: Sequence[Group] | None = None,
         open_ended: frozenset[str] = frozenset(),
         resizes: bool = True,
         watch: Callable[[float, Fleet], None] | None = None,
@@ -79,14 +83,18 @@ class Simulation:
         self.plan, self.chance = plan, chance or Chance()
         problem = plan.problem
         self._flavours, self._limits = problem.flavours, problem.limits
+        self._true_flavours = flavours or problem.flavours
         self._steps = {s.name: s for s in problem.workflow.steps}
         self.widths = {name: (widths or {}).get(name, s.width) for name, s in self._steps.items()}
-        self.order = Order(plan, open_ended)
-        groups = planned_groups(plan, open_ended)
+        self.order = Order(plan, open_ended) if groups is None else None
         self._resizes = resizes
+        self._group_of = {e.step: e.miniclusters[0] for e in plan.steps if e.miniclusters}
+        if groups is None:
+            groups = planned_groups(plan, open_ended)
+        else:
+            self._group_of = {step: g.name for g in groups for step in g.steps}
+        self._first_group = groups[0].name if groups else ""
         self.fleet = Fleet(groups, problem.flavours, problem.limits, self.order, resizes=resizes)
-        first = plan.miniclusters[0].name if plan.miniclusters else ""
-        self._group_of = {e.step: e.miniclusters[0] if e.miniclusters else first for e in plan.steps}
         self._seconds = seconds
         self.watch = watch
         self._rng = Random(self.chance.seed)
@@ -159,9 +167,10 @@ class Simulation:
         name = f"{step}/{index}" if n == 1 else f"{step}/{index} try {n}"
         self._running[name] = (step, index)
         needs = self._steps[step].needs
-        flavour = self._flavours[self.fleet.group(self._group_of[step]).flavour]
+        group = self._group_of.get(step, self._first_group)
+        flavour = self._flavours[self.fleet.group(group).flavour]
         self.record(events.JobAsked.of(name, needs, flavour, step))
-        self._handle(JobAsked(name, self._group_of.get(step, ""), step, needs, index))
+        self._handle(JobAsked(name, group, step, needs, index))
 
     def _complete(self, step: str, index: int) -> None:
         self._outcome.makespan = max(self._outcome.makespan, self.now)
@@ -201,7 +210,7 @@ class Simulation:
 
     def _bring_up(self, name: str, size: int, reason: str) -> None:
         group = self.fleet.group(name)
-        flavour = self._flavours[group.flavour]
+        flavour = self._true_flavours[group.flavour]
         if name in self._clusters:
             raise SimulationError(f"{name} is there already")
         most = group.max_size if self._resizes else None

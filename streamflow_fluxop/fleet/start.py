@@ -1,69 +1,144 @@
-"""Which of the jobs that wait at a MiniCluster may start, and on which of its nodes."""
+"""Which of the jobs that wait at a MiniCluster may start, and on which of its nodes.
+
+A job whose node is up and free starts, unless it would make one late that the plan has before it there: such a node is
+reserved (backfilling: Lifka, The ANL/IBM SP scheduling system, 1995). Only a run that has not deviated from its plan at
+all, bring-ups included, keeps to the plan's times.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import inf
 
-from streamflow_fluxop.fleet.blocks import TINY
+from streamflow_fluxop.fleet.blocks import TINY, Block
 from streamflow_fluxop.fleet.job import LATE, Entry, Job
-from streamflow_fluxop.fleet.member import Member
+from streamflow_fluxop.fleet.member import Member, Stage, is_next
+from streamflow_fluxop.fleet.nodes import Load
 
-MISSES = 8
+MISSES = 16
 """Jobs that are tried in vain before the rest of the queue waits for the next event."""
 
 LATER = 0.1
 """By how much of its own time a job that goes first may make those late that the plan has before it."""
 
+BEYOND = 64
+"""Blocks of a MiniCluster after which it is no longer asked whether a job would make them late."""
 
-def startable(member: Member, now: float) -> Iterator[tuple[Job, tuple[int, ...]]]:
+Allowed = Callable[[int], bool]
+"""Says of a rank whether a job may have it."""
+
+
+@dataclass(frozen=True)
+class Reservations:
+    """Which nodes are kept for whom, at one moment.
+
+    Args:
+        now: on the fleet's clock.
+        timetable: nothing has deviated: what the plan puts off is put off.
+        room_is_wanted: other MiniClusters wait for nodes to leave.
+        last: when the jobs that run, and what has to follow them, are expected to be over.
+    """
+
+    now: float
+    timetable: bool = False
+    room_is_wanted: bool = False
+    last: float = 0.0
+
+    def allowed(self, member: Member, job: Job) -> Allowed:
+        """Says whether a job may have a node: nobody whom the plan has before it there would be late for it.
+
+        Nor does a job of the plan keep a node from leaving, unless it is worth that.
+        """
+        now, block = self.now, job.block
+        own = block.nodes if block is not None and block.minicluster == member.name else ()
+        before = (job.key, block.index if block is not None else -1)
+        over_at = now + (job.seconds or 0.0) * (1 - LATER)
+
+        def allowed(rank: int) -> bool:
+            use = member.use_of(rank)
+            if use is None or not use.block.gaps.get(rank, (0.0, True))[1]:
+                return rank in own or self._may_keep_it(member, job)
+            idle = not member.nodes.jobs[rank]
+            if idle and (member.given_up or now - member.idle_since[rank] > member.even):
+                return True  # whoever was expected is not coming, or it takes him long
+            if (use.planned, use.block.index) >= before or over_at <= use.at:
+                return True
+            return not self.timetable and _fits_beside(member, job, rank, over_at)
+
+        return allowed
+
+    def _may_keep_it(self, member: Member, job: Job) -> bool:
+        """Whether a job may have a node that would leave else: the run ends so much earlier for it, or it is cheaper.
+
+        Node-seconds are weighed against seconds of the run, as the plan's objective has it.
+        """
+        if job.block is None:
+            return True
+        if self.timetable or self.room_is_wanted:
+            return False
+        if job.member is None or job.seconds is None or member.hurry == inf:
+            return True
+        saved = job.member.even if job.member.stage is Stage.DOWN else 0.0
+        earlier = job.block.expected[0] + job.tail - max(self.last, self.now + job.tail)
+        return max(0.0, earlier) * member.hurry >= job.seconds - saved
+
+
+def startable(member: Member, rules: Reservations) -> Iterator[tuple[Job, tuple[int, ...]]]:
     """Take the jobs that start now out of the queues, with their nodes; the caller books each before asking for more.
 
-    First what is ready, in order. Then, where nothing of that lacks room, jobs that are late because others are not
-    there yet that the plan has before them, if they will be over, or nearly so, when those are expected (backfilling);
-    and whoever has lost patience. Where jobs have been shorter than planned, the others need not be late for that.
+    First what nothing planned keeps waiting, in order; then jobs that wait for others which the plan has before them.
     """
+    if not member.nodes.spare:
+        return
+    now, timetable = rules.now, rules.timetable
+    full: set[Load] = set()  # there is no room for another of these
     short = False
     missed: list[Entry] = []
-    while member.queue.ready and len(missed) < MISSES:
+    tried = 0
+    while member.queue.ready and tried < MISSES:
         entry = heappop(member.queue.ready)
-        job = entry[-1]
-        waits = job.not_before > now + TINY
-        if (waits and not member.early) or member.joins_now(job, now):
-            missed.append(entry)
-            continue
-        allowed = None if _impatient(member, job, now) else _unless_reserved(member, job, now)
-        if nodes := _place(member, job, allowed, promised=not waits):
-            yield job, nodes
-            continue
         missed.append(entry)
-        short = short or not waits
+        job = entry[-1]
+        assert job.load is not None
+        waits = job.not_before > now + TINY
+        if job.load in full:
+            continue
+        tried += 1
+        if timetable and (waits or member.joins_now(job, now)):
+            continue
+        allowed = None if impatient(member, job, now) else rules.allowed(member, job)
+        if nodes := _place(member, job, allowed, promised=not waits):
+            missed.pop()
+            yield job, nodes
+            tried, full = 0, set()
+            continue
+        if not member.nodes.with_room(job.load.parts[-1], member.usable, job.load.alone):
+            full.add(job.load)
+        short = short or (not waits if timetable else job.block is None)
         if job.block is None:
             break  # first come, first served
     for entry in missed:
         heappush(member.queue.ready, entry)
-    if not member.queue.held:
-        return
     for index in sorted(member.queue.held)[:MISSES]:
         for job in list(member.queue.held[index]):
-            impatient = _impatient(member, job, now)
-            if (short or (now < job.key + LATE - TINY and not member.early)) and not impatient:
+            waited = impatient(member, job, now)
+            if (short or (timetable and now < job.key + LATE - TINY)) and not waited:
                 break
-            allowed = None if impatient else _unless_reserved(member, job, now)
-            nodes = _place(member, job, allowed)
+            nodes = _place(member, job, None if waited else rules.allowed(member, job))
             if nodes is None:
                 break
             member.queue.unhold(job)
             yield job, nodes
 
 
-def _impatient(member: Member, job: Job, now: float) -> bool:
+def impatient(member: Member, job: Job, now: float) -> bool:
+    """Whether a job has waited long enough for those that the plan has before it."""
     return now >= max(job.asked, job.key) + member.even - TINY
 
 
-def _place(
-    member: Member, job: Job, allowed: Callable[[int], bool] | None, *, promised: bool = False
-) -> tuple[int, ...] | None:
+def _place(member: Member, job: Job, allowed: Allowed | None, *, promised: bool = False) -> tuple[int, ...] | None:
     wanted: tuple[int, ...] = ()
     if job.block is not None and job.block.minicluster == member.name:
         wanted = job.block.nodes_of(job.index)
@@ -71,24 +146,28 @@ def _place(
     return member.nodes.find(job.load, wanted, member.usable, allowed, promised=promised)
 
 
-def _unless_reserved(member: Member, job: Job, now: float) -> Callable[[int], bool]:
-    """Says whether a job may have a node: nobody whom the plan has before it is expected there while it runs.
+def _fits_beside(member: Member, job: Job, rank: int, over_at: float) -> bool:
+    """Whether a node has room for a job and for all that the plan has there before it and that begins meanwhile."""
+    assert job.load is not None
+    needed = list(job.load.parts[0])
+    for n, block in enumerate(_next_before(member, job)):
+        if n == BEYOND:
+            return False
+        jobs = min(block.jobs_on(rank), block.left - block.begun)
+        if not jobs or block.expected[0] >= over_at:
+            continue
+        if block.load is None or block.load.alone:
+            return False
+        needed = [a + jobs * b for a, b in zip(needed, block.load.parts[0], strict=True)]
+        if not member.nodes.has_room(rank, (needed[0], needed[1], needed[2])):
+            return False
+    return not job.load.alone
 
-    Nor does a job of the plan go to a node that is about to leave: others may wait for its room.
-    """
-    seconds = job.seconds or 0.0
-    block = job.block
-    own = block.nodes if block is not None and block.minicluster == member.name else ()
 
-    def allowed(rank: int) -> bool:
-        use = member.use_of(rank)
-        if use is None or not use.block.gaps.get(rank, (0.0, True))[1]:
-            return block is None or rank in own
-        idle = not member.nodes.jobs[rank]
-        if idle and (member.given_up or now - member.idle_since[rank] > member.even):
-            return True  # whoever was expected is not coming, or it takes him long
-        if (use.planned, use.block.index) >= (job.key, block.index if block else -1):
-            return True
-        return now + seconds * (1 - LATER) <= use.at
-
-    return allowed
+def _next_before(member: Member, job: Job) -> Iterator[Block]:
+    """The blocks with jobs still to begin that the plan has before a job in a MiniCluster."""
+    for block in member.blocks[member.passed :]:
+        if job.block is not None and block.index >= job.block.index:
+            return
+        if is_next(block):
+            yield block

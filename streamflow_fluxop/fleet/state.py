@@ -15,11 +15,13 @@ Events go in through `Fleet.handle`, instructions come out; a thin shell carries
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
 from streamflow_fluxop.fleet.agenda import Agenda
+from streamflow_fluxop.fleet.job import LATE
 from streamflow_fluxop.fleet.jobs import Jobs
+from streamflow_fluxop.fleet.lead_times import LeadTimes
 from streamflow_fluxop.fleet.lives import Lives
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.messages import (
@@ -69,12 +71,14 @@ class Fleet:
         resizes: bool = True,
     ) -> None:
         self._order = order
+        self._lead_times = LeadTimes(flavours)
         self._members = {
-            g.name: Member(g, flavours[g.flavour], order.of.get(g.name, []) if order else []) for g in groups
+            g.name: Member(g, flavours[g.flavour], order.of.get(g.name, []) if order else [], self._lead_times)
+            for g in groups
         }
         self._room = Room(limits, flavours)
         steps = {name: s.step for name, s in order.steps.items()} if order else {}
-        self._router = Router(self._members, flavours, limits, self._room, steps)
+        self._router = Router(self._members, flavours, limits, self._room, steps, self._lead_times)
         self._router.all_at_once = not resizes
         self._resizes = resizes
         self._out: list[Instruction] = []
@@ -149,6 +153,7 @@ class Fleet:
     def _brought_up(self, member: Member) -> None:
         if member.stage is not Stage.COMING:
             return  # the run ended meanwhile
+        self._learn(self._lead_times.brought_up, member, self._now - member.asked_at, member.bring_up)
         member.stage = Stage.UP
         member.nodes.resize(member.size)
         member.idle_since = [self._now] * member.size
@@ -190,8 +195,21 @@ class Fleet:
             member.given_up = True
         self._jobs.fail(failed, member, reason, self._now)
         self._lives.tear_down(member, "to clear away what is left of it", self._now)
+        member.released_at = None  # that tells nothing of how long it takes one that is well
+
+    def _learn(self, note: Callable[[str, float], None], member: Member, seconds: float, expected: float) -> None:
+        """A MiniCluster came or went; whatever counts on how long that takes is looked at again where it deviates."""
+        note(member.flavour_name, seconds)
+        if abs(seconds - expected) <= LATE:
+            return
+        if self._order is not None:
+            self._order.deviated = True
+        for other in self._members.values():
+            self._agenda.touch(other)
 
     def _gone(self, member: Member) -> None:
+        if member.released_at is not None:
+            self._learn(self._lead_times.torn_down, member, self._now - member.released_at, member.tear_down)
         self._room.take(member.flavour_name, -member.holds, -1)
         member.stage = Stage.DOWN
         for job in member.running.values():
@@ -231,7 +249,7 @@ class Fleet:
     def _settle(self) -> None:
         while names := self._agenda.take():
             for name in names:
-                self._jobs.start(self._members[name], self._now)
+                self._jobs.start(self._members[name], self._now, room_is_wanted=bool(self._lives.due))
             for name in names:
                 self._lives.examine(self._members[name], self._now)
         self._lives.make_room(self._now)
