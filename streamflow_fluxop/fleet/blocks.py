@@ -39,6 +39,7 @@ class Block:
         gaps: for each of its nodes the seconds that the plan leaves it idle before, and whether it is kept meanwhile.
         load: what one of its jobs takes of each of its nodes; None: it takes none, or no time.
         share: nodes that one of its jobs is worth, by what it takes most of.
+        factor: by which its jobs are expected to take longer than planned.
         expected: when it is now expected to start and to end, on the fleet's clock; `uncertain`: variance of the end.
     """
 
@@ -69,9 +70,15 @@ class Block:
     gaps: dict[int, tuple[float, bool]] = field(default_factory=dict)
     load: Load | None = None
     share: float = 1.0
+    factor: float = 1.0
     expected: tuple[float, float] = NOT_LOOKED_AT
     uncertain: float = 0.0
     _jobs_on: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """What one of its jobs is expected to take."""
+        return (self.end - self.start) * self.factor
 
     @property
     def over(self) -> bool:

@@ -1,12 +1,14 @@
-"""How far jobs deviate from what was expected of them, and what that makes of the jobs that still run.
+"""How far jobs deviate from what was expected of them, and what that makes of the others.
 
-The factor by which a job takes longer than expected is held to be lognormal with mean 1. As long as no job deviates
-there is none, and everything is expected as it was planned.
+Two things are learnt from the jobs that end: by which factor durations are off, of a step and of all, and how far jobs
+spread around that. The factor of one job is held to be lognormal with mean 1. As long as no job deviates there is
+neither, and everything is expected as it was planned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, inf, log, sqrt
 from statistics import NormalDist
@@ -27,8 +29,42 @@ WEIGHT = 4
 NONE = 0.01
 """Factors that are nearer to 1 are no deviation."""
 
+LEAST = 1e-4
+"""Factors below it count as that: a logarithm needs a limit."""
+
+GOOD, BAD, OFTEN_BAD = 0.1, 2.0, 0.2
+"""Estimates are either good, and off by so much on the logarithmic scale (standard deviation), or mere guesses; and how
+often they are guesses."""
+
+WIDEST = 1.5
+"""Spreads above it say no more: expected times would be all tail."""
+
 LONGEST = 4.0
 """Deviations above the mean, on the logarithmic scale, up to which the formula for what remains is computed."""
+
+
+@dataclass(slots=True)
+class _Sample:
+    """Logarithms of factors: how many, and their first two moments."""
+
+    n: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, x: float, n: int = 1) -> None:
+        """Add one; or, with n = -1, take it back."""
+        self.n += n
+        self.total += n * x
+        self.squares += n * x * x
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.n
+
+    @property
+    def scatter(self) -> float:
+        """Sum of the squared distances from the mean."""
+        return max(0.0, self.squares - self.total * self.total / self.n) if self.n else 0.0
 
 
 class Deviation:
@@ -40,6 +76,7 @@ class Deviation:
     Attributes:
         spread: standard deviation of the factor; 0 as long as nothing deviates.
         large: whether jobs had better not keep to the places that the plan has for them.
+        common: the factor by which jobs of steps are off of which none is over yet.
     """
 
     def __init__(self, steps: Iterable[Step] = ()) -> None:
@@ -48,19 +85,39 @@ class Deviation:
         stated = _stated(steps)
         self._prior = stated or ASSUMED
         self._unbiased = stated or (SMALL + LARGE) / 2
-        self._jobs = 0
-        self._squares = 0.0
+        self._steps: dict[str, _Sample] = {}
+        self._factors: dict[str, float] = {}
+        self._means = _Sample()  # of the steps' means
+        self._alone = _Sample()  # of steps with one job so far
+        self._within = _Sample()  # distances of the others from their steps' means: their number less one a step
+        self.common = 1.0
 
-    def learn(self, factor: float) -> None:
-        """Note that a job took so many times as long as expected."""
-        self._jobs += 1
-        self._squares += min(factor - 1, 3.0) ** 2
+    def learn(self, step: str, factor: float) -> None:
+        """Note that a job of a step took so many times as long as was planned."""
+        x = log(max(factor, LEAST))
+        sample = self._steps.setdefault(step, _Sample())
+        if sample.n:
+            self._means.add(sample.mean, -1)
+        if sample.n == 1:
+            self._alone.add(sample.mean, -1)
+        elif sample.n:
+            self._within.n -= sample.n - 1
+            self._within.squares -= sample.scatter
+        sample.add(x)
+        self._means.add(sample.mean)
+        if sample.n == 1:
+            self._alone.add(x)
+        else:
+            self._within.n += sample.n - 1
+            self._within.squares += sample.scatter
         if self.spread or abs(factor - 1) > NONE:
+            self._learn_factors(step, sample)
             self.spread = self._learnt(self._prior)
             self.large = self._learnt(self._unbiased) > (SMALL if self.large else LARGE)
 
-    def _learnt(self, prior: float) -> float:
-        return sqrt((WEIGHT * prior**2 + self._squares) / (WEIGHT + self._jobs))
+    def factor(self, step: str) -> float:
+        """By how much a step's jobs are expected to take longer than planned; 1 until a job deviates."""
+        return self._factors.get(step, self.common)
 
     def of(self, step: Step) -> float:
         """The spread of a step's jobs: as stated for them, else as learnt from all; none until a job deviates."""
@@ -68,6 +125,31 @@ class Deviation:
             return 0.0
         stated = step.duration
         return stated.spread / stated.seconds if stated.spread and stated.seconds else self.spread
+
+    def _learnt(self, prior: float) -> float:
+        """The spread, by what jobs show: around their step's mean, or around what is common where a step has one job."""
+        alone, common = self._alone, log(self.common)
+        apart = alone.squares - 2 * common * alone.total + alone.n * common**2
+        variance = (WEIGHT * log(1 + prior**2) + self._within.squares + apart) / (WEIGHT + self._within.n + alone.n)
+        return min(WIDEST, sqrt(exp(variance) - 1))
+
+    def _learn_factors(self, step: str, sample: _Sample) -> None:
+        variance = log(1 + (self.spread or self._prior) ** 2)
+        between = (WEIGHT * log(1 + self._prior**2) + self._means.scatter) / (WEIGHT + self._means.n - 1)
+        common = _posterior(self._means.mean, between / self._means.n)
+        self.common = exp(common)
+        own = 1 / (1 + variance / (sample.n * between))  # how much of it is the step's own
+        self._factors[step] = exp(own * sample.mean + (1 - own) * common)
+
+
+def _posterior(mean: float, variance: float) -> float:
+    """What to expect where the mean of what was seen has this variance, and estimates are either good or guesses."""
+    weights, means = [], []
+    for share, deviation in ((1 - OFTEN_BAD, GOOD), (OFTEN_BAD, BAD)):
+        total = deviation**2 + variance
+        weights.append(share * NormalDist(0, sqrt(total)).pdf(mean))
+        means.append(mean * deviation**2 / total)
+    return sum(w * m for w, m in zip(weights, means, strict=True)) / sum(weights) if sum(weights) else mean
 
 
 def _stated(steps: Iterable[Step]) -> float:

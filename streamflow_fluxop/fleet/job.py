@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.fleet.blocks import Block
+from streamflow_fluxop.fleet.deviation import Deviation
 from streamflow_fluxop.fleet.nodes import Load
 from streamflow_fluxop.model import Needs
 
@@ -26,7 +27,8 @@ class Job:
         group: where whoever asked for it thinks that it goes.
         key: what orders it among others: when the plan would have it start, on the fleet's clock, or when it came.
         block: its part of the plan, and `index` its place there; None where the plan knows nothing of it.
-        tail: seconds from its start to the end of the longest chain that begins with it.
+        estimated: seconds that the plan has it run; None: nothing is known. `deviation`: what has been learnt since.
+        tail: seconds from its start to the end of the longest chain that begins with it, as planned.
         waits: it is in a queue.
     """
 
@@ -41,10 +43,18 @@ class Job:
     member: Member | None = None
     load: Load | None = None
     nodes: tuple[int, ...] = ()
-    seconds: float | None = None
+    estimated: float | None = None
+    deviation: Deviation | None = None
     tail: float = 0.0
     started: float = inf
     waits: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """What it is expected to take."""
+        if self.estimated is None or self.deviation is None or self.step is None:
+            return self.estimated
+        return self.estimated * self.deviation.factor(self.step)
 
     @property
     def expected_end(self) -> float:

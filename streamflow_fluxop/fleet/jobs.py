@@ -67,7 +67,8 @@ class Jobs:
         if self.progress and asked.step in self.progress.steps:
             self._clear(self.progress.asked(asked.step, now))
             state = self.progress.steps[asked.step]
-            job.seconds, job.tail = state.seconds, state.tail
+            job.estimated, job.tail = state.seconds, state.tail
+            job.deviation = self.retiming.deviation if self.retiming else None
         order, retiming, step = self._order, self.retiming, job.step
         known = order is not None and step in order.steps and job.needs is not None
         if known and order and retiming and step and (taken := order.take(step, asked.index)):
@@ -148,7 +149,8 @@ class Jobs:
             else:
                 self._clear(self._order.done(job.block))
                 if self.retiming and job.block.end > job.block.start and job.started < inf:
-                    self.retiming.deviation.learn((self._now - job.started) / (job.block.end - job.block.start))
+                    planned = job.block.end - job.block.start
+                    self.retiming.deviation.learn(job.block.step, (self._now - job.started) / planned)
                 if self.retiming and abs(self._now - self.retiming.began - job.block.end) > LATE:
                     self._order.deviated = True
         if self.progress and job.step in self.progress.steps:

@@ -133,7 +133,7 @@ class Pool:
     def begins(self, job: Job) -> None:
         """A job that was planned starts."""
         if self.soon is not None and job.block is not None:
-            self.soon -= job.block.share * (job.block.end - job.block.start)
+            self.soon -= job.block.share * job.block.seconds
 
     def _work_until(self, horizon: float) -> float:
         """Node-seconds of the jobs that are expected to begin before a time, but for some that the plan has late."""
@@ -143,7 +143,7 @@ class Pool:
             for b in m.blocks[m.passed :]:
                 if is_next(b):
                     if b.expected is not NOT_LOOKED_AT and b.expected[0] <= horizon:
-                        work += (b.left - b.begun) * b.share * (b.end - b.start)
+                        work += (b.left - b.begun) * b.share * b.seconds
                     else:
                         later += 1
                         if later > BEYOND:

@@ -122,19 +122,20 @@ class Retiming:
             still_open.append(b)
             price += 1 + len(b.ranks) / RANKS
             state = steps[b.step]
-            seconds = b.end - b.start
+            b.factor = deviation.factor(b.step)
+            planned, seconds = b.end - b.start, b.seconds
             member = members[b.minicluster] if b.minicluster is not None else None
             if b.begun:
                 start = now
                 done = now - b.since
                 more, var = left(seconds, deviation.of(state.step), done if b.begun >= b.left else 0.0, b.left)
                 end = now + more
-                last = max(last, end + state.tail - state.seconds)
+                last = max(last, end + (state.tail - state.seconds) * deviation.common)
                 if b.left > b.begun and member is not None:  # some of its jobs are yet to come
                     use = Use(now, now, began + b.start, b, began)
                     for rank in b.ranks:
                         member.uses.setdefault(rank, use)
-                reached = b.start + min(done, seconds)
+                reached = b.start + planned * (min(1.0, done / seconds) if seconds else 1.0)
                 if reached < clock:
                     clock = reached
             elif state.elsewhere and all(s.over for s in state.before):

@@ -51,16 +51,16 @@ def test_certain_times_have_their_plain_maximum():
 
 def test_nothing_deviates_before_a_job_does():
     deviation = Deviation()
-    deviation.learn(1 + NONE / 2)
+    deviation.learn("/a", 1 + NONE / 2)
     assert deviation.spread == 0
-    deviation.learn(1.4)
+    deviation.learn("/a", 1.4)
     assert deviation.spread > 0
 
 
 def test_the_spread_of_many_jobs_is_learnt():
     deviation = Deviation()
     for factor in SAMPLE[:500]:
-        deviation.learn(factor)
+        deviation.learn("/a", factor)
     assert deviation.spread == pytest.approx(SPREAD, rel=0.1)
 
 
@@ -68,16 +68,16 @@ def test_a_spread_that_is_stated_counts_for_its_own_step_only_once_a_job_deviate
     deviation = Deviation()
     told = step("/a", spread=50)
     assert (deviation.of(told), deviation.of(step("/b"))) == (0, 0)
-    deviation.learn(1.2)
+    deviation.learn("/a", 1.2)
     assert (deviation.of(told), deviation.of(step("/b"))) == (0.5, deviation.spread)
 
 
 def test_small_deviations_leave_the_plan_as_it_is_and_large_ones_do_not():
     deviation = Deviation()
     for factor in (1.02, 0.95, 1.04):
-        deviation.learn(factor)
+        deviation.learn("/a", factor)
     assert not deviation.large
-    deviation.learn(1.6)
+    deviation.learn("/a", 1.6)
     assert deviation.large
 
 
@@ -85,7 +85,7 @@ def test_one_job_that_is_far_off_says_little_where_the_spread_is_stated_to_be_sm
     steps = [step("a").model_copy(update={"duration": Duration(seconds=100, spread=2)}), step("b")]
     stated, unknown = Deviation(steps), Deviation()
     for deviation in (stated, unknown):
-        deviation.learn(1.25)
+        deviation.learn("/a", 1.3)
     assert unknown.large
     assert not stated.large
 

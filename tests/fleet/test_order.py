@@ -92,7 +92,7 @@ def test_jobs_that_run_are_expected_to_take_longer_once_some_have_deviated():
     retiming.look(150.0, members(WIDE, order))
     assert first.expected[1] == 150
     for factor in (0.5, 1.5) * 3:
-        retiming.deviation.learn(factor)
+        retiming.deviation.learn("/a", factor)
     retiming.look(150.0, members(WIDE, order))
     assert 180 < first.expected[1] < 250
 

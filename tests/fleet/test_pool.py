@@ -30,7 +30,7 @@ class World:
         self.pool.members.extend(members)
 
     def ask(self, name, member, needs=None, seconds=100.0, tail=None):
-        job = Job(name, None, needs or Needs(), member.name, 0.0, seconds=seconds, tail=tail or seconds)
+        job = Job(name, None, needs or Needs(), member.name, 0.0, estimated=seconds, tail=tail or seconds)
         job.load = load_of(job.needs, FLAVOURS["cpu"])
         member.add(job)
         self.pool.add(job)
