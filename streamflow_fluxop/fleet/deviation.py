@@ -127,7 +127,7 @@ class Deviation:
         return stated.spread / stated.seconds if stated.spread and stated.seconds else self.spread
 
     def _learnt(self, prior: float) -> float:
-        """The spread, by what jobs show: around their step's mean, or around what is common where a step has one job."""
+        """The spread, by what jobs show: around their step's mean, or around what is common where it has one job."""
         alone, common = self._alone, log(self.common)
         apart = alone.squares - 2 * common * alone.total + alone.n * common**2
         variance = (WEIGHT * log(1 + prior**2) + self._within.squares + apart) / (WEIGHT + self._within.n + alone.n)

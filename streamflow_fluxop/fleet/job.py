@@ -57,6 +57,11 @@ class Job:
         return self.estimated * self.deviation.factor(self.step)
 
     @property
+    def chain(self) -> float:
+        """Seconds from its start to the end of the longest chain that begins with it, as far as is known now."""
+        return self.tail * (self.deviation.common if self.deviation is not None else 1.0)
+
+    @property
     def expected_end(self) -> float:
         """When it should be over, once it runs."""
         return self.started + (self.seconds or 0.0)

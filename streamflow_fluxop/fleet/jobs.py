@@ -208,6 +208,11 @@ class Jobs:
             self.pool_of(member).begins(job)
         self._out.append(StartJob(job.name, member.name, nodes))
 
+    @property
+    def pools(self) -> Iterable[Pool]:
+        """All sets of MiniClusters that can take each other's jobs."""
+        return self._pools.values()
+
     def pool_of(self, member: Member) -> Pool:
         """The MiniClusters that can take a MiniCluster's jobs, itself included."""
         if member.pool is None:

@@ -68,7 +68,7 @@ class LeadTimes:
         return self._of(flavour)[1]
 
     def break_even(self, flavour: str) -> float:
-        """Idleness that costs as much as going down and coming up again, as price and size cancel out: a second at least."""
+        """Idleness that costs as much as going down and coming up again: price and size cancel out."""
         return max(1.0, sum(self._of(flavour)))
 
     def _note(self, observed: _Observed, flavour: str, seconds: float, assumed: float) -> None:

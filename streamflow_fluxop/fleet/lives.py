@@ -5,10 +5,13 @@ Where they leave no room, what is idle gives way to what the plan has earlier.
 
 from __future__ import annotations
 
+from math import ceil, inf
+
 from streamflow_fluxop.fleet.agenda import Agenda
 from streamflow_fluxop.fleet.blocks import TINY
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.messages import BringUp, Instruction, Resize, TearDown
+from streamflow_fluxop.fleet.retiming import A_MOMENT
 from streamflow_fluxop.fleet.room import Room
 from streamflow_fluxop.fleet.route import Router
 
@@ -58,16 +61,18 @@ class Lives:
         if member.stage is Stage.GOING or (member.stage is Stage.DOWN and member.name in self.due):
             return
         if member.stage is Stage.DOWN:
-            at = member.called_for(now)
+            at = now if member.extra else member.called_for(now)
             if not member.given_up:
                 at = min(at, member.wanted_at() - member.bring_up)
             if at <= now + TINY:
                 self.due.add(member.name)
                 self.freed = True
             else:
-                self._agenda.alarm(member, at)
+                self._agenda.alarm(member, at if member.by_timetable or at == inf else ceil(at / A_MOMENT) * A_MOMENT)
             return
         wanted, again = member.wanted(now)
+        if member.extra:
+            wanted = max(wanted, min(member.most, member.target + member.extra))
         self._agenda.alarm(member, again)
         if wanted > member.target and member.target >= member.size:
             self.due.add(member.name)
@@ -97,19 +102,20 @@ class Lives:
         for key, name in sorted(self._members[name].key() for name in self.due):
             member = self._members[name]
             if member.stage is Stage.DOWN:
-                size = self._router.size_of(member, self._now)
+                size = max(self._router.size_of(member, self._now), min(member.extra, member.most))
                 if size == 0:
                     self.due.discard(name)
                     continue
                 more = self._room.weigh(member.flavour_name, size, 1)
             else:
-                size = member.wanted(self._now)[0]
+                size = max(member.wanted(self._now)[0], min(member.most, member.target + member.extra))
                 if size <= member.target:
                     self.due.discard(name)
                     continue
                 more = self._room.weigh(member.flavour_name, size - member.target, 0)
             if self._room.fits(more, blocked):
                 self.due.discard(name)
+                member.extra = 0
                 if member.stage is Stage.DOWN:
                     self._bring_up(member, size)
                 else:

@@ -58,9 +58,11 @@ class Member:
         until: when the jobs that run on a node are expected to be over, by rank.
         pool: the MiniClusters that it shares jobs with.
         deviates: durations are not as planned, so jobs need not run on the nodes that the plan has for them.
+        by_timetable: nothing has deviated from the plan.
         uses: the next use of each node, by rank, as last re-timed.
         given_up: it, or a node of it, was idle for too long, or did not come up: what was foreseen was wrong, and
             nothing is brought up for it before a job comes.
+        extra: nodes that it should have beside those that are foreseen for it, for jobs that wait elsewhere.
         fixed: it can't change its size.
         steady: nodes that come and go together, as the plan has it.
         hurry: node-seconds that it is worth to be over a second earlier.
@@ -89,8 +91,10 @@ class Member:
         self.until: dict[int, float] = {}
         self.pool: Pool | None = None
         self.deviates = False
+        self.by_timetable = False
         self.uses: dict[int, Use] = {}
         self.given_up = False
+        self.extra = 0
         self.fixed = group.max_size is None
         self.steady = 0
         self.hurry = inf
@@ -131,6 +135,11 @@ class Member:
     def even(self) -> float:
         """Seconds of idleness that cost as much as going down and coming up again."""
         return self._lead_times.break_even(self.group.flavour)
+
+    @property
+    def planned_even(self) -> float:
+        """The same as it was assumed."""
+        return max(1.0, self.flavour.bring_up + self.flavour.tear_down)
 
     @property
     def holds(self) -> int:
@@ -288,7 +297,7 @@ class Member:
         for rank in range(min(self.size, self.target) - 1, top - 1, -1):
             if self.stage is Stage.COMING or self.nodes.jobs[rank]:
                 top = rank + 1
-            elif not too_small and (until := self.keep_until(rank, now)) > now:
+            elif not too_small and (until := self.stays_until(rank, now)) > now:
                 top = rank + 1
                 again = min(again, until)
             else:
@@ -307,8 +316,18 @@ class Member:
         """How many of so many nodes more are worth it, where durations deviate."""
         return self.pool.worth(self, more, now) if self.pool else more
 
+    def stays_until(self, rank: int, now: float) -> float:
+        """How long an idle node is kept at the longest; `now` where it, and those above it, should go."""
+        until = self.keep_until(rank, now)
+        if until > now or self.by_timetable or self.pool is None:
+            return until
+        if not self.pool.needs(min(self.size, self.target) - rank, now + self.even):
+            return now
+        until = self.idle_since[rank] + MOST_IDLE * self.even  # whoever was to come has taken another node
+        return until if until > now + TINY else now
+
     def keep_until(self, rank: int, now: float) -> float:
-        """How long an idle node is kept at the longest; `now` where it should go."""
+        """How long an idle node is kept for its own next use; `now` where that is too far away."""
         use = self.use_of(rank)
         if use is None:
             return now

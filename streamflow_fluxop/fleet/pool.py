@@ -14,7 +14,7 @@ from heapq import heappop, heappush, nsmallest
 from itertools import count
 from math import ceil, inf, sqrt
 
-from streamflow_fluxop.fleet.blocks import NOT_LOOKED_AT, TINY
+from streamflow_fluxop.fleet.blocks import NOT_LOOKED_AT, TINY, Block
 from streamflow_fluxop.fleet.job import Job
 from streamflow_fluxop.fleet.member import Member, Stage, is_next
 from streamflow_fluxop.fleet.nodes import Load
@@ -35,11 +35,13 @@ class Pool:
     Attributes:
         members: the MiniClusters.
         soon: node-seconds of what is to begin soon, as last re-timed; None: not worked out since.
+        nodes_soon: nodes for what is to begin before idle ones have cost as much as their coming again; likewise.
     """
 
     def __init__(self) -> None:
         self.members: list[Member] = []
         self.soon: float | None = None
+        self.nodes_soon: float | None = None
         self._queues: dict[Load, list[Entry]] = {}
         self._tie = count()
 
@@ -130,25 +132,40 @@ class Pool:
                     work -= joined - free if free > now else member.bring_up
         return min(more, max(0, ceil(sqrt(max(0.0, work) / price) - TINY) - there))
 
+    def forget(self) -> None:
+        """What was expected has been worked out anew."""
+        self.soon = self.nodes_soon = None
+
+    def needs(self, leaving: int, horizon: float) -> bool:
+        """Whether so many idle nodes can't be done without, for what is expected to begin before a time."""
+        if self.nodes_soon is None:
+            self.nodes_soon = sum(b.share * (b.left - b.begun) for b in self._until(horizon))
+        free = sum(m.nodes.free_share(m.usable) for m in self.members if m.usable)
+        return self.nodes_soon > free - leaving + TINY
+
     def begins(self, job: Job) -> None:
         """A job that was planned starts."""
+        if self.nodes_soon is not None and job.block is not None:
+            self.nodes_soon -= job.block.share
         if self.soon is not None and job.block is not None:
             self.soon -= job.block.share * job.block.seconds
 
     def _work_until(self, horizon: float) -> float:
-        """Node-seconds of the jobs that are expected to begin before a time, but for some that the plan has late."""
-        work = 0.0
+        """Node-seconds of the jobs that are expected to begin before a time."""
+        return sum((b.left - b.begun) * b.share * b.seconds for b in self._until(horizon))
+
+    def _until(self, horizon: float) -> Iterator[Block]:
+        """The blocks with jobs that are expected to begin before a time, but for some that the plan has late."""
         for m in self.members:
             later = 0
             for b in m.blocks[m.passed :]:
                 if is_next(b):
                     if b.expected is not NOT_LOOKED_AT and b.expected[0] <= horizon:
-                        work += (b.left - b.begun) * b.share * b.seconds
+                        yield b
                     else:
                         later += 1
                         if later > BEYOND:
                             break
-        return work
 
     def _head(self, load: Load) -> Entry | None:
         """The first job of a kind that waits."""

@@ -96,8 +96,9 @@ class Retiming:
         for m in members.values():
             m.uses = {}
             m.deviates = self.deviation.spread > 0
+            m.by_timetable = not self._order.deviated
             if m.pool is not None:
-                m.pool.soon = None
+                m.pool.forget()
         deviation = self.deviation
         began, steps, open_ended = self.began, self._order.steps, self._order.open_ended
         still_open: list[Block] = []

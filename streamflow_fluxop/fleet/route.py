@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import ceil, inf
 
@@ -155,6 +155,21 @@ class Router:
             self._room.weigh(new.flavour_name, new.group.size, 1)
         )
 
+    def another_like(self, member: Member) -> Member:
+        """A new MiniCluster of the same flavour, image and binding; it is none of the fleet's before it is added."""
+        group = member.group
+        name = self._free_name(group.flavour)
+        most = self._limits.nodes_of(member.flavour) or 4 * member.most
+        return self._made(replace(group, name=name, size=1, max_size=most, steps=()))
+
+    def _free_name(self, flavour: str) -> str:
+        return next(n for i in count(1) if (n := f"{flavour}-x{i}") not in self._members)
+
+    def _made(self, group: Group) -> Member:
+        made = Member(group, self._flavours[group.flavour], [], self._lead_times)
+        made.fixed = made.fixed or self.all_at_once
+        return made
+
     def _new(self, needs: Needs, wish: _Wish) -> Member | None:
         """A MiniCluster that is not there yet, on the cheapest flavour."""
         best: tuple[float, str, int] | None = None
@@ -167,14 +182,11 @@ class Router:
         if best is None:
             return None
         _, flavour, size = best
-        name = next(n for i in count(1) if (n := f"{flavour}-x{i}") not in self._members)
         group = Group(
-            name, flavour, size, wish.image, max_size=self._limits.nodes_of(self._flavours[flavour]) or 4 * size,
-            binding=wish.binding, named=wish.group,
+            self._free_name(flavour), flavour, size, wish.image,
+            max_size=self._limits.nodes_of(self._flavours[flavour]) or 4 * size, binding=wish.binding, named=wish.group,
         )  # fmt: skip
-        made = Member(group, self._flavours[flavour], [], self._lead_times)
-        made.fixed = made.fixed or self.all_at_once
-        return made
+        return self._made(group)
 
     def size_of(self, member: Member, now: float) -> int:
         """With how many nodes a MiniCluster comes up; 0: nothing needs it now."""

@@ -81,7 +81,7 @@ class Reservations:
         if job.member is None or job.seconds is None or member.hurry == inf:
             return True
         saved = job.member.even if job.member.stage is Stage.DOWN else 0.0
-        earlier = job.block.expected[0] + job.tail - max(self.last, self.now + job.tail)
+        earlier = job.block.expected[0] + job.chain - max(self.last, self.now + job.chain)
         return max(0.0, earlier) * member.hurry >= job.seconds - saved
 
 

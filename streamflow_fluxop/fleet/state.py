@@ -38,6 +38,8 @@ from streamflow_fluxop.fleet.messages import (
     Tick,
 )
 from streamflow_fluxop.fleet.order import Order
+from streamflow_fluxop.fleet.relief import relieve
+from streamflow_fluxop.fleet.retiming import Retiming
 from streamflow_fluxop.fleet.room import Room
 from streamflow_fluxop.fleet.route import Router
 from streamflow_fluxop.grouping import Group
@@ -243,6 +245,16 @@ class Fleet:
             for member in self._members.values():
                 if member.stage is not Stage.DOWN or member.uses:
                     self._agenda.touch(member)
+            if self._order is not None and self._order.deviated:
+                self._relieve(retiming)
+
+    def _relieve(self, retiming: Retiming) -> None:
+        factor, last = retiming.deviation.common, retiming.last
+        for member in relieve(self._jobs.pools, self._room, self._router, factor=factor, last=last, now=self._now):
+            if member.name not in self._members:
+                self._members[member.name] = member
+                self._jobs.pool_of(member)
+            self._agenda.touch(member)
 
     # decisions
 
