@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,11 @@ SCHEMA_ID = "urn:streamflow-fluxop:schema:connector:minicluster:1"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
 """Short enough, and made of such letters, that Kubernetes' object and host names can derive from it."""
+
+
+LEAD_TIMES = {"local": (1.0, 1.0), "ssh": (5.0, 2.0), "kubernetes": (60.0, 30.0)}
+"""Seconds that a bring-up and a tear-down take where a flavour does not say: processes of this machine, of another one,
+and pods with the nodes for them."""
 
 
 class GroupConfig(Document):
@@ -118,6 +124,18 @@ class FleetConfig(Document):
     )
     bring_up_timeout: NonNegativeFloat = Field(600.0, description="Seconds after which a bring-up has failed.")
     transferBufferSize: PositiveInt = Field(65536, description="Bytes in each piece of a data transfer.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_as_long_as_its_cluster_does(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(data.get("flavours"), Mapping):
+            return data
+        up, down = LEAD_TIMES.get(str(data.get("cluster")), LEAD_TIMES["kubernetes"])
+        flavours = {
+            name: {"bring_up": up, "tear_down": down, **flavour} if isinstance(flavour, Mapping) else flavour
+            for name, flavour in data["flavours"].items()
+        }
+        return {**data, "flavours": flavours}
 
     def is_alone(self, group: str | None) -> bool:
         """Whether each job of a group that the user defined gets a MiniCluster of its own."""
