@@ -83,14 +83,20 @@ class Lives:
             return
         if wanted == 0 and member.idle and member.queue.hurry(member.usable):
             self._agenda.touch(member)
-        elif wanted == 0 and member.idle:
-            if not self._keep_all and not (self._keep_one and self._room.miniclusters == 1):
-                member.given_up = member.next_use() - now <= member.even
-                self.tear_down(member, member.why_go(now), now)
-        elif wanted < member.target <= member.size and not member.fixed and member.target > 1:
+        elif wanted == 0 and member.idle and self._may_go(member):
+            member.given_up = member.next_use() - now <= member.even
+            self.tear_down(member, member.why_go(now), now)
+        elif wanted < member.target <= member.size and not member.fixed and member.target > 1 and not self._keep_all:
             size = max(1, wanted)
             member.given_up |= any(member.was_kept_in_vain(rank, now) for rank in range(size, member.target))
             self._resize(member, size, member.why_go(now))
+
+    def _may_go(self, member: Member) -> bool:
+        """Whether the shared files are reached without it: one stays up for them, the cheapest."""
+        if self._keep_all or not self._keep_one:
+            return not self._keep_all
+        others = (m for m in self._members.values() if m is not member and m.stage is Stage.UP)
+        return any(not m.idle or m.flavour.price <= member.flavour.price for m in others)
 
     def make_room(self, now: float) -> None:
         """Bring up what is due, in the plan's order, as far as the limits allow; what is idle gives way to it."""
@@ -115,6 +121,7 @@ class Lives:
                 more = self._room.weigh(member.flavour_name, size - member.target, 0)
             if self._room.fits(more, blocked):
                 self.due.discard(name)
+                member.relieves |= member.extra > 0
                 member.extra = 0
                 if member.stage is Stage.DOWN:
                     self._bring_up(member, size)

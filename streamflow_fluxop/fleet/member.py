@@ -25,6 +25,14 @@ MOST_IDLE = 2.0
 """How many times its break-even a node may be idle, whatever is foreseen."""
 
 
+LIKELY = 0.5
+"""How likely it is that what may come does: of a step that may be skipped or run again; without a plan, of anything."""
+
+
+ENGINE = 2.5
+"""Seconds that the workflow engine may take from the end of a job to asking for the next, with some to spare."""
+
+
 class Stage(Enum):
     """The stages of a MiniCluster's life."""
 
@@ -60,13 +68,17 @@ class Member:
         deviates: durations are not as planned, so jobs need not run on the nodes that the plan has for them.
         by_timetable: nothing has deviated from the plan.
         uses: the next use of each node, by rank, as last re-timed.
+        possible: when jobs may come to a node, by rank, that the plan is not sure of.
+        foreseen: there is a plan; else anything may come.
         given_up: it, or a node of it, was idle for too long, or did not come up: what was foreseen was wrong, and
             nothing is brought up for it before a job comes.
         extra: nodes that it should have beside those that are foreseen for it, for jobs that wait elsewhere.
+        relieves: it came, or grew, for jobs that waited elsewhere: they may keep its nodes from leaving.
         fixed: it can't change its size.
         steady: nodes that come and go together, as the plan has it.
         hurry: node-seconds that it is worth to be over a second earlier.
         rests_since: when something last ran there, or it came up.
+        began_last: when a job last started there.
         asked_at: when it was last asked for; `released_at`: when it was given up, where it was up and well.
         leaves: when it will be gone, if it goes down.
         passed: how many of its blocks, from the first on, are over.
@@ -93,14 +105,18 @@ class Member:
         self.deviates = False
         self.by_timetable = False
         self.uses: dict[int, Use] = {}
+        self.possible: dict[int, float] = {}
+        self.foreseen = True
         self.given_up = False
         self.extra = 0
+        self.relieves = False
         self.fixed = group.max_size is None
         self.steady = 0
         self.hurry = inf
         self.passed = 0
         self.lives = 0
         self.asked_at = 0.0
+        self.began_last = -inf
         self.released_at: float | None = None
         self.leaves = 0.0
         self.rests_since = 0.0
@@ -209,6 +225,7 @@ class Member:
         job.nodes, job.started = ranks, now
         self.nodes.take(job.load, ranks)
         self.running[job.name] = job
+        self.began_last = now
         for rank in ranks:
             self.until[rank] = max(self.until.get(rank, 0.0), job.expected_end)
 
@@ -318,12 +335,22 @@ class Member:
 
     def stays_until(self, rank: int, now: float) -> float:
         """How long an idle node is kept at the longest; `now` where it, and those above it, should go."""
-        until = self.keep_until(rank, now)
+        until = max(self.keep_until(rank, now), self._kept_for_what_may_come(rank, now))
         if until > now or self.by_timetable or self.pool is None:
             return until
         if not self.pool.needs(min(self.size, self.target) - rank, now + self.even):
             return now
         until = self.idle_since[rank] + MOST_IDLE * self.even  # whoever was to come has taken another node
+        return until if until > now + TINY else now
+
+    def _kept_for_what_may_come(self, rank: int, now: float) -> float:
+        """How long an idle node is kept for jobs that only the run tells of; `now` where it should go."""
+        bound = LIKELY * self.even
+        if not self.foreseen:
+            bound = min(bound, ENGINE)
+        elif self.possible.get(rank, inf) - now > bound + TINY:
+            return now
+        until = max(self.idle_since[rank], self.rests_since if self.idle else -inf) + MOST_IDLE * bound
         return until if until > now + TINY else now
 
     def keep_until(self, rank: int, now: float) -> float:
@@ -360,6 +387,8 @@ class Member:
     def why_go(self, now: float) -> str:
         """Why it goes, or shrinks."""
         wait = self.next_use() - now
+        if wait == inf and (self.possible or not self.foreseen):
+            return f"nothing has come for {now - max(self.idle_since):.0f} s, and what may still come is not certain"
         if wait == inf:
             return "nothing will need it any more"
         if wait <= self.even:

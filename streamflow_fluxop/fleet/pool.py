@@ -35,6 +35,7 @@ class Pool:
     Attributes:
         members: the MiniClusters.
         soon: node-seconds of what is to begin soon, as last re-timed; None: not worked out since.
+        relieved_in_vain: MiniClusters that came for jobs which waited, and went without having run any.
         nodes_soon: nodes for what is to begin before idle ones have cost as much as their coming again; likewise.
     """
 
@@ -42,6 +43,7 @@ class Pool:
         self.members: list[Member] = []
         self.soon: float | None = None
         self.nodes_soon: float | None = None
+        self.relieved_in_vain = 0
         self._queues: dict[Load, list[Entry]] = {}
         self._tie = count()
 

@@ -18,6 +18,9 @@ from streamflow_fluxop.fleet.pool import BEYOND, Pool
 from streamflow_fluxop.fleet.room import Room
 from streamflow_fluxop.fleet.route import Router
 
+VAIN = 2
+"""MiniClusters that came for jobs which then ran elsewhere, after which no more come to a pool."""
+
 LOOKED_AT = 200
 """Jobs that wait at a MiniCluster, of which it is asked how many nodes they would fill."""
 
@@ -43,15 +46,18 @@ def relieve(
     for pool in pools:
         for member in pool.members:
             member.extra = 0
-        if (short := _short_of(pool, factor, last, now)) > TINY and (
-            found := _relief(pool, ceil(short - TINY), room, router, now)
-        ):
+        if pool.relieved_in_vain >= VAIN:
+            continue
+        short, span = _short_of(pool, factor, last, now)
+        if short > TINY and (found := _relief(pool, ceil(short - TINY), span, room, router, now)):
             relieved.append(found)
     return relieved
 
 
-def _short_of(pool: Pool, factor: float, last: float, now: float) -> float:
+def _short_of(pool: Pool, factor: float, last: float, now: float) -> tuple[float, int]:
     """Nodes that the jobs which wait would fill, and without which the run would be over later, beside those coming.
+
+    And how many the widest of them needs.
 
     No more than the plan would have by now; where coming and going is cheaper than was assumed, more by its root, as N
     nodes do work W in W / N, and cost N break-evens.
@@ -68,10 +74,12 @@ def _short_of(pool: Pool, factor: float, last: float, now: float) -> float:
         jobs = chain((e[-1] for e in m.queue.ready), *(m.queue.held.values() if cheaper > MUCH else ()))
         waiting += [(j, _share(j, m)) for j in islice(jobs, LOOKED_AT) if _may_run_elsewhere(j, m, now)]
     if not waiting:
-        return 0.0
+        return 0.0, 0
     drained = now + sum((job.seconds or 0.0) * share for job, share in waiting) / max(1, there)
-    short = sum(share for job, share in waiting if drained + job.chain > last) - coming
-    return min(short, _planned(pool, now) * sqrt(max(1.0, cheaper)) - there)
+    late = [(job, share) for job, share in waiting if drained + job.chain > last]
+    short = sum(share for _, share in late) - coming
+    span = max((len(job.load.parts) for job, _ in late if job.load), default=0)
+    return min(short, _planned(pool, now) * sqrt(max(1.0, cheaper)) - there), span
 
 
 def _planned(pool: Pool, now: float) -> int:
@@ -96,14 +104,16 @@ def _share(job: Job, member: Member) -> float:
     return float(len(job.load.parts)) if job.load.alone else sum(share_of(part, whole) for part in job.load.parts)
 
 
-def _relief(pool: Pool, short: int, room: Room, router: Router, now: float) -> Member | None:
+def _relief(pool: Pool, short: int, span: int, room: Room, router: Router, now: float) -> Member | None:
     """The MiniCluster that comes, or grows, for so many nodes; one that is there first."""
     up = [m for m in pool.members if m.stage is Stage.UP and not m.fixed and m.size == m.target < m.most]
     down = [m for m in pool.members if m.stage is Stage.DOWN]
     largest = max([*up, *down], key=lambda m: (m.stage is Stage.UP, m.most - m.target), default=None)
     member = largest or router.another_like(pool.members[0])
-    more = min(member.worth(short, now), member.most - member.target)
+    more = min(member.worth(max(short, span), now), member.most - member.target)
     while more > 0 and not room.fits(room.weigh(member.flavour_name, more, int(member.stage is Stage.DOWN))):
         more //= 2
+    if more < span:
+        return None  # the widest job would have to wait all the same
     member.extra = more
-    return member if more > 0 else None
+    return member

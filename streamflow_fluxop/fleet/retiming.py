@@ -94,7 +94,7 @@ class Retiming:
         this = self._looks
         up = {name: m.size if m.stage is Stage.UP else 0 for name, m in members.items()}
         for m in members.values():
-            m.uses = {}
+            m.uses, m.possible = {}, {}
             m.deviates = self.deviation.spread > 0
             m.by_timetable = not self._order.deviated
             if m.pool is not None:
@@ -156,7 +156,10 @@ class Retiming:
                     if hold > start:
                         start = hold
                 if member is not None:
-                    if b.taken or b.step not in open_ended:
+                    if not b.taken and b.step in open_ended:
+                        for rank in b.ranks:
+                            member.possible.setdefault(rank, start)
+                    else:
                         uses = member.uses
                         use = None
                         for rank in b.ranks:
@@ -178,6 +181,18 @@ class Retiming:
                 state.expected_end = later(state.expected_end, (end, var))
             drift = start - began - b.start
         self._open, self._price, self.last = still_open, price, last
+        self._may_run_again(now, members)
+
+    def _may_run_again(self, now: float, members: Mapping[str, Member]) -> None:
+        """Of steps that may have more jobs than the plan has (a loop), the next one may come at any moment."""
+        for name in self._order.open_ended:
+            state = self._order.steps.get(name)
+            if state is None or state.over or not state.blocks or not all(b.over for b in state.blocks):
+                continue
+            last = state.blocks[-1]
+            if last.minicluster is not None:
+                for rank in last.ranks:
+                    members[last.minicluster].possible[rank] = now
 
     def _clock_of_tear_downs(self, now: float, members: Mapping[str, Member]) -> float:
         """The plan's time of the tear-down that is furthest behind: others may wait for its room."""

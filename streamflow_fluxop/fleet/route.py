@@ -113,8 +113,11 @@ class Router:
         for stage in (Stage.UP, Stage.COMING):
             there = [m for m in self._members.values() if m.stage is stage]
             if there:
-                return hinted if hinted in there else there[0]
-        return hinted or next(iter(self._members.values()), None)
+                return hinted if hinted in there else min(there, key=lambda m: m.joins.get(0, 0.0))
+        next_up = min(self._members.values(), key=Member.wanted_at, default=None)
+        if next_up is not None and next_up.wanted_at() < inf:
+            return next_up  # it will be there anyway, and all see the same files
+        return hinted or min(self._members.values(), key=lambda m: m.flavour.price, default=None)
 
     def _suits(self, needs: Needs, member: Member) -> bool:
         load = self.load(needs, member.flavour_name)

@@ -74,7 +74,7 @@ class Reservations:
 
         Node-seconds are weighed against seconds of the run, as the plan's objective has it.
         """
-        if job.block is None:
+        if job.block is None or (member.relieves and not self.room_is_wanted):
             return True
         if self.timetable or self.room_is_wanted:
             return False

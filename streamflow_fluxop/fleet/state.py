@@ -93,6 +93,7 @@ class Fleet:
             member.fixed = member.fixed or not resizes
             member.steady = order.steady.get(member.name, 0) if order else 0
             member.hurry = order.hurry.get(member.name, inf) if order else inf
+            member.foreseen = order is not None
             self._jobs.pool_of(member)
         self._closing = False
         self._now = 0.0
@@ -220,6 +221,9 @@ class Fleet:
         member.nodes.resize(0)
         member.idle_since = []
         member.joins.clear()
+        if member.relieves and member.pool is not None and member.began_last < member.asked_at:
+            member.pool.relieved_in_vain += 1
+        member.relieves = False
         member.fixed = member.group.max_size is None or not self._resizes
         self._lives.freed = True
         self._agenda.touch(member)
