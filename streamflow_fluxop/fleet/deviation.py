@@ -76,6 +76,7 @@ class Deviation:
     Attributes:
         spread: standard deviation of the factor; 0 as long as nothing deviates.
         large: whether jobs had better not keep to the places that the plan has for them.
+        jobs: how many have ended.
         common: the factor by which jobs of steps are off of which none is over yet.
     """
 
@@ -91,9 +92,11 @@ class Deviation:
         self._alone = _Sample()  # of steps with one job so far
         self._within = _Sample()  # distances of the others from their steps' means: their number less one a step
         self.common = 1.0
+        self.jobs = 0
 
     def learn(self, step: str, factor: float) -> None:
         """Note that a job of a step took so many times as long as was planned."""
+        self.jobs += 1
         x = log(max(factor, LEAST))
         sample = self._steps.setdefault(step, _Sample())
         if sample.n:

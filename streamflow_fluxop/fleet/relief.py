@@ -30,7 +30,7 @@ other is better done at once."""
 
 
 def relieve(
-    pools: Iterable[Pool], room: Room, router: Router, *, factor: float, last: float, now: float
+    pools: Iterable[Pool], room: Room, router: Router, *, factor: float | None, last: float, now: float
 ) -> list[Member]:
     """Set `extra` of the MiniClusters that should come, or grow, for jobs that wait; and say which these are.
 
@@ -38,7 +38,7 @@ def relieve(
         pools: MiniClusters that take each other's jobs.
         room: what is held.
         router: makes new MiniClusters where all of a pool are as large as they can be.
-        factor: by which durations are off.
+        factor: by which durations are off; None: no job has told yet.
         last: when the jobs that run, and what has to follow them, are expected to be over.
         now: on the fleet's clock.
     """
@@ -54,7 +54,7 @@ def relieve(
     return relieved
 
 
-def _short_of(pool: Pool, factor: float, last: float, now: float) -> tuple[float, int]:
+def _short_of(pool: Pool, factor: float | None, last: float, now: float) -> tuple[float, int]:
     """Nodes that the jobs which wait would fill, and without which the run would be over later, beside those coming.
 
     And how many the widest of them needs.
@@ -65,7 +65,7 @@ def _short_of(pool: Pool, factor: float, last: float, now: float) -> tuple[float
     waiting: list[tuple[Job, float]] = []
     there = coming = 0
     first = pool.members[0]
-    cheaper = first.planned_even * factor / first.even
+    cheaper = first.planned_even * factor / first.even if factor is not None else 1.0
     for m in pool.members:
         if m.stage not in (Stage.COMING, Stage.UP):
             continue  # what waits there has it come

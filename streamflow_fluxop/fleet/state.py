@@ -253,7 +253,8 @@ class Fleet:
                 self._relieve(retiming)
 
     def _relieve(self, retiming: Retiming) -> None:
-        factor, last = retiming.deviation.common, retiming.last
+        deviation, last = retiming.deviation, retiming.last
+        factor = deviation.common if deviation.jobs else None
         for member in relieve(self._jobs.pools, self._room, self._router, factor=factor, last=last, now=self._now):
             if member.name not in self._members:
                 self._members[member.name] = member
