@@ -116,6 +116,11 @@ class FleetConfig(Document):
         description="What runs the jobs of a local MiniCluster: `flux`, `embedded` (for trying out), or `auto`: "
         "Flux wherever it is on the PATH.",
     )
+    preserve_environment: list[str] = Field(
+        [],
+        description="Where cluster is local: variables that jobs get from this program's environment beside those that "
+        "they need to start; names, or patterns such as `OMP_*`; `*` is all.",
+    )
     bring_up_timeout: NonNegativeFloat = Field(600.0, description="Seconds after which a bring-up has failed.")
     transferBufferSize: PositiveInt = Field(65536, description="Bytes in each piece of a data transfer.")
 

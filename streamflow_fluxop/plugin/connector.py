@@ -139,10 +139,10 @@ class MiniClusterConnector(Connector):
         if config.flux_uri is not None:
             from streamflow_fluxop.miniclusters.attached import AttachedCluster
 
-            return AttachedCluster(config.flux_uri)
+            return AttachedCluster(config.flux_uri, config.preserve_environment)
         from streamflow_fluxop.miniclusters.local import LocalCluster
 
-        return LocalCluster(config.scheduler)
+        return LocalCluster(config.scheduler, config.preserve_environment)
 
     async def undeploy(self, external: bool) -> None:
         """Take all MiniClusters down; their jobs end with them. Never raises."""

@@ -18,6 +18,7 @@ from streamflow_fluxop.grouping import Group, group_steps, planned_groups
 from streamflow_fluxop.model import Plan
 from streamflow_fluxop.plugin.recording import Recording
 from streamflow_fluxop.plugin.run import FleetRun, Run, StepRun, set_current_run
+from streamflow_fluxop.private import work_folder
 
 logger = logging.getLogger(__name__)
 
@@ -207,6 +208,8 @@ class Preflight:
             deployment.setdefault("scheduling_policy", POLICY)
             if fleet.shared_path:
                 deployment.setdefault("workdir", os.path.join(fleet.shared_path, "streamflow"))
+            elif fleet.cluster == "local" and deployment.get("workdir") is None:
+                deployment["workdir"] = work_folder()
         for name in self._file.workflows:
             docker = self._config["workflows"][name]["config"].setdefault("docker", [])
             if all(entry["step"] != "/" for entry in docker):
