@@ -15,7 +15,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from streamflow_fluxop.bounded import INPUTS_MOST, MIB, YAML_MOST, load_json, load_yaml
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.hint import refuse_as_requirement
-from streamflow_fluxop.cwl.places import Place, entries, last, no_yaml, shown
+from streamflow_fluxop.cwl.places import Place, entries, last, line_of, no_yaml, shown
 
 
 @dataclass(frozen=True)
@@ -204,12 +204,28 @@ def reading(file: str) -> Iterator[None]:
         raise UnreadableCWL(text, where=where or shown(file)) from error
     except RecursionError:
         raise UnreadableCWL("is not valid CWL: its parts lie too deep in each other", where=shown(file)) from None
-    except (WorkflowException, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        # the last four: what the parser raises where a mapping is expected and there is none
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        # what the parser stumbles over: it expects a mapping, or a text, and there is none
+        raise UnreadableCWL(
+            "is not valid CWL: something here is of a kind that CWL does not expect",
+            where=_parsed_last(error, shown(file)),
+            fix="Look for a list or mapping where a name belongs, or a name where a mapping belongs.",
+        ) from error
+    except (WorkflowException, OSError, ValueError) as error:
         reason = str(error).strip() or type(error).__name__
         raise UnreadableCWL(f"can't be read: {reason}", where=shown(file)) from error
     finally:
         quiet.setLevel(before)
+
+
+def _parsed_last(error: Exception, file: str) -> str:
+    """The place of what a parser had in its hands when it stumbled: the innermost YAML node in its frames."""
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        for name in ("doc", "_doc", "val", "node", "item"):
+            line = line_of(trace.tb_frame.f_locals.get(name)) or line
+        trace = trace.tb_next
+    return f"{file}:{line}" if line else file
 
 
 def _absolute(uri: str) -> str:

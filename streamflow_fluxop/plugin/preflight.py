@@ -54,6 +54,7 @@ class Preflight:
         """
         errors = list(self._fleets.check_deployments())
         errors += [e for name, config in self._fleets.configs.items() for e in self._not_here(name, config)]
+        errors += self._no_database()
         if errors:
             raise UserErrors(errors)
 
@@ -79,6 +80,30 @@ class Preflight:
                     where=self._file.where(*keys),
                     fix="Name a directory that you may write to.",
                 )
+
+    def _no_database(self) -> Iterator[UserError]:
+        """StreamFlow's database, where its folder can't be made: StreamFlow ends with a traceback then."""
+        from streamflow.persistence.sqlite import DEFAULT_SQLITE_CONNECTION, IN_MEMORY_SQLITE_CONNECTION
+
+        said = self._config.get("database")
+        said = said if isinstance(said, MutableMapping) else {}
+        options = said.get("config")
+        path = options.get("connection") if isinstance(options, MutableMapping) else None
+        if said.get("type", "default") not in ("default", "sqlite") or path == IN_MEMORY_SQLITE_CONNECTION:
+            return
+        folder = os.path.dirname(path if isinstance(path, str) else DEFAULT_SQLITE_CONNECTION) or "."
+        try:
+            os.makedirs(folder, exist_ok=True)
+            problem = unusable(folder)
+        except OSError as error:
+            problem = f"{error.filename}: {error.strerror}"
+        if problem:
+            yield UserError(
+                f"StreamFlow's database can't be made in {folder}: {problem}",
+                where=self._file.where("database") if said else self._path,
+                fix="Set HOME to a directory that you may write to, or name another file: "
+                "`database: {type: default, config: {connection: …}}`.",
+            )
 
     def _workdirs(self, name: str, config: FleetConfig) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """The work directories that the file names and that this machine sees, and where it names them."""

@@ -55,7 +55,7 @@ def read_streamflow(
     names = [file.workflow(workflow).name] if workflow is not None else list(file.workflows)
     if not names:
         raise UserError("no CWL workflow", where=file.where("workflows"), fix="Give one `type: cwl`.")
-    bound = [fleets.read(name) for name in names]
+    bound = [fleets.read(name, all_given=True) for name in names]
     _stop_at(error for b in bound for error in fleets.check_bindings(b))
     chosen = {n: c for n, c in fleets.configs.items() if deployment in (None, n)}
     sources = []

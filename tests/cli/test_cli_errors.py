@@ -143,7 +143,10 @@ def test_the_doctor_says_where_miniclusters_that_are_not_in_kubernetes_run(world
     [
         ({"bindings": -1}, "workflows.wf.bindings: is no list"),
         ({"config": {"file": "wf.cwl", "settings": 1.5}}, "workflows.wf.config.settings: 1.5 is no name of a file"),
-        ({"config": {"file": "wf.cwl", "docker": "none"}}, "workflows.wf.config.docker: is no list"),
+        (
+            {"config": {"file": "wf.cwl", "settings": "inputs.yml", "docker": "none"}},
+            "workflows.wf.config.docker: is no list",
+        ),
     ],
 )
 def test_a_workflow_entry_of_another_kind(world, change, message):
