@@ -76,7 +76,7 @@ class AttachedMiniCluster(MiniCluster):
             return
         flux = shutil.which("flux")
         if flux is None:
-            raise MiniClusterError(self.name, "there is no `flux` on the PATH")
+            raise MiniClusterError(self.name, "there is no `flux` on the PATH", final=True)
         client = None
         try:
             stream = await ProcessStream.start(

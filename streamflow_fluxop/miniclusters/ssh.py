@@ -228,7 +228,9 @@ class SSHMiniCluster(MiniCluster):
                 self._instance = Instance(self._cluster.run, self._config, self.name, self.flavour, self.size)
                 uri = await self._instance.start()
             elif backend == "flux":
-                raise MiniClusterError(self.name, f"there is no `{self._config.flux}` on {self._config.host}")
+                raise MiniClusterError(
+                    self.name, f"there is no `{self._config.flux}` on {self._config.host}", final=True
+                )
         options: dict[str, Any]
         if uri is not None:
             argv = ["env", f"FLUX_URI={uri}", self._config.flux, "python", "-u", "-c", BOOT]
