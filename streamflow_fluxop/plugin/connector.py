@@ -31,6 +31,7 @@ from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.failures import account
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 from streamflow_fluxop.plugin.tables import comparison
+from streamflow_fluxop.plugin.tar_streams import extract
 
 if TYPE_CHECKING:
     from streamflow_fluxop.events import Recorder
@@ -356,7 +357,12 @@ class MiniClusterConnector(Connector):
             await asyncio.to_thread(_link_or_copy, src, dst, read_only)
         else:
             parent, name = os.path.split(src)
-            await base.copy_remote_to_local(self, location, src, dst, ["tar", "chf", "-", "-C", parent, name])
+            command = ["tar", "chf", "-", "-C", parent, name]
+            logger.info("COPYING from %s on location %s to %s on local file-system", src, location, dst)
+            async with await self.get_stream_reader(command, location) as stream:
+                await extract(stream, src, dst)
+                while await stream.read(self.transferBufferSize):  # tar fills its last record, and says how it ended
+                    continue
 
     async def copy_remote_to_remote(
         self,
