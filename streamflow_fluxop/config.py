@@ -80,8 +80,8 @@ class PlanOptions(Document):
     )
     history: bool | str = Field(
         True,
-        description="Whether past runs in StreamFlow's database tell durations of steps without a hint; or the path of "
-        "a database, whose durations then win over hints.",
+        description="Whether the event logs of past runs, and else StreamFlow's database, tell durations; "
+        "or the path of a folder of logs, or of a database, whose durations then win over hints.",
     )
 
 

@@ -147,8 +147,8 @@ History = Annotated[
     typer.Option(
         "--history",
         metavar="PATH",
-        help="StreamFlow's database of past runs; their durations then win over hints. Default: where StreamFlow keeps "
-        "it, for steps without a hint.",
+        help="A folder of event logs, or StreamFlow's database: its durations then win over hints. Default: this "
+        "user's logs, then the database where StreamFlow keeps it.",
         rich_help_panel=_WHAT,
         show_default=False,
     ),

@@ -48,6 +48,10 @@ class FleetStarted(_OfFleet):
     flavours: dict[str, Flavour]
     limits: Limits = Limits()
     plan: Plan | None = Field(None, description="What was planned; its times count from this event.")
+    workflows: dict[str, str] = Field(
+        {}, description="The workflows that it runs, by what the names of their steps begin with: their CWL files."
+    )
+    tools: dict[str, str] = Field({}, description="What each step runs, by its name, where there is no plan.")
 
 
 class _OfMiniCluster(_OfFleet):
@@ -141,9 +145,21 @@ class JobAsked(_OfJob):
     nodes: PositiveInt = Field(1, description="That it occupies, wholly or in part.")
     cores: NonNegativeInt = Field(1, description="That it occupies on all nodes; exclusive jobs: all that there are.")
     gpus: NonNegativeInt = Field(0, description="That it occupies on all nodes.")
+    memory: NonNegativeInt | None = Field(None, description="MiB that it asks for; absent: nobody knows.")
+    input_bytes: NonNegativeInt | None = Field(
+        None, description="Bytes of the files that it gets; absent: nobody knows."
+    )
 
     @classmethod
-    def of(cls, job: str, needs: Needs, flavour: Flavour, step: str | None, minicluster: str | None = None) -> JobAsked:
+    def of(
+        cls,
+        job: str,
+        needs: Needs,
+        flavour: Flavour,
+        step: str | None,
+        minicluster: str | None = None,
+        input_bytes: int | None = None,
+    ) -> JobAsked:
         """A job with these needs, on nodes of this flavour."""
         nodes = needs.nodes_on(flavour) or 1
         return cls(
@@ -153,6 +169,8 @@ class JobAsked(_OfJob):
             nodes=nodes,
             cores=nodes * flavour.cores if needs.exclusive else needs.tasks * needs.cores_per_task,
             gpus=needs.tasks * needs.gpus_per_task,
+            memory=needs.memory,
+            input_bytes=input_bytes,
         )
 
 

@@ -79,7 +79,8 @@ def assumptions(problem: Problem) -> list[str]:
     told = {
         "hint": "hints in the workflow",
         "time limit": "time limits, which are upper bounds",
-        "history": "past runs (median)",
+        "history": "past runs",
+        "tool history": "past runs of the same tools in other workflows",
         "document": "the workflow document",
         "assumed": "nothing: they are assumed",
         "inputs": "the inputs",

@@ -95,6 +95,8 @@ class MiniClusterConnector(Connector):
                 flavours=config.flavours,
                 limits=config.limits,
                 plan=self._fleet.plan,
+                workflows=self._fleet.files,
+                tools={} if self._fleet.plan else {s.name: s.tool for s in self._fleet.steps if s.tool},
             )
         )
         self._runner = FleetRunner(

@@ -171,6 +171,11 @@ class Preflight:
                 }
             )
         run.workflow = "-".join(b.cwl.name for b in workflows)
+        from streamflow_fluxop.readers.history import resolved
+
+        for bound in workflows:
+            prefix = bound.cwl.name if len(workflows) > 1 else ""
+            run.files[prefix] = resolved(self._file.workflow(bound.cwl.name).file)
         run.steps = steps
         run.groups = {g.name: g for g in groups or _one_a_flavour(run.config)}
 
@@ -216,6 +221,7 @@ class Preflight:
         from streamflow_fluxop.readers.streamflow import source_of
 
         source = source_of(self._file, run.deployment, run.config, workflows)
+        run.config = run.config.model_copy(update={"flavours": source.problem.flavours})  # as past runs have it
         problem = source.problem.model_copy(update={"objective": source.objective})
         try:
             return solve(problem, strategy=options.strategy, seed=options.seed, time_limit=source.time_limit)

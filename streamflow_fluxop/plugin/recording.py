@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from streamflow_fluxop import events
 from streamflow_fluxop.events import EventLog, Recorder, RunEnded, discard
+from streamflow_fluxop.events.index import remember
 from streamflow_fluxop.plugin import executing, signals
 from streamflow_fluxop.plugin.overrun import Overrun
 
@@ -84,6 +85,7 @@ class Recording:
             ended = RunEnded(exit_code=0)
         self._log.record(ended)
         self._log.close()
+        remember(self._log.path.parent)
 
 
 @contextmanager
@@ -98,7 +100,7 @@ def recorded_job(record: Recorder, fleet: FleetRun, name: str, group: str) -> It
     """
     placement = fleet.placements[name]
     flavour = fleet.config.flavours[fleet.groups[group].flavour]
-    record(events.JobAsked.of(name, placement.needs, flavour, placement.step or None, group))
+    record(events.JobAsked.of(name, placement.needs, flavour, placement.step or None, group, placement.input_bytes))
     expected = fleet.durations.get(placement.step)
     job = RecordedJob(record, name, placement.success_codes, Overrun(name, expected) if expected else None)
     why = "cancelled"

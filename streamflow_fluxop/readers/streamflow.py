@@ -13,7 +13,7 @@ from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.fleets import Fleets, require_fleets, steps_of
 from streamflow_fluxop.grouping import group_steps
 from streamflow_fluxop.model import Dependency, Problem, Step, Workflow
-from streamflow_fluxop.readers.history import default_database, read_history, with_history
+from streamflow_fluxop.readers.past import Past
 from streamflow_fluxop.readers.source import Source
 
 
@@ -33,7 +33,8 @@ def read_streamflow(
         path: of the StreamFlow file.
         deployment: name of the only fleet that counts; None: all that have steps.
         workflow: name of the only workflow that counts; None: all.
-        history: StreamFlow's database, which then wins over hints; None: where StreamFlow keeps it, if it is there.
+        history: a folder of event logs, or StreamFlow's database, either of which then wins over hints; None: this
+            user's event logs, and the database where StreamFlow keeps it, as far as they are there.
         no_history: do not look at past runs.
         javascript: whether to evaluate JavaScript, if the file lets us.
         web: whether to read documents on the web; what the file says of that counts for runs only.
@@ -87,7 +88,7 @@ def source_of(
         deployment: name of the fleet.
         config: of the fleet.
         workflows: those that use it, at least one, in the file's order: each begins when the one before is over.
-        history: StreamFlow's database; None: what the fleet's options say.
+        history: as in `read_streamflow`; None: what the fleet's options say.
         no_history: do not look at past runs.
 
     Raises:
@@ -97,15 +98,14 @@ def source_of(
     said = config.plan.history
     if history is None and isinstance(said, str):
         history = Path(path).parent / said
-    usual = default_database(file.config, Path(path))
+    past = None if no_history or (said is False and history is None) else Past(file, config, history)
     parts = []
     for b in workflows:
         steps, places = steps_of(deployment, config, [b])
         source = _source(f"{b.cwl.name} on {deployment}", b.cwl.name, path, steps, places, config)
-        if not (no_history or (said is False and history is None)):
-            source = _with_history(source, file.workflow(b.cwl.name).file, history, usual)
-        parts.append(source)
-    return parts[0] if len(parts) == 1 else _one_after_the_other(parts, deployment)
+        parts.append(past.durations(source, b.cwl, file.workflow(b.cwl.name).file) if past else source)
+    whole = parts[0] if len(parts) == 1 else _one_after_the_other(parts, deployment)
+    return past.flavours(whole) if past else whole
 
 
 def _one_after_the_other(parts: list[Source], deployment: str) -> Source:
@@ -151,25 +151,6 @@ def _source(
         kubernetes=config.kubernetes,
         options=config.plan,
     )
-
-
-def _with_history(source: Source, cwl: str, wanted: Path | None, usual: Path | None) -> Source:
-    """The durations of past runs of the same CWL file."""
-    database = wanted or usual
-    if database is None or (wanted is None and not database.is_file()):
-        return source
-    try:
-        past = read_history(database, cwl)
-    except UserError as error:
-        if wanted is not None:
-            raise
-        return source.with_steps(source.problem.workflow.steps, f"past runs are not looked at: {database} {error.what}")
-    steps, jobs = with_history(source.problem.workflow.steps, past, wins=wanted is not None)
-    if jobs:
-        return source.with_steps(
-            steps, f"past runs: {jobs} jobs of {cwl} in {database}, with the time that they waited"
-        )
-    return source.with_steps(steps, f"there is no past run of {cwl} in {database}") if wanted else source
 
 
 def _as_bound(step: Step, config: FleetConfig) -> Step:
