@@ -170,7 +170,8 @@ class FleetRunner:
                 self._refused.add(group)
                 self._start(self._refuse(group, why))
             case BringUp(group, size, reason):
-                self.account.begin(group, self._flavours[self._fleet.group(group).flavour].price, size, self._now())
+                price = self._flavours[self._fleet.group(group).flavour].price
+                self.account.begin(group, price, 0 if self._cluster.counts_nodes else size, self._now())
                 self._bring_ups[group] = self._start(self._bring_up(group, size, reason))
             case Resize(group, size, reason) if group not in self._refused:
                 self._resizes[group] = self._start(self._resize(group, size, reason, self._resizes.get(group)))
@@ -224,7 +225,7 @@ class FleetRunner:
             await minicluster.down()
             raise
         except Exception as error:
-            why = str(error)
+            why = error.why if isinstance(error, MiniClusterError) else str(error)
             if isinstance(error, asyncio.TimeoutError):
                 last = f"; it waited: {minicluster.waiting_for}" if minicluster.waiting_for else ""
                 why = f"it was not up after {self._timeout:g} s{last}"

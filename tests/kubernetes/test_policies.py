@@ -8,10 +8,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from namespaces import Namespace, eventually
 from test_clean import fluxop
 from test_doctor import streamflow_file
 from test_faults import fleet, job
+
+from streamflow_fluxop.events import Event, MiniClusterAsked
+from streamflow_fluxop.fleet.runner import FleetRunner, MiniClusterFailed
+from streamflow_fluxop.grouping import Group
+from streamflow_fluxop.model import Needs
 
 
 async def enforce(namespace: Namespace, standard: str) -> None:
@@ -117,3 +123,19 @@ async def test_a_quota_that_all_pods_together_exceed_is_told(namespace: Namespac
         assert "fail  2 pods of small: asked for limits.memory=512Mi, but the quota q" in printed, printed
 
     await eventually(told)
+
+
+async def test_what_a_policy_refuses_is_not_asked_for_again_for_the_next_step(namespace: Namespace) -> None:
+    await enforce(namespace, "restricted")
+    async with fleet(namespace) as made:
+        groups = [Group(name, "small", 1, namespace.image) for name in ("first", "second")]
+        said: list[Event] = []
+        runner = FleetRunner(groups, made.config, made.cluster, record=said.append)
+        for group in groups:
+            with pytest.raises(MiniClusterFailed, match="violates PodSecurity"):
+                async with runner.job(f"job of {group.name}", group.name, None, Needs()):
+                    pass
+        await runner.close()
+        asked = [e.minicluster for e in said if isinstance(e, MiniClusterAsked)]
+        assert asked == ["first"]
+        assert [life.node_seconds for life in runner.account.lives] == [0.0], "there never was a pod"
