@@ -200,6 +200,12 @@ def require_fleets(file: StreamFlowFile) -> None:
             fix="Give the StreamFlow file that binds it to a fleet; the README shows one of twenty lines.",
         )
     if not file.fleets:
+        deployments = file.config.get("deployments")
+        for name, entry in deployments.items() if isinstance(deployments, Mapping) else ():
+            kind = entry.get("type") if isinstance(entry, Mapping) else None
+            if isinstance(kind, str) and get_close_matches(kind, ["minicluster"], cutoff=0.8):
+                where = file.where("deployments", name, "type")
+                raise UserError(f"there is no type {kind!r}", where=where, fix="Did you mean 'minicluster'?")
         raise UserError(
             "no deployment of type minicluster",
             where=file.where("deployments"),

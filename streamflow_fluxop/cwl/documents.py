@@ -17,6 +17,8 @@ from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.hint import refuse_as_requirement
 from streamflow_fluxop.cwl.places import Place, entries, last, line_of, no_yaml, shown
 
+_VERSIONS = ("v1.0", "v1.1", "v1.2")
+
 
 @dataclass(frozen=True)
 class Process:
@@ -80,6 +82,7 @@ class Documents:
                 yaml = self._read(file)
             if isinstance(yaml, Mapping) and not isinstance(yaml.get("$namespaces") or {}, Mapping):
                 raise UnreadableCWL("$namespaces is no mapping", where=shown(file), fix="Write `{prefix: URI}`.")
+            self._check_version(yaml, file)
             try:
                 with reading(file):
                     cwl = load_document_by_yaml(yaml, file, self._options(file, yaml, options), fragment or None)
@@ -155,6 +158,15 @@ class Documents:
         elif isinstance(yaml, Sequence) and not isinstance(yaml, str):
             for value in yaml:
                 self._check_imports(value, file, around)
+
+    def _check_version(self, yaml: Any, file: str) -> None:
+        """Refuse a `cwlVersion` that StreamFlow does not run; where there is none, cwl-utils says so."""
+        version = yaml.get("cwlVersion") if isinstance(yaml, Mapping) else None
+        if version is not None and str(version) not in _VERSIONS:
+            where = Place(shown(file), yaml, "cwlVersion", "cwlVersion")
+            raise UnreadableCWL(
+                f"there is no CWL version {version} here", where=str(where), fix=f"Those are: {', '.join(_VERSIONS)}."
+            )
 
     def _check_import(self, file: str, around: tuple[str, ...]) -> None:
         if file in around:

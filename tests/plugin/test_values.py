@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,9 @@ def test_a_command_gets_the_words_that_the_reference_runner_gives_it(tmp_path_fa
     tool, values = world
     folder = tmp_path_factory.getbasetemp()
     wanted = reference_words(tool, values, folder)
-    assume(not any("'class': 'File'" in word for word in wanted))  # a File in a list in a list: Python's repr of it
+    assume(
+        not any(re.search(r"class\W+File", word) for word in wanted)
+    )  # a File in a list in a list: Python's repr of it
     assert our_words(tool, values, folder) == wanted
 
 
