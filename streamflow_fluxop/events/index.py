@@ -115,6 +115,7 @@ class Index:
                 if version not in (0, _VERSION):
                     raise sqlite3.DatabaseError("made by another version")
                 if version == 0:
+                    path.chmod(0o600)  # as private as the logs
                     db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
             except sqlite3.OperationalError:
                 break  # read-only, locked, or no folder

@@ -189,6 +189,10 @@ def test_a_damaged_log_is_passed_over(runs, index):
     assert [p.log for p in index.steps("/w/wf.cwl")] == ["2.jsonl"]
 
 
+def test_the_index_is_as_private_as_the_logs(index):
+    assert (index.folder / module.NAME).stat().st_mode & 0o777 == 0o600
+
+
 def test_without_a_folder_nothing_is_known(tmp_path):
     index = Index(tmp_path / "nowhere")
     assert index.update() == 0
