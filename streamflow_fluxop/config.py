@@ -61,6 +61,10 @@ class PlanOptions(Document):
     weight: float = Field(0.5, ge=0, le=1, description="Share of the cost in a balanced objective.")
     deadline: PositiveFloat | None = Field(None, description="Seconds in which all jobs have to be over.")
     budget: NonNegativeFloat | None = Field(None, description="What the run may cost at most, in your currency.")
+    on_budget: Literal["stop", "warn"] = Field(
+        "stop",
+        description="At the budget: `stop` the run so early that the total does not pass it, or only `warn`.",
+    )
     time_limit: PositiveFloat | None = Field(
         None,
         description="How much to search for a plan, in seconds of a slow machine; absent: a tenth of what the longest "

@@ -52,6 +52,8 @@ class FleetStarted(_OfFleet):
         {}, description="The workflows that it runs, by what the names of their steps begin with: their CWL files."
     )
     tools: dict[str, str] = Field({}, description="What each step runs, by its name, where there is no plan.")
+    budget: NonNegativeFloat | None = Field(None, description="What it may cost at most.")
+    deadline: NonNegativeFloat | None = Field(None, description="Seconds from this event in which it has to be over.")
 
 
 class _OfMiniCluster(_OfFleet):
@@ -197,6 +199,33 @@ class JobEnded(_OfJob):
     said: str | None = Field(None, description="The end of what it wrote on standard error, if it failed.")
 
 
+class Forecast(_OfFleet):
+    """What the fleet is expected to come to now, where there is a budget or a deadline."""
+
+    event: Literal["forecast"] = "forecast"
+    cost: NonNegativeFloat
+    makespan: NonNegativeFloat = Field(description="Seconds from the fleet's start to the end of its last job.")
+
+
+class ForecastPassed(_OfFleet):
+    """The forecast has passed the budget or the deadline."""
+
+    event: Literal["forecast-passed"] = "forecast-passed"
+    what: Literal["budget", "deadline"]
+    forecast: NonNegativeFloat = Field(description="A cost, or seconds.")
+    allowed: NonNegativeFloat
+    message: str = Field(description="That, and what would help.")
+
+
+class BudgetReached(_OfFleet):
+    """The run is being stopped at its budget: nothing new starts."""
+
+    event: Literal["budget-reached"] = "budget-reached"
+    cost: NonNegativeFloat = Field(description="Until now.")
+    budget: NonNegativeFloat
+    reason: str
+
+
 class FleetEnded(_OfFleet):
     """All MiniClusters of a fleet are gone."""
 
@@ -210,7 +239,9 @@ class RunEnded(_Happening):
     """The last line of a run that ended in order."""
 
     event: Literal["run-ended"] = "run-ended"
-    exit_code: int | None = Field(None, description="0: all went well; 130: Ctrl-C; 143: SIGTERM.")
+    exit_code: int | None = Field(
+        None, description="0: all went well; 3: stopped at its budget; 130: Ctrl-C; 143: SIGTERM."
+    )
     reason: str | None = Field(None, description="Why it did not succeed.")
 
 
@@ -230,6 +261,9 @@ Event = (
     | JobSubmitted
     | JobStarted
     | JobEnded
+    | Forecast
+    | ForecastPassed
+    | BudgetReached
     | FleetEnded
     | RunEnded
 )

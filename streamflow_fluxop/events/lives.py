@@ -11,7 +11,7 @@ from enum import Enum
 from itertools import pairwise
 from math import ceil
 
-from streamflow_fluxop.events.documents import FleetEnded
+from streamflow_fluxop.events.documents import BudgetReached, FleetEnded, Forecast, ForecastPassed
 from streamflow_fluxop.model import Flavour, Limits, Plan
 
 NO_STEP = "(no step)"
@@ -170,6 +170,9 @@ class FleetView:
         jobs: in the order in which they were asked for.
         under_way: the jobs that are not over, by name.
         waiting: jobs whose MiniCluster is not asked for yet, by its name.
+        forecast: the latest; None: none is made, as there is neither budget nor deadline.
+        warnings: that budget or deadline will be passed, in order of time.
+        stopping: it is stopped at its budget.
     """
 
     deployment: str
@@ -187,6 +190,11 @@ class FleetView:
     ended: FleetEnded | None = None
     under_way: dict[str, JobLife] = field(default_factory=dict)
     waiting: dict[str, list[JobLife]] = field(default_factory=dict)
+    budget: float | None = None
+    deadline: float | None = None
+    forecast: Forecast | None = None
+    warnings: list[ForecastPassed] = field(default_factory=list)
+    stopping: BudgetReached | None = None
 
     @property
     def held(self) -> list[MiniClusterLife]:

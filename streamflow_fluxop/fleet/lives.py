@@ -5,6 +5,8 @@ Where they leave no room, what is idle gives way to what the plan has earlier.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from streamflow_fluxop.fleet.agenda import Agenda
 from streamflow_fluxop.fleet.blocks import TINY
 from streamflow_fluxop.fleet.member import Member, Stage
@@ -28,6 +30,7 @@ class Lives:
     Attributes:
         due: names of those that should be up, or larger, and wait for room.
         freed: whether something has changed that may have made room for them.
+        affords: whether so many nodes more of a MiniCluster can be paid.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Lives:
         self._keep_all = keep_all
         self.due: set[str] = set()
         self.freed = False
+        self.affords: Callable[[Member, int, float], bool] = lambda member, nodes, now: True
         self._now = 0.0
 
     def examine(self, member: Member, now: float) -> None:
@@ -108,6 +112,8 @@ class Lives:
                     self.due.discard(name)
                     continue
                 more = self._room.weigh(member.flavour_name, size - member.target, 0)
+            if not self.affords(member, size - member.target, now):
+                continue
             if self._room.fits(more, blocked):
                 self.due.discard(name)
                 if member.stage is Stage.DOWN:

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from streamflow.core.data import StreamWrapper
 from streamflow.core.deployment import Connector, ExecutionLocation, Shell
-from streamflow.core.exception import WorkflowExecutionException
+from streamflow.core.exception import UnrecoverableWorkflowException, WorkflowExecutionException
 from streamflow.core.scheduling import AvailableLocation
 from streamflow.deployment.connector import base
 
 from streamflow_fluxop.agent.protocol import CommandResult, JobRequest
 from streamflow_fluxop.agent.shell import answer
-from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.errors import BudgetReached, FluxopError, UserError
 from streamflow_fluxop.plugin import hook
 from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.failures import account
@@ -45,6 +45,10 @@ _ENCODED_SCRIPT = re.compile(r'"\$\(echo ([A-Za-z0-9+/=]*) \| base64 -d\)"')
 _END_OF_JOBS = 5.0
 """Seconds that StreamFlow may take to note that jobs of a run that was interrupted are over."""
 _SHELL_OPERATORS = {"|", ">", "<", "&&", "||", ";", "2>&1"}
+
+
+class StoppedJob(UserError, UnrecoverableWorkflowException):
+    """A job that was ended, or did not start, as the run stops at its budget."""
 
 
 class MiniClusterConnector(Connector):
@@ -97,6 +101,8 @@ class MiniClusterConnector(Connector):
                 plan=self._fleet.plan,
                 workflows=self._fleet.files,
                 tools={} if self._fleet.plan else {s.name: s.tool for s in self._fleet.steps if s.tool},
+                budget=None if config.external else config.plan.budget,
+                deadline=config.plan.deadline,
             )
         )
         self._runner = FleetRunner(
@@ -105,6 +111,7 @@ class MiniClusterConnector(Connector):
             self._cluster(),
             Order(self._fleet.plan, self._fleet.open_ended) if self._fleet.plan else None,
             self._record,
+            self._fleet.plan.cost if self._fleet.plan else 0.0,
         )
         self._runner.begin()
         images = sorted({g.image for g in self._fleet.groups.values() if g.image})
@@ -155,6 +162,8 @@ class MiniClusterConnector(Connector):
         runner, self._runner = self._runner, None
         try:
             await asyncio.shield(asyncio.create_task(self._take_down(runner)))
+            if runner.stopped_for is not None:
+                hook.run_was_stopped(f"the fleet {self.deployment_name} was stopped: {runner.stopped_for}")
             await self._directories.close()
             if runner.account.over:
                 logger.info(
@@ -237,6 +246,8 @@ class MiniClusterConnector(Connector):
                 output, exit_code = await self._run_job(
                     job_name, location, command, environment, workdir, stdin, stdout, stderr, timeout
                 )
+        except BudgetReached as error:  # nothing is gained by trying again
+            raise StoppedJob(str(error)) from None
         except FluxopError as error:
             raise WorkflowExecutionException(str(error)) from None
         return (output, exit_code) if capture_output else None

@@ -79,6 +79,8 @@ class Recording:
         if run.cancelled() or isinstance(error, KeyboardInterrupt):
             terminated = signals.terminated()
             ended = RunEnded(exit_code=143 if terminated else 130, reason="SIGTERM" if terminated else "Ctrl-C")
+        elif isinstance(error, SystemExit):
+            ended = RunEnded(exit_code=int(error.code or 0), reason=str(error))
         elif error is not None:
             ended = RunEnded(exit_code=1, reason=str(error) or type(error).__name__)
         else:

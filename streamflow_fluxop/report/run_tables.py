@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.table import Table
 
@@ -22,6 +22,7 @@ def headline(report: RunReport) -> str:
         "succeeded": f"succeeded after {duration(report.until)}",
         "failed": f"failed after {duration(report.until)}",
         "interrupted": f"interrupted by {report.why} after {duration(report.until)}",
+        "stopped": f"stopped at its budget after {duration(report.until)}",
         "died": f"its controller died after {duration(report.until)} or later",
     }
     simulated = "simulated: " if report.simulated else ""
@@ -42,7 +43,16 @@ def totals(fleet: FleetReport) -> Rows:
             (before.cost, after.cost),
         )
         rows.append(("difference", *(difference(a, b) for a, b in pairs)))
+    if (may := fleet.allowance) is not None:
+        rows.append(("at most", "", "", _if(may.deadline, duration), "", _if(may.budget, number)))
+        if may.forecast_cost is not None and may.forecast_makespan is not None:
+            makespan = duration(round(may.forecast_makespan, 1))
+            rows.append(("last forecast", "", "", makespan, "", number(may.forecast_cost)))
     return ("", ">MiniClusters", ">jobs", ">makespan", ">node-seconds", ">cost"), list(rows)
+
+
+def _if(value: float | None, words: Callable[[float], str]) -> str:
+    return "" if value is None else words(value)
 
 
 def _amounts(t: Totals) -> list[str]:
