@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, String
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.model import Document, Flavour, Limits
 from streamflow_fluxop.ssh_config import SSHConfig
+from streamflow_fluxop.steps_config import StepConfig
 
 SCHEMA_ID = "urn:streamflow-fluxop:schema:connector:minicluster:1"
 
@@ -115,6 +116,11 @@ class FleetConfig(Document):
         "as that machine names it.",
     )
     plan: PlanOptions = Field(default_factory=PlanOptions, description="What the plan assumes.")
+    steps: dict[Annotated[str, StringConstraints(pattern=r"^[/*]")], StepConfig] = Field(
+        {},
+        description="What is known of single steps, over what the workflow says: by a step's path, that of a workflow "
+        "around it, or a pattern such as `/qc/*`. `fluxop estimates` prints it from past runs.",
+    )
     scheduler: Literal["auto", "flux", "embedded"] = Field(
         "auto",
         description="What runs the jobs of a local MiniCluster: `flux`, `embedded` (for trying out), or `auto`: "
@@ -203,6 +209,9 @@ def _plain(schema: Any) -> Any:
         return schema
     plain = {k: _plain(v) for k, v in schema.items()}
     kinds = plain.get("anyOf", [])
+    if len(kinds) > 2 and plain.get("default", ...) is None:
+        del plain["default"]
+        plain["anyOf"] = kinds = [k for k in kinds if k != {"type": "null"}]
     if len(kinds) == 2 and {"type": "null"} in kinds:
         del plain["anyOf"]
         if plain.get("default", ...) is None:

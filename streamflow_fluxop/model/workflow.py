@@ -16,8 +16,10 @@ class Duration(Document):
 
     seconds: NonNegativeFloat = Field(description="Expected run time of one job, in seconds.")
     spread: NonNegativeFloat = Field(0.0, description="Standard deviation of that, in seconds.")
-    source: Literal["hint", "time limit", "history", "tool history", "document", "assumed"] = Field(
-        "document", description="`history`: past jobs of the step; `tool history`: of its tool in other workflows."
+    source: Literal["hint", "time limit", "history", "tool history", "steps", "document", "assumed"] = Field(
+        "document",
+        description="`history`: past jobs of the step; `tool history`: of its tool in other workflows; `steps`: the "
+        "fleet's `steps`.",
     )
 
 

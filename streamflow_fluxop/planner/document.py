@@ -93,6 +93,7 @@ def assumptions(problem: Problem) -> list[str]:
         "hint": "hints in the workflow",
         "time limit": "time limits, which are upper bounds",
         "history": "past runs",
+        "steps": "the fleet's `steps`",
         "tool history": "past runs of the same tools in other workflows",
         "document": "the workflow document",
         "assumed": "nothing: they are assumed",

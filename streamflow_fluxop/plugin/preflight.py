@@ -123,6 +123,7 @@ class Preflight:
         runs = {name: FleetRun(name, config) for name, config in self._fleets.configs.items()}
         bound, errors = self._workflows()
         errors += [e for b in bound for e in self._fleets.check_bindings(b)]
+        errors += self._fleets.check_steps(bound)
         for name, run in runs.items():
             try:
                 self._plan(run, [b for b in bound if b.steps_of(name)])

@@ -119,7 +119,8 @@ def with_history(steps: Iterable[Step], past: Mapping[str, Past], *, wins: bool)
     result, jobs = [], 0
     for step in steps:
         known = past.get(step.name)
-        if known is None or step.controller or not (wins or step.duration.source in ("assumed", "time limit")):
+        said = step.duration.source == "steps"
+        if known is None or step.controller or said or not (wins or step.duration.source in ("assumed", "time limit")):
             result.append(step)
             continue
         duration = known.duration(step.width)

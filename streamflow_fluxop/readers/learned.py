@@ -33,12 +33,21 @@ class Learned:
         jobs: past jobs.
         runs: in which they were.
         by_size: whether the size of the inputs tells.
+        peak: the most memory that one of them took, in MiB; None where nobody measured it.
+        asked: MiB that they asked for at most; None where nobody knows.
     """
 
     duration: Duration
     jobs: int
     runs: int
     by_size: bool = False
+    peak: int | None = None
+    asked: int | None = None
+
+    @property
+    def width(self) -> int:
+        """Jobs of a run, in the mean."""
+        return max(1, round(self.jobs / self.runs))
 
 
 @dataclass(frozen=True)
@@ -84,14 +93,17 @@ def learn(
         return None
     source: Source = "history" if same_step else "tool history"
     jobs, line = sum(p.jobs for p in rows), by_size(pairs)
+    peak = max((p.peak for p in rows if p.peak is not None), default=None)
+    memory = max((p.memory for p in rows if p.memory is not None), default=None)
     if line is not None and (to_come := sizes()):
         foretold = [line.seconds(size) for size in to_come]
         spread = (pstdev(foretold) ** 2 + line.off**2) ** 0.5
         told = Duration(seconds=round(mean(foretold), 3), spread=round(spread, 3), source=source)
-        return Learned(told, jobs, len(logs), by_size=True)
+        return Learned(told, jobs, len(logs), by_size=True, peak=peak, asked=memory)
     seconds = [s for s, _ in pairs]
     spread = stdev(seconds) if len(seconds) > 1 else 0.0
-    return Learned(Duration(seconds=round(median(seconds), 3), spread=round(spread, 3), source=source), jobs, len(logs))
+    told = Duration(seconds=round(median(seconds), 3), spread=round(spread, 3), source=source)
+    return Learned(told, jobs, len(logs), peak=peak, asked=memory)
 
 
 def by_size(pairs: Sequence[Pair]) -> Line | None:
@@ -141,7 +153,12 @@ def with_learned(
     for step in steps:
         known = learned.get(step.name)
         free = step.duration.source in ("assumed", "time limit")
-        if known is None or step.controller or not (wins or free or known.duration.source == "history"):
+        if (
+            known is None
+            or step.controller
+            or step.duration.source == "steps"
+            or not (wins or free or known.duration.source == "history")
+        ):
             result.append(step)
             continue
         duration = known.duration

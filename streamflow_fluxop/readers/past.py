@@ -64,14 +64,20 @@ class Past:
     def _from_logs(self, source: Source, workflow: CWLWorkflow, cwl: str) -> Source:
         if self._logs is None or not self._logs.is_dir():
             return source
-        with closing(Index(self._logs)) as index:
-            left = index.update(None) if self._everything else index.update()
-            learned = self._learned(index, source.problem.workflow.steps, workflow, resolved(cwl))
+        learned, left = self.learned(source, workflow, cwl)
         steps, used = with_learned(source.problem.workflow.steps, learned, wins=self._wanted)
         notes = [*_told(used, cwl, self._logs)]
         if left and used:
             notes.append(f"{left} older runs in {self._logs} were not read yet; `fluxop estimates` reads all")
         return source.with_steps(steps, *notes)
+
+    def learned(self, source: Source, workflow: CWLWorkflow, cwl: str) -> tuple[dict[str, Learned], int]:
+        """What past jobs tell of each step, and how many logs are yet to be read."""
+        if self._logs is None or not self._logs.is_dir():
+            return {}, 0
+        with closing(Index(self._logs)) as index:
+            left = index.update(None) if self._everything else index.update()
+            return self._learned(index, source.problem.workflow.steps, workflow, resolved(cwl)), left
 
     def _learned(self, index: Index, steps: list[Step], workflow: CWLWorkflow, cwl: str) -> dict[str, Learned]:
         tools = {s.tool for s in steps if s.tool and not s.controller}

@@ -57,7 +57,7 @@ def read_streamflow(
     if not names:
         raise UserError("no CWL workflow", where=file.where("workflows"), fix="Give one `type: cwl`.")
     bound = [fleets.read(name, all_given=True) for name in names]
-    _stop_at(error for b in bound for error in fleets.check_bindings(b))
+    _stop_at([*(error for b in bound for error in fleets.check_bindings(b)), *fleets.check_steps(bound)])
     chosen = {n: c for n, c in fleets.configs.items() if deployment in (None, n)}
     sources = []
     for name, config in chosen.items():
