@@ -69,3 +69,15 @@ def test_a_plan_knows_how_long_the_jobs_of_past_runs_took_and_how_long_miniclust
     (log,) = world.logs()
     asked = [json.loads(line) for line in log.read_text().splitlines() if '"job-asked"' in line]
     assert [(a["memory"], a["input_bytes"]) for a in asked] == [(256, 5000)] * 3
+
+
+def test_what_the_fleet_says_of_a_step_is_what_its_jobs_ask_for(world):
+    world.write("wf.cwl", WORKFLOW)
+    world.write("count.cwl", TOOL)
+    world.write("a.txt", "a")
+    world.inputs(texts=[{"class": "File", "path": "a.txt"}])
+    world.fleet["steps"] = {"/count": {"cores": 3, "memory": 700, "duration": "2s"}}
+    assert len(world.run().outputs["counts"]) == 1
+    (log,) = world.logs()
+    (asked,) = [json.loads(line) for line in log.read_text().splitlines() if '"job-asked"' in line]
+    assert (asked["cores"], asked["memory"]) == (3, 700)
