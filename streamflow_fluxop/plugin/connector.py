@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from streamflow.core.data import StreamWrapper
 from streamflow.core.deployment import Connector, ExecutionLocation, Shell
-from streamflow.core.exception import UnrecoverableWorkflowException, WorkflowExecutionException
+from streamflow.core.exception import WorkflowExecutionException
 from streamflow.core.scheduling import AvailableLocation
 from streamflow.deployment.connector import base
 
 from streamflow_fluxop.agent.protocol import CommandResult, JobRequest
 from streamflow_fluxop.agent.shell import answer
-from streamflow_fluxop.errors import BudgetReached, FluxopError, UserError
+from streamflow_fluxop.errors import BudgetReached, FluxopError
 from streamflow_fluxop.plugin import hook
 from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.failures import account
@@ -45,10 +45,6 @@ _ENCODED_SCRIPT = re.compile(r'"\$\(echo ([A-Za-z0-9+/=]*) \| base64 -d\)"')
 _END_OF_JOBS = 5.0
 """Seconds that StreamFlow may take to note that jobs of a run that was interrupted are over."""
 _SHELL_OPERATORS = {"|", ">", "<", "&&", "||", ";", "2>&1"}
-
-
-class StoppedJob(UserError, UnrecoverableWorkflowException):
-    """A job that was ended, or did not start, as the run stops at its budget."""
 
 
 class MiniClusterConnector(Connector):
@@ -247,7 +243,7 @@ class MiniClusterConnector(Connector):
                     job_name, location, command, environment, workdir, stdin, stdout, stderr, timeout
                 )
         except BudgetReached as error:  # nothing is gained by trying again
-            raise StoppedJob(str(error)) from None
+            raise hook.StoppedJob(str(error)) from None
         except FluxopError as error:
             raise WorkflowExecutionException(str(error)) from None
         return (output, exit_code) if capture_output else None

@@ -19,7 +19,11 @@ from typing import Any
 from streamflow.config.config import WorkflowConfig
 from streamflow.config.validator import SfValidator
 from streamflow.core.context import StreamFlowContext
-from streamflow.core.exception import WorkflowDefinitionException, WorkflowExecutionException
+from streamflow.core.exception import (
+    UnrecoverableWorkflowException,
+    WorkflowDefinitionException,
+    WorkflowExecutionException,
+)
 from streamflow.log_handler import logger as streamflow_logger
 
 from streamflow_fluxop.errors import STOPPED_AT_BUDGET, UserError, UserErrors
@@ -29,6 +33,10 @@ from streamflow_fluxop.printable import printable
 _file: ContextVar[str | None] = ContextVar("streamflow_file", default=None)
 _ending = False
 _stopped: str | None = None
+
+
+class StoppedJob(UserError, UnrecoverableWorkflowException):
+    """A job that was ended, or did not start, as the run stops at its budget: said once, at the end of the run."""
 
 
 class _StoppedAtBudget(SystemExit):
@@ -148,7 +156,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     """What a user can mend, and a step that failed, is shown as a message; a traceback is for defects and --debug."""
     error = record.exc_info[1] if record.exc_info else None
     ending = _ending or signals.ending()
-    if ending and _says_nothing(error):
+    if (ending and _says_nothing(error)) or isinstance(error or record.msg, StoppedJob):
         return False
     silent = error is not None and (ending or _is_streamflow_s_message(error)) and not _debugging()
     if silent or isinstance(error, (UserError, _StoppedAtBudget)):

@@ -1,14 +1,24 @@
 """A run keeps its budget while it goes, on simulated time; the forecast says early what will become of it."""
 
+import io
+import re
+from datetime import datetime, timezone
+
 import pytest
 from fleet_worlds import ARTICLE, FLAVOURS, plan, step, workflows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
+from typer.testing import CliRunner
 
 from streamflow_fluxop import events
+from streamflow_fluxop.cli import app
+from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.fleet.simulated import Chance
 from streamflow_fluxop.fleet.simulator import Simulation
 from streamflow_fluxop.model import Duration, Limits
+from streamflow_fluxop.report.live import panel
+from streamflow_fluxop.report.terminal import ASCII
 
 
 def run(made, seconds=None, on_budget="stop", chance=None, widths=None, **wish):
@@ -141,3 +151,35 @@ def test_in_the_end_all_who_wait_learn_why():
     outcome, recorded = run(made, widths={"/wide": 40}, budget=1.5 * made.cost)
     reasons = {event.reason for _, event in of(events.JobEnded, recorded) if event.exit_code is None}
     assert reasons == {outcome.stopped}
+
+
+def with_budget(made, share):
+    """The plan as one that was made for so much of what it costs."""
+    objective = made.problem.objective.model_copy(update={"budget": share * made.cost, "deadline": made.makespan})
+    return made.model_copy(update={"problem": made.problem.model_copy(update={"objective": objective})})
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 3), (["--on-budget", "warn"], 0)])
+def test_simulate_keeps_the_budget_and_says_so(tmp_path, options, code):
+    """Durations deviate, and the budget leaves nothing for that."""
+    file, log = tmp_path / "plan.json", tmp_path / "events.jsonl"
+    file.write_text(with_budget(plan(CHAIN), 1.0).model_dump_json())
+    words = ["simulate", str(file), "--noise", "0.5", "--seed", "2", "-o", str(log), *options]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == code, result.output
+    assert ("stopped: the budget of 0.55" in result.output) == bool(code)
+    report = CliRunner().invoke(app, ["report", str(log)])
+    assert ("stopped at its budget" in report.output) == bool(code)
+    assert "Forecast: the run will cost" in report.output
+
+
+def test_the_live_view_has_budget_and_deadline_beside_the_forecast(tmp_path):
+    made = with_budget(plan(CHAIN), 2.0)
+    _, recorded = run(made, {("/a", 0): 1800}, budget=2.0 * made.cost, deadline=made.makespan)
+    until = next(i for i, (_, e) in enumerate(recorded) if isinstance(e, events.ForecastPassed))
+    started = events.RunStarted(run="r", started=datetime.now(timezone.utc), host="here", pid=1)
+    view = RunView([started, *(e.model_copy(update={"at": at}) for at, e in recorded[: until + 1])])
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(panel(view, recorded[until][0], "running", 100, colours=False, glyphs=ASCII))
+    [line] = [line.strip() for line in console.export_text().splitlines() if line.startswith("may")]
+    assert re.fullmatch(r"may   budget 1.1 \(forecast 0\.\d+\), deadline 32 min \(forecast .+\)", line)
