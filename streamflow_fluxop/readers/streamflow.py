@@ -11,7 +11,7 @@ from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.cwl import BoundWorkflow, StreamFlowFile, read_streamflow_file
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.fleets import Fleets, require_fleets, steps_of
-from streamflow_fluxop.grouping import group_steps
+from streamflow_fluxop.grouping import group_steps, usual_flavours
 from streamflow_fluxop.model import Dependency, Problem, Step, Workflow
 from streamflow_fluxop.readers.past import Past
 from streamflow_fluxop.readers.source import Source
@@ -102,7 +102,8 @@ def source_of(
     parts = []
     for b in workflows:
         steps, places = steps_of(deployment, config, [b])
-        source = _source(f"{b.cwl.name} on {deployment}", b.cwl.name, path, steps, places, config)
+        late = {s.name for s in b.cwl.steps.values() if s.run_time_needs}
+        source = _source(f"{b.cwl.name} on {deployment}", b.cwl.name, path, steps, places, config, late)
         parts.append(past.durations(source, b.cwl, file.workflow(b.cwl.name).file) if past else source)
     whole = parts[0] if len(parts) == 1 else _one_after_the_other(parts, deployment)
     return past.flavours(whole) if past else whole
@@ -135,13 +136,19 @@ def _stop_at(errors: Iterable[UserError]) -> None:
 
 
 def _source(
-    title: str, workflow: str, path: str, steps: list[Step], places: Mapping[str, str], config: FleetConfig
+    title: str,
+    workflow: str,
+    path: str,
+    steps: list[Step],
+    places: Mapping[str, str],
+    config: FleetConfig,
+    late: set[str],
 ) -> Source:
     group_steps(steps, config, places)  # refuses what no flavour or group suits, in the words of `streamflow run`
     return Source(
         title=title,
         problem=Problem(
-            workflow=Workflow(name=workflow, steps=[_as_bound(s, config) for s in steps]),
+            workflow=Workflow(name=workflow, steps=[_as_bound(s, config, known=s.name not in late) for s in steps]),
             flavours=config.flavours,
             limits=config.limits,
         ),
@@ -153,8 +160,11 @@ def _source(
     )
 
 
-def _as_bound(step: Step, config: FleetConfig) -> Step:
-    """The step with what its binding's service means: a flavour, or a group with a flavour and an image of its own."""
+def _as_bound(step: Step, config: FleetConfig, *, known: bool) -> Step:
+    """The step with what its binding's service means: a flavour, or a group with a flavour and an image of its own.
+
+    If its needs are known before the run, it goes to no node with GPUs for nothing.
+    """
     if step.controller:
         return step.model_copy(update={"binding": ""})
     image = step.image or config.image
@@ -162,6 +172,8 @@ def _as_bound(step: Step, config: FleetConfig) -> Step:
         return step.model_copy(update={"binding": "", "flavours": [step.binding], "image": image})
     group = step.group or step.binding or None
     update: dict[str, object] = {"binding": "", "group": group, "image": image}
+    if known and group is None and not step.flavours and usual_flavours(step.needs, config) != list(config.flavours):
+        update["flavours"] = usual_flavours(step.needs, config)
     if group in config.groups:
         defined = config.groups[group]
         update |= {"flavours": [defined.flavour], "image": defined.image or image}

@@ -130,6 +130,22 @@ def test_mistakes_have_a_place_and_a_remedy(planned, steps, where, what, fix):
     assert fix.replace("'", "") in text.replace("'", "")
 
 
+def test_nodes_with_gpus_take_jobs_without_one_only_where_nothing_else_fits_or_the_flavour_says_so(planned, tmp_path):
+    gpus = {"cores": 64, "memory": 65536, "gpus": 4, "price": 0.1}  # however cheap
+    steps = {"/align": {"gpus": 1}, "/list": {"cores": 32}, "/qc/two": {"flavour": "gpu"}}
+
+    def flavours(**more):
+        text = FILE.replace("      steps:", f"        gpu: {json.dumps(gpus | more)}\n      steps:")
+        (tmp_path / "streamflow.yml").write_text(text.replace("STEPS", json.dumps(steps)))
+        (source,) = read(tmp_path / "streamflow.yml", no_history=True)
+        return {s.name: s.flavours for s in source.problem.workflow.steps}
+
+    planned({})
+    (tmp_path / "tool.cwl").write_text(TOOL.replace(", group: theirs", ""))
+    assert flavours() == {"/list": [], "/align": [], "/qc/one": ["cpu", "big"], "/qc/two": ["gpu"]}
+    assert flavours(jobs_without_gpus=True)["/qc/one"] == []
+
+
 def test_estimates_are_printed_ready_to_paste(planned, tmp_path):
     planned({})
     nothing = CliRunner().invoke(app, ["estimates", "streamflow.yml", "--history", str(tmp_path)])
