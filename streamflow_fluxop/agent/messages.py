@@ -232,7 +232,7 @@ FROM_AGENT: dict[str, Shape] = {
     "seen": Shape({"count": _count}),
     "job": Shape(
         {**_JOB, "event": _one_of("submitted", "started", "finished", "unknown")},
-        {"exit_code": _whole, "reason": _text, "dropped": _whole},
+        {"exit_code": _whole, "reason": _text, "dropped": _whole, "memory": _count, "cpu": _count},
         payload=OUTPUT_KEPT,
         rule=_job_rule,
     ),

@@ -196,6 +196,14 @@ class JobEnded(_OfJob):
     exit_code: int | None = Field(None, description="Absent: it never ran, or nobody knows.")
     reason: str | None = Field(None, description="What went wrong, if it is not its command's own doing.")
     failed: bool | None = Field(None, description="Absent: if its exit code is not 0, or there is a reason.")
+    peak_memory: NonNegativeInt | None = Field(
+        None,
+        description="MiB that the largest process of each of its tasks had at most, tasks added up; absent: nobody "
+        "measured it.",
+    )
+    cpu_seconds: NonNegativeFloat | None = Field(
+        None, description="CPU time of all its processes; absent: nobody measured it."
+    )
     said: str | None = Field(None, description="The end of what it wrote on standard error, if it failed.")
 
 

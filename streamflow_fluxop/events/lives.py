@@ -118,6 +118,8 @@ class JobLife:
         minicluster: where it runs, or is to run; None: nobody knows yet.
         failed: whether it is over, and with no success.
         said: the end of what it wrote on standard error, if it failed.
+        memory: MiB that it asked for.
+        peak_memory: MiB that it used at most; None where nobody measured it, as `cpu_seconds`.
     """
 
     name: str
@@ -134,6 +136,9 @@ class JobLife:
     reason: str | None = None
     failed: bool = False
     said: str | None = None
+    memory: int | None = None
+    peak_memory: int | None = None
+    cpu_seconds: float | None = None
 
 
 @dataclass(slots=True)

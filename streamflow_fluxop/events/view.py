@@ -178,7 +178,7 @@ class RunView:
     def _job_asked(self, event: d.JobAsked) -> None:
         fleet = self._fleet(event)
         name = event.step or NO_STEP
-        job = JobLife(event.job, name, event.nodes, event.cores, event.gpus, event.at)
+        job = JobLife(event.job, name, event.nodes, event.cores, event.gpus, event.at, memory=event.memory)
         step = fleet.steps.get(name)
         if step is None:
             step = fleet.steps[name] = StepLife(name)
@@ -235,6 +235,7 @@ class RunView:
         if job is None:
             return
         job.ended, job.exit_code, job.reason, job.said = event.at, event.exit_code, event.reason, event.said
+        job.peak_memory, job.cpu_seconds = event.peak_memory, event.cpu_seconds
         failed = event.failed
         job.failed = event.exit_code != 0 or event.reason is not None if failed is None else failed
         step, life, failed = fleet.steps[job.step], job.minicluster, job.failed

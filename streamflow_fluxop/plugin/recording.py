@@ -120,6 +120,8 @@ def recorded_job(record: Recorder, fleet: FleetRun, name: str, group: str) -> It
                 exit_code=result.exit_code,
                 reason=result.reason,
                 failed=job.failed,
+                peak_memory=None if result.memory is None else -(-result.memory // 1024),
+                cpu_seconds=None if result.cpu is None else result.cpu / 1000,
                 said=result.output.strip()[-SAID_KEPT:] or None if job.failed else None,
             )
             if result

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.table import Table
 
 from streamflow_fluxop.report.names import short_names
-from streamflow_fluxop.report.summary import FleetReport, RunReport, Times, Totals
+from streamflow_fluxop.report.summary import ActualStep, FleetReport, RunReport, Times, Totals
 from streamflow_fluxop.report.tables import some, table
-from streamflow_fluxop.report.units import duration, number, times
+from streamflow_fluxop.report.units import duration, memory, number, times
 
 Rows = tuple[Sequence[str], list[Sequence[str]]]
 """Heads and rows of a table; heads that begin with ``>`` are those of numbers."""
@@ -126,6 +126,25 @@ def steps(fleet: FleetReport, rows: int | None = None) -> Rows:
             )
         )
     return heads, found
+
+
+def used(fleet: FleetReport, rows: int | None = None) -> Rows | None:
+    """What jobs of each step used, of what they asked for; None where nobody measured it."""
+    found = [
+        (s.name, memory(a.memory_asked) if a.memory_asked else "", memory(a.memory_used or 0), _cores_busy(a))
+        for s in fleet.steps
+        if (a := s.actual) is not None and a.memory_used is not None
+    ]
+    names = short_names(name for name, *_ in found)
+    heads = ("step", ">memory asked for", ">used at most", ">cores busy")
+    return (heads, [(names[name], *cells) for name, *cells in found[:rows]]) if found else None
+
+
+def _cores_busy(a: ActualStep) -> str:
+    """CPU time by time, of a job: how many cores it kept busy."""
+    if a.cpu_seconds is None or not a.mean or not a.done:
+        return ""
+    return number(round(a.cpu_seconds / (a.mean * a.done), 2))
 
 
 _LONGEST_LINE = 200

@@ -78,6 +78,12 @@ class ActualStep(Document):
     start: NonNegativeFloat | None
     end: NonNegativeFloat | None
     miniclusters: list[str]
+    memory_asked: NonNegativeInt | None = None
+    """MiB that a job asked for at most; null where nobody knows."""
+    memory_used: NonNegativeInt | None = None
+    """MiB that a job used at most; null where nobody measured it."""
+    cpu_seconds: NonNegativeFloat | None = None
+    """CPU time of all jobs that succeeded; null where nobody measured it."""
 
 
 class StepReport(Document):
@@ -317,6 +323,7 @@ def _actual(jobs: list[JobLife], miniclusters: list[str]) -> ActualStep:
         job.ended - job.started for job in jobs if job.ended is not None and job.started is not None and not job.failed
     ]
     started = [job for job in jobs if job.started is not None]
+    cpu = [job.cpu_seconds for job in jobs if job.cpu_seconds is not None and not job.failed]
     waits = [job.started - job.asked for job in started if job.started is not None]
     return ActualStep(
         done=sum(job.ended is not None and not job.failed for job in jobs),
@@ -329,6 +336,9 @@ def _actual(jobs: list[JobLife], miniclusters: list[str]) -> ActualStep:
         start=min((job.started for job in started if job.started is not None), default=None),
         end=max((job.ended for job in jobs if job.ended is not None), default=None),
         miniclusters=miniclusters,
+        memory_asked=max((job.memory for job in jobs if job.memory is not None), default=None),
+        memory_used=max((job.peak_memory for job in jobs if job.peak_memory is not None), default=None),
+        cpu_seconds=round(sum(cpu), 3) if cpu else None,
     )
 
 

@@ -1,7 +1,11 @@
 """The next plan knows what the last run saw."""
 
 import json
+import re
+import shutil
+import sys
 
+import pytest
 from typer.testing import CliRunner
 
 from streamflow_fluxop.cli import app
@@ -81,3 +85,20 @@ def test_what_the_fleet_says_of_a_step_is_what_its_jobs_ask_for(world):
     (log,) = world.logs()
     (asked,) = [json.loads(line) for line in log.read_text().splitlines() if '"job-asked"' in line]
     assert (asked["cores"], asked["memory"]) == (3, 700)
+
+
+@pytest.mark.skipif(shutil.which("flux") is not None, reason="Flux measures neither memory nor CPU time")
+def test_memory_and_cpu_time_of_jobs_are_in_the_log_and_in_the_report(world):
+    world.write("wf.cwl", WORKFLOW)
+    eater = f'{sys.executable} -c "x = bytes(1) * 150000000"; echo'
+    tool = TOOL.replace("sleep 0.3; wc -c", eater).replace("coresMin: 1", "coresMin: 1, ramMin: 2048")
+    world.write("count.cwl", tool)
+    world.write("a.txt", "a")
+    world.inputs(texts=[{"class": "File", "path": "a.txt"}])
+    assert len(world.run().outputs["counts"]) == 1
+    (log,) = world.logs()
+    (ended,) = [json.loads(line) for line in log.read_text().splitlines() if '"job-ended"' in line]
+    assert 143 < ended["peak_memory"] < 300
+    assert ended["cpu_seconds"] > 0
+    done = CliRunner().invoke(app, ["report", str(log)], catch_exceptions=False)
+    assert re.search(r"count +2 GiB +[12]\d\d MiB +\d", done.stdout)
