@@ -29,8 +29,8 @@ DEPTH = 64
 """Mappings and lists in each other."""
 REPEATED = 100_000
 """Values that aliases may stand for in one document."""
-DIGITS = 40
-"""Of a number."""
+DIGITS = 308
+"""Of a number: those that a CWL double can have, and Python makes a float of."""
 
 _NUMBER_IN_JSON = re.compile(rb"[0-9]{%d}" % DIGITS)
 

@@ -13,6 +13,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, String
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.model import Document, Flavour, Limits
 from streamflow_fluxop.ssh_config import SSHConfig
+from streamflow_fluxop.steps_config import StepConfig
 
 SCHEMA_ID = "urn:streamflow-fluxop:schema:connector:minicluster:1"
 
@@ -67,6 +68,10 @@ class PlanOptions(Document):
     weight: float = Field(0.5, ge=0, le=1, description="Share of the cost in a balanced objective.")
     deadline: PositiveFloat | None = Field(None, description="Seconds in which all jobs have to be over.")
     budget: NonNegativeFloat | None = Field(None, description="What the run may cost at most, in your currency.")
+    on_budget: Literal["stop", "warn"] = Field(
+        "stop",
+        description="At the budget: `stop` the run so early that the total does not pass it, or only `warn`.",
+    )
     time_limit: PositiveFloat | None = Field(
         None,
         description="How much to search for a plan, in seconds of a slow machine; absent: a tenth of what the longest "
@@ -86,8 +91,8 @@ class PlanOptions(Document):
     )
     history: bool | str = Field(
         True,
-        description="Whether past runs in StreamFlow's database tell durations of steps without a hint; or the path of "
-        "a database, whose durations then win over hints.",
+        description="Whether the event logs of past runs, and else StreamFlow's database, tell durations; "
+        "or the path of a folder of logs, or of a database, whose durations then win over hints.",
     )
 
 
@@ -117,10 +122,20 @@ class FleetConfig(Document):
         "as that machine names it.",
     )
     plan: PlanOptions = Field(default_factory=PlanOptions, description="What the plan assumes.")
+    steps: dict[Annotated[str, StringConstraints(pattern=r"^[/*]")], StepConfig] = Field(
+        {},
+        description="What is known of single steps, over what the workflow says: by a step's path, that of a workflow "
+        "around it, or a pattern such as `/qc/*`. `fluxop estimates` prints it from past runs.",
+    )
     scheduler: Literal["auto", "flux", "embedded"] = Field(
         "auto",
         description="What runs the jobs of a local MiniCluster: `flux`, `embedded` (for trying out), or `auto`: "
         "Flux wherever it is on the PATH.",
+    )
+    preserve_environment: list[str] = Field(
+        [],
+        description="Where cluster is local: variables that jobs get from this program's environment beside those that "
+        "they need to start; names, or patterns such as `OMP_*`; `*` is all.",
     )
     bring_up_timeout: NonNegativeFloat = Field(600.0, description="Seconds after which a bring-up has failed.")
     transferBufferSize: PositiveInt = Field(65536, description="Bytes in each piece of a data transfer.")
@@ -212,6 +227,9 @@ def _plain(schema: Any) -> Any:
         return schema
     plain = {k: _plain(v) for k, v in schema.items()}
     kinds = plain.get("anyOf", [])
+    if len(kinds) > 2 and plain.get("default", ...) is None:
+        del plain["default"]
+        plain["anyOf"] = kinds = [k for k in kinds if k != {"type": "null"}]
     if len(kinds) == 2 and {"type": "null"} in kinds:
         del plain["anyOf"]
         if plain.get("default", ...) is None:

@@ -40,3 +40,11 @@ class UserErrors(UserError):
     def __init__(self, errors: list[UserError]) -> None:
         super().__init__("\n".join(str(e) for e in errors))
         self.errors = errors
+
+
+class BudgetReached(FluxopError):
+    """The run stops at its budget: the job was ended, or will not start."""
+
+
+STOPPED_AT_BUDGET = 3
+"""Exit code of a run that was stopped at its budget."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
+from math import ceil
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -28,6 +30,8 @@ _KINDS = {
     "list_type": "a list",
     "model_type": "a mapping of `key: value` lines",
 }
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", re.IGNORECASE)
 
 
 def explain(
@@ -65,10 +69,23 @@ def _explain_one(
             return UserError(f"it needs {least} {'entry' if least == 1 else 'entries'} at least", where=place)
         case kind if kind in _KINDS:
             value = json.dumps(problem["input"], default=str)
-            return UserError(f"{value} is not {_KINDS[kind]}", where=place)
+            field = _fields_at(model, way[:-1]).get(str(way[-1])) if way else None
+            fix = (field.description if field is not None else None) or ""
+            if "MiB" in fix and (mebibytes := _mebibytes(problem["input"])):
+                fix = f"{fix} Write {mebibytes}."
+            return UserError(f"{value} is not {_KINDS[kind]}", where=place, fix=fix or None)
         case _:
             message = problem["msg"][0].lower() + problem["msg"][1:]
             return UserError(f"{json.dumps(problem['input'], default=str)}: {message}", where=place)
+
+
+def _mebibytes(text: Any) -> int | None:
+    """How many MiB a text such as `8GB`, `8 GiB` or `512M` says: whole ones, rounded up; None where it says none."""
+    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        return None
+    power = "KMGT".index(found[2].upper()) + 1
+    return ceil(float(found[1]) * float(1024 if found[3] else 1000) ** power / 2**20)
 
 
 def _fields_at(model: type[Any], way: tuple[str | int, ...]) -> dict[str, FieldInfo]:

@@ -7,7 +7,7 @@ mistakes in the same words. It knows StreamFlow's file, not StreamFlow.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +20,7 @@ from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.explain import explain
 from streamflow_fluxop.kubernetes_config import read_template
 from streamflow_fluxop.model import Dependency, Step
+from streamflow_fluxop.overrides import check, overridden
 
 POLICY = "minicluster"
 """Type of our policy, and of our docker translator."""
@@ -136,7 +137,7 @@ class Fleets:
             UserError: see `StreamFlowFile.read`.
         """
         options = next(iter(self.configs.values())).plan
-        return self._file.read(
+        bound = self._file.read(
             name,
             assumed_duration=options.duration,
             assumed_width=options.width,
@@ -144,6 +145,17 @@ class Fleets:
             javascript=options.javascript and self._javascript,
             web=options.web if self._web is None else self._web,
         )
+        return overridden(bound, self.configs, {name: self._of_steps(name) for name in self.configs})
+
+    def _of_steps(self, deployment: str) -> Callable[..., str]:
+        """The place of a key under a fleet's `steps`."""
+        return lambda *keys: self._file.where("deployments", deployment, "config", "steps", *keys)
+
+    def check_steps(self, workflows: list[BoundWorkflow]) -> Iterator[UserError]:
+        """What fleets say of steps or flavours that are not there."""
+        complete = len(workflows) == len(self._file.workflows)
+        for name, config in self.configs.items():
+            yield from check(workflows, name, config, self._of_steps(name), complete=complete)
 
     def check_bindings(self, bound: BoundWorkflow) -> Iterator[UserError]:
         """Bindings to our fleets that say what a fleet can't do, each with its place and remedy."""
@@ -200,6 +212,12 @@ def require_fleets(file: StreamFlowFile) -> None:
             fix="Give the StreamFlow file that binds it to a fleet; the README shows one of twenty lines.",
         )
     if not file.fleets:
+        deployments = file.config.get("deployments")
+        for name, entry in deployments.items() if isinstance(deployments, Mapping) else ():
+            kind = entry.get("type") if isinstance(entry, Mapping) else None
+            if isinstance(kind, str) and get_close_matches(kind, ["minicluster"], cutoff=0.8):
+                where = file.where("deployments", name, "type")
+                raise UserError(f"there is no type {kind!r}", where=where, fix="Did you mean 'minicluster'?")
         raise UserError(
             "no deployment of type minicluster",
             where=file.where("deployments"),

@@ -122,6 +122,18 @@ def cheapest_flavour(needs: Needs, config: FleetConfig, among: Iterable[str] = (
     return min(fitting, key=cost, default=None)
 
 
+def usual_flavours(needs: Needs, config: FleetConfig) -> list[str]:
+    """The flavours that a job with these needs goes to if it names none: no GPUs for jobs that need none.
+
+    Nodes with GPUs are among them where the job needs GPUs, where it fits on no other nodes, or where their flavour
+    takes such jobs (`jobs_without_gpus`).
+    """
+    if needs.gpus_per_task:
+        return list(config.flavours)
+    plain = [n for n, f in config.flavours.items() if not f.gpus or f.jobs_without_gpus]
+    return plain if any(fits(needs, config.flavours[n], config.limits) for n in plain) else list(config.flavours)
+
+
 def fits(needs: Needs, flavour: Flavour, limits: Limits) -> bool:
     """Whether a MiniCluster of this flavour, as large as the limits allow, can run a job with these needs."""
     nodes, most = needs.nodes_on(flavour), limits.nodes_of(flavour)
@@ -190,7 +202,8 @@ def _flavour_of(steps: list[Step], config: FleetConfig, defined: GroupConfig | N
     wishes = [w for s in steps for w in (s.flavours, [s.binding] if s.binding in config.flavours else []) if w]
     if unknown := [f for wish in wishes for f in wish if f not in config.flavours]:
         return UserError(f"no flavour {unknown[0]!r}", fix=f"The flavours are: {', '.join(config.flavours)}.")
-    allowed = [f for f in ([defined.flavour] if defined else config.flavours) if all(f in wish for wish in wishes)]
+    usual = usual_flavours(step.needs, config) if len(steps) == 1 and not wishes else list(config.flavours)
+    allowed = [f for f in ([defined.flavour] if defined else usual) if all(f in wish for wish in wishes)]
     if not allowed:
         wanted = "; ".join(" or ".join(wish) for wish in wishes)
         return UserError(f"no flavour is all of what is wanted: {wanted}", fix="Let hint, binding and group agree.")

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, StringConstraints
+from pydantic import Field, NonNegativeFloat, StringConstraints
 
 from streamflow_fluxop.model import Document
 
-Text = Annotated[str, StringConstraints(min_length=1)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Host = Annotated[str, StringConstraints(max_length=253, pattern=r"^[A-Za-z0-9_.:%\[][A-Za-z0-9_.:%\[\]-]*$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class JumpHost(Document):
     """A host that the connection goes through."""
 
-    host: Text = Field(description="Its name or address.")
-    port: PositiveInt = Field(22, description="Its port.")
+    host: Host = Field(description="Its name or address.")
+    port: Port = Field(22, description="Its port.")
     user: Text | None = Field(None, description="The user there; absent: the one of this machine.")
 
 
 class SSHConfig(Document):
     """A host that MiniClusters run on, such as a cluster's login node."""
 
-    host: Text = Field(description="Its name or address; one host, as streams that break have to come back to it.")
-    port: PositiveInt = Field(22, description="Its port.")
+    host: Host = Field(description="Its name or address; one host, as streams that break have to come back to it.")
+    port: Port = Field(22, description="Its port.")
     user: Text | None = Field(None, description="The user there; absent: the one of this machine.")
     keys: list[Text] = Field([], description="Private key files; absent: ssh-agent's, and those in ~/.ssh.")
     known_hosts: Text | None = Field(

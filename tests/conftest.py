@@ -5,7 +5,9 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from streamflow_fluxop.planner import budget
@@ -23,3 +25,9 @@ def pytest_configure(config):
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["FLUXOP_RUNS"] = folder
     budget.monotonic, budget.Budget.rest = time.process_time, lambda _: 100.0  # whatever else the machine does
+
+
+@pytest.fixture(autouse=True)
+def _own_runs(monkeypatch, tmp_path_factory):
+    """What one test runs, another one's plan does not learn from."""
+    monkeypatch.setenv("FLUXOP_RUNS", str(tmp_path_factory.getbasetemp() / "runs" / uuid.uuid4().hex))

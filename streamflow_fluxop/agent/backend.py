@@ -21,12 +21,17 @@ KILL_AFTER = 5.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended; before the `output` kept there were `dropped` bytes more (-1: nobody counted)."""
+    """How a job ended; before the `output` kept there were `dropped` bytes more (-1: nobody counted).
+
+    `memory` (KiB) and `cpu` (ms) are what its tasks used, together; None where nobody measured it.
+    """
 
     exit_code: int
     reason: str | None = None
     output: bytes = b""
     dropped: int = 0
+    memory: int | None = None
+    cpu: int | None = None
 
 
 class Listener(ABC):

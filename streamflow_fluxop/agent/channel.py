@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 import uuid
@@ -42,7 +43,7 @@ class Link:
         self._sink = sink
         self.errors = errors
         self._leashes = leashes
-        self._decoder = Decoder(lambda message: check(message, FROM_CLIENT))
+        self._decoder = Decoder(functools.partial(check, shapes=FROM_CLIENT))
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
         self._flushing = False

@@ -390,7 +390,8 @@ class AgentClient:
                 dropped = f"{message['dropped']} bytes" if message["dropped"] > 0 else "some bytes"
                 output = f"[{dropped} of output before this were dropped]\n{output}"
             if not job.result.done():
-                job.result.set_result(JobResult(message["exit_code"], output, message.get("reason")))
+                used = (message.get("memory"), message.get("cpu"))
+                job.result.set_result(JobResult(message["exit_code"], output, message.get("reason"), *used))
         elif event == "unknown":
             del self._jobs[message["job"]]
             if not job.result.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import secrets
@@ -309,7 +310,7 @@ class Connection:
             closing.add_done_callback(self._closing_streams.discard)
 
     async def _read(self, stream: ByteStream) -> str:
-        decoder = Decoder(lambda message: check(message, FROM_AGENT), ANSWER_MAX)
+        decoder = Decoder(functools.partial(check, shapes=FROM_AGENT), ANSWER_MAX)
         greeted = False
         begun = self._loop.time()
         while True:

@@ -27,6 +27,7 @@ from streamflow_fluxop.agent.output import Tail
 from streamflow_fluxop.agent.placement import Nodes, Share, Unsatisfiable
 from streamflow_fluxop.agent.processes import (
     Processes,
+    Usage,
     descendants,
     send_signal,
     signal_groups,
@@ -146,6 +147,7 @@ class _Running:
         self._output = Tail()
         self._leash: int | None = None
         self._exit_code = 0
+        self._memory = self._cpu = 0
         self._reason: str | None = None
         self._forced: int | None = None  # exit code of a job that we ended
         self._timers: list[asyncio.TimerHandle] = []
@@ -230,6 +232,10 @@ class _Running:
         path = os.path.join(cwd or b"", to_bytes(self._request.stdin or os.devnull))
         stdin = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
+        def used(usage: Usage) -> None:
+            self._memory += usage.memory
+            self._cpu += usage.cpu
+
         def ended(status: int) -> None:
             self._tasks.discard(pid)
             self._exit_code = max(self._exit_code, exit_code_of(status))
@@ -247,6 +253,7 @@ class _Running:
                 stderr=stderr,
                 keep=(leash,),
                 ended=ended,
+                used=used,
             )
         except OSError as error:
             # what a shell says, and Flux's shell too: 127 not found, 126 found but not to be executed
@@ -316,7 +323,8 @@ class _Running:
         for timer in self._timers:
             timer.cancel()
         exit_code = self._exit_code if self._forced is None else self._forced
-        self._scheduler._over(self, Outcome(exit_code, self._reason, self._output.kept, self._output.dropped))
+        used = (self._memory or None, self._cpu if self._memory else None)
+        self._scheduler._over(self, Outcome(exit_code, self._reason, self._output.kept, self._output.dropped, *used))
 
 
 def f58(number: int) -> str:

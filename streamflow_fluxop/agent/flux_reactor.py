@@ -233,7 +233,7 @@ class Reactor:
         """A job that was there before us: ours, if an agent of our session submitted it."""
         label = label_of(spec)
         job = label.get("job", "")
-        if label.get("session") == self._session and job in self._recover:
+        if label.get("session") == self._session and isinstance(job, str) and job in self._recover:
             self._ids[job] = number
             self._names[number] = job
             self._tell(job, "recovered", {"time_limit": spec["attributes"]["system"].get("duration", 0)})

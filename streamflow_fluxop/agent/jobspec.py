@@ -110,8 +110,10 @@ def jobspec(
 
 def label_of(spec: Mapping[str, Any]) -> Mapping[str, str]:
     """The label in a job's specification; empty where somebody else made it."""
-    label: Mapping[str, str] = spec.get("attributes", {}).get("user", {}).get(_LABEL, {})
-    return label
+    found: Any = spec
+    for name in ("attributes", "user", _LABEL):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def base_environment() -> dict[str, str]:

@@ -90,6 +90,8 @@ class Agent(Listener):
             fields["reason"] = outcome.reason[:REASON_MAX]
         if outcome.dropped:
             fields["dropped"] = outcome.dropped
+        if outcome.memory is not None:
+            fields.update(memory=outcome.memory, cpu=outcome.cpu)
         if outcome.output:
             self._outputs[job] = outcome.output
         self._event(job, fields)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Check: TypeAlias = Callable[[Any], bool]
 
+_MISSING = object()  # what no check takes
+
 COUNT_MAX = 1 << 53
 """The largest count and id: what a double, and so any reader of JSON, holds exactly (RFC 8259)."""
 
@@ -95,6 +97,7 @@ class Shape:
         self._optional = tuple((optional or {}).items())
         self._payload = payload
         self._rule = rule
+        self._least = 1 + len(self._needed) if rule is None else 0  # fields of a message that has no others
 
     def check(self, message: Message) -> None:
         """Look at each field.
@@ -103,13 +106,13 @@ class Shape:
             ProtocolError: one is missing, or is not what it should be.
         """
         for name, check in self._needed:
-            if name not in message:
-                raise ProtocolError(f"{_name(message)} without its {name!r}")
-            if not check(message[name]):
-                raise ProtocolError(f"{_name(message)} with {_shown(message[name])} as its {name!r}")
+            if not check(message.get(name, _MISSING)):
+                raise ProtocolError(_wrong(message, name))
+        if len(message) == self._least:
+            return
         for name, check in self._optional:
             if name in message and not check(message[name]):
-                raise ProtocolError(f"{_name(message)} with {_shown(message[name])} as its {name!r}")
+                raise ProtocolError(_wrong(message, name))
         if message.get("bytes", 0) > self._payload:
             raise ProtocolError(f"{_name(message)} with {message['bytes']} bytes behind it")
         if self._rule is not None:
@@ -128,6 +131,12 @@ def check(message: Message, shapes: Mapping[str, Shape]) -> None:
     if shape is None:
         raise ProtocolError(f"a message of an unknown kind, {_shown(message['op'])}")
     shape.check(message)
+
+
+def _wrong(message: Message, name: str) -> str:
+    if name not in message:
+        return f"{_name(message)} without its {name!r}"
+    return f"{_name(message)} with {_shown(message[name])} as its {name!r}"
 
 
 def _name(message: Message) -> str:
@@ -223,7 +232,7 @@ FROM_AGENT: dict[str, Shape] = {
     "seen": Shape({"count": _count}),
     "job": Shape(
         {**_JOB, "event": _one_of("submitted", "started", "finished", "unknown")},
-        {"exit_code": _whole, "reason": _text, "dropped": _whole},
+        {"exit_code": _whole, "reason": _text, "dropped": _whole, "memory": _count, "cpu": _count},
         payload=OUTPUT_KEPT,
         rule=_job_rule,
     ),

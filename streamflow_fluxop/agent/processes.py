@@ -53,11 +53,22 @@ def _prctl(option: int, value: int, otherwise: str) -> None:
         log(f"{otherwise}: {os.strerror(ctypes.get_errno())}")
 
 
+class Usage(NamedTuple):
+    """What a process and those below it used that it has waited for (`getrusage(2)`).
+
+    `memory`: KiB that the largest one of them had at once, and not less than the agent had when it started it;
+    `cpu`: milliseconds of all.
+    """
+
+    memory: int
+    cpu: int
+
+
 class Processes:
     """All processes of the agent. One event loop, in the main thread."""
 
     def __init__(self) -> None:
-        self._ended: dict[int, Callable[[int], None]] = {}
+        self._ended: dict[int, tuple[Callable[[int], None], Callable[[Usage], None] | None]] = {}
 
     def start(self) -> None:
         """Begin to see ends, and become the parent of every descendant that loses its own (`prctl(2)`)."""
@@ -69,6 +80,7 @@ class Processes:
         argv: Sequence[bytes],
         *,
         ended: Callable[[int], None],
+        used: Callable[[Usage], None] | None = None,
         cwd: bytes | None = None,
         env: Mapping[bytes, bytes] | None = None,
         stdin: int = subprocess.DEVNULL,
@@ -81,6 +93,7 @@ class Processes:
         Args:
             argv: the program, looked for in PATH, and its arguments.
             ended: is called with its wait status, from the event loop.
+            used: is called, before that, with what it used.
             cwd: its directory.
             env: its whole environment.
             stdin: file descriptor.
@@ -103,7 +116,7 @@ class Processes:
             program = _found_in_path(argv[0], (env or os.environb).get(b"PATH", os.defpath.encode()))
             process = self._popen([b"/bin/sh", program, *argv[1:]], cwd, env, stdin, stdout, stderr, keep)
         process.returncode = 0  # we reap it ourselves; else Popen's destructor would try to
-        self._ended[process.pid] = ended
+        self._ended[process.pid] = ended, used
         return process.pid
 
     def _popen(
@@ -123,12 +136,14 @@ class Processes:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            ended = self._ended.pop(pid, None)
+            ended, used = self._ended.pop(pid, (None, None))
+            if used is not None:
+                used(Usage(usage.ru_maxrss, round(1000 * (usage.ru_utime + usage.ru_stime))))
             if ended is not None:
                 ended(status)
 

@@ -144,11 +144,15 @@ class JobResult:
         output: what it wrote and nobody redirected, decoded; the agent keeps a bounded part and says what it dropped.
         reason: why, if it is not the tasks' own doing: ``unsatisfiable request: …``, ``cancelled``,
             ``time limit of 5 s exceeded``.
+        memory: KiB that the largest process of each of its tasks had at most, tasks added up; None: not measured.
+        cpu: milliseconds of CPU time of all its processes; None: not measured.
     """
 
     exit_code: int
     output: str = ""
     reason: str | None = None
+    memory: int | None = field(default=None, compare=False)
+    cpu: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,7 @@ class Meeting:
 
     def __init__(self, session: str) -> None:
         self._session = session.encode()
-        self.folder = os.path.join(_users_folder(), public_name(session))
-        _make_private(self.folder)
+        self.folder = _private_folder(public_name(session))
         self._path = os.path.join(self.folder, "socket")
         self._heard = os.path.join(self.folder, "heard")
         self._listener = socket.socket(socket.AF_UNIX)
@@ -296,12 +295,28 @@ def started(pid: int) -> str:
         return ""
 
 
-def _users_folder() -> str:
-    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
-        folder = os.path.join(parent, f"fluxop-{os.getuid()}")
-        if len(os.fsencode(folder)) + 50 < _PATH_MAX:
-            break
-    return folder
+def _private_folder(name: str) -> str:
+    """A folder of ours alone, the same one each time: where somebody has taken a place, the next one.
+
+    Temporary directories come first: what is in XDG_RUNTIME_DIR goes with the user's last login, and an agent that lost
+    its stream would not be found again.
+    """
+    user = f"fluxop-{os.getuid()}"
+    places = [os.path.join(parent, user) for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp")]
+    places += [os.path.join(parent, "fluxop") for parent in [os.environ.get("XDG_RUNTIME_DIR", "")] if parent]
+    places.append(os.path.join(os.path.expanduser("~"), ".fluxop"))
+    problem: OSError | None = None
+    for place in dict.fromkeys(places):
+        folder = os.path.join(place, name)
+        if len(os.fsencode(folder)) + len("/socket") > _PATH_MAX:
+            continue
+        try:
+            _make_private(folder)
+        except OSError as error:
+            problem = problem or error
+        else:
+            return folder
+    raise problem or OSError("no place for a socket: all paths are too long")
 
 
 def _make_private(folder: str) -> None:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from streamflow_fluxop.cli.clean import clean
 from streamflow_fluxop.cli.compare import compare
 from streamflow_fluxop.cli.doctor import doctor
+from streamflow_fluxop.cli.estimates import estimates
 from streamflow_fluxop.cli.flavours import flavours
 from streamflow_fluxop.cli.plan import plan
 from streamflow_fluxop.cli.report import report
@@ -66,6 +67,7 @@ def main(
 app.command()(plan)
 app.command()(compare)
 app.command()(verify)
+app.command()(estimates)
 app.command()(simulate)
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +76,14 @@ def write(
         yield from _write_manifests(plan, source.kubernetes, manifests)
 
 
+def file_name(text: str) -> str:
+    """A name from a document as a file's, which leaves no folder: itself where it can be, else with a hash."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip(".-")[:100]
+    if plain == text:
+        return plain
+    return f"{plain}-{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}".lstrip("-")
+
+
 def _write_manifests(plan: Plan, config: KubernetesConfig | None, folder: Path) -> Iterator[Path]:
     """A file a MiniCluster."""
     from ruamel.yaml import YAML
@@ -87,7 +97,7 @@ def _write_manifests(plan: Plan, config: KubernetesConfig | None, folder: Path) 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, manifest in manifests(plan, config):
-            path = folder / f"{name}.yaml"
+            path = folder / f"{file_name(name)}.yaml"
             with path.open("w", encoding="utf-8") as file:
                 yaml.dump(manifest, file)
             yield path

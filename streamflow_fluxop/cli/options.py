@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -13,7 +12,6 @@ import typer
 if TYPE_CHECKING:
     from streamflow_fluxop.model import Limits
 
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _LIMITS = ("nodes", "cores", "gpus", "memory", "cost_per_hour", "miniclusters")
 
 
@@ -25,10 +23,12 @@ def seconds(text: str | float) -> float:
     """
     if not isinstance(text, str):
         return text
-    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h|d|)\s*", text)
-    if not parts or "".join(re.split(r"\s+", text)) != "".join(n + u for n, u in parts):
-        raise typer.BadParameter(f"{text!r} is no duration: write 90, 90s, 15m, 2h or 1h30m")
-    return sum(float(n) * _SECONDS[u] for n, u in parts)
+    from streamflow_fluxop import steps_config
+
+    try:
+        return steps_config.seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def deadline(text: str | float) -> float:
@@ -147,8 +147,8 @@ History = Annotated[
     typer.Option(
         "--history",
         metavar="PATH",
-        help="StreamFlow's database of past runs; their durations then win over hints. Default: where StreamFlow keeps "
-        "it, for steps without a hint.",
+        help="A folder of event logs, or StreamFlow's database: its durations then win over hints. Default: this "
+        "user's logs, then the database where StreamFlow keeps it.",
         rich_help_panel=_WHAT,
         show_default=False,
     ),

@@ -65,7 +65,7 @@ def plan(
 
     Nothing is started. Exit code 2: the input is wrong, or there is no plan.
     """
-    from streamflow_fluxop.cli.files import check_outputs, write
+    from streamflow_fluxop.cli.files import check_outputs, file_name, write
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.cli.planning import EXTREMES, Request, check_wishes
     from streamflow_fluxop.report.tables import totals
@@ -97,7 +97,7 @@ def plan(
         check_wishes(made, source)
         others = request.others(source, made, [name for name in EXTREMES if name != strategy])
         rows = [totals(made, "this plan"), *others]
-        suffix = "-" + source.title.replace(" on ", "-") if len(sources) > 1 else ""
+        suffix = "-" + file_name(source.title.replace(" on ", "-")) if len(sources) > 1 else ""
         folder = manifests / suffix.lstrip("-") if manifests else None
         written = list(write(made, source, rows, output or [], folder, suffix=suffix))  # whatever reads our stdout
         if number:

@@ -100,7 +100,10 @@ def show(out: Output, view: RunView, made: RunReport, *, full: bool) -> None:
             run_tables.totals(fleet),
             run_tables.miniclusters(fleet, most),
             run_tables.steps(fleet, most),
+            run_tables.used(fleet, most),
         ):
+            if rows is None:
+                continue
             out.line()
             out.show(run_tables.as_table(rows))
         wrong = list(run_tables.troubles(fleet))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from streamflow_fluxop.errors import UserError
+from streamflow_fluxop.errors import STOPPED_AT_BUDGET, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 ROWS = 40
 """MiniClusters that are shown, unless the user wants all."""
+
+
+class OnBudget(Enum):
+    """What happens at the budget."""
+
+    STOP = "stop"
+    WARN = "warn"
 
 
 def simulate(
@@ -43,9 +51,16 @@ def simulate(
             show_default=False,
         ),
     ] = None,
+    on_budget: Annotated[
+        OnBudget,
+        typer.Option(help="At the budget that the plan was made for: stop the run, as a real one does, or only warn."),
+    ] = OnBudget.STOP,
     full: Annotated[bool, typer.Option("--full", help=f"Show all MiniClusters, not the first {ROWS}.")] = False,
 ) -> None:
-    """Run a plan on simulated time and MiniClusters, with the decisions of a real run; planned against actual."""
+    """Run a plan on simulated time and MiniClusters, with the decisions of a real run; planned against actual.
+
+    Exit code 3: it was stopped at its budget.
+    """
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.events import RunEnded
     from streamflow_fluxop.fleet.simulated import Chance
@@ -59,13 +74,13 @@ def simulate(
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(f"{problems[0]}{more}", where=str(file), fix="`fluxop verify` tells every rule that it breaks.")
     chance = Chance(noise, bring_up_noise, failures, losses, seed)
-    simulation = Simulation(plan, chance)
+    simulation = Simulation(plan, chance, on_budget=on_budget.value)
     log = None if output is None else _new_log(output, file, lambda: simulation.now)
     if log is not None:
         simulation.record = log.fleet(plan.problem.workflow.name)
     outcome = simulation.run()
     if log is not None:
-        log.record(RunEnded(exit_code=0))
+        log.record(RunEnded(exit_code=STOPPED_AT_BUDGET if outcome.stopped else 0, reason=outcome.stopped))
         log.close()
     out = Output()
     for what, planned, actual in (
@@ -75,11 +90,15 @@ def simulate(
         ("MiniClusters", str(len(plan.miniclusters)), str(len(outcome.lives))),
     ):
         out.line(f"{what}: planned {planned}, actual {actual}")
+    if outcome.stopped:
+        out.line(f"stopped: {outcome.stopped}", style="bold")
     lives = sorted(outcome.lives, key=lambda life: life.asked)
     out.line()
     out.show(_lives(lives[: None if full else ROWS]))
     if len(lives) > ROWS and not full:
         out.line(f"the first {ROWS} of {len(lives)} MiniClusters; --full shows all", style="dim")
+    if outcome.stopped:
+        raise typer.Exit(STOPPED_AT_BUDGET)
 
 
 def _lives(lives: Sequence[Life]) -> Table:

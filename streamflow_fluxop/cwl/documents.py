@@ -15,7 +15,9 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from streamflow_fluxop.bounded import INPUTS_MOST, MIB, YAML_MOST, load_json, load_yaml
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.hint import refuse_as_requirement
-from streamflow_fluxop.cwl.places import Place, entries, last, no_yaml, shown
+from streamflow_fluxop.cwl.places import Place, entries, last, line_of, no_yaml, shown
+
+_VERSIONS = ("v1.0", "v1.1", "v1.2")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Documents:
                 yaml = self._read(file)
             if isinstance(yaml, Mapping) and not isinstance(yaml.get("$namespaces") or {}, Mapping):
                 raise UnreadableCWL("$namespaces is no mapping", where=shown(file), fix="Write `{prefix: URI}`.")
+            self._check_version(yaml, file)
             try:
                 with reading(file):
                     cwl = load_document_by_yaml(yaml, file, self._options(file, yaml, options), fragment or None)
@@ -156,6 +159,15 @@ class Documents:
             for value in yaml:
                 self._check_imports(value, file, around)
 
+    def _check_version(self, yaml: Any, file: str) -> None:
+        """Refuse a `cwlVersion` that StreamFlow does not run; where there is none, cwl-utils says so."""
+        version = yaml.get("cwlVersion") if isinstance(yaml, Mapping) else None
+        if version is not None and str(version) not in _VERSIONS:
+            where = Place(shown(file), yaml, "cwlVersion", "cwlVersion")
+            raise UnreadableCWL(
+                f"there is no CWL version {version} here", where=str(where), fix=f"Those are: {', '.join(_VERSIONS)}."
+            )
+
     def _check_import(self, file: str, around: tuple[str, ...]) -> None:
         if file in around:
             raise UnreadableCWL(f"imports itself: {' -> '.join(map(shown, (*around, file)))}", where=shown(file))
@@ -204,12 +216,28 @@ def reading(file: str) -> Iterator[None]:
         raise UnreadableCWL(text, where=where or shown(file)) from error
     except RecursionError:
         raise UnreadableCWL("is not valid CWL: its parts lie too deep in each other", where=shown(file)) from None
-    except (WorkflowException, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        # the last four: what the parser raises where a mapping is expected and there is none
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        # what the parser stumbles over: it expects a mapping, or a text, and there is none
+        raise UnreadableCWL(
+            "is not valid CWL: something here is of a kind that CWL does not expect",
+            where=_parsed_last(error, shown(file)),
+            fix="Look for a list or mapping where a name belongs, or a name where a mapping belongs.",
+        ) from error
+    except (WorkflowException, OSError, ValueError) as error:
         reason = str(error).strip() or type(error).__name__
         raise UnreadableCWL(f"can't be read: {reason}", where=shown(file)) from error
     finally:
         quiet.setLevel(before)
+
+
+def _parsed_last(error: Exception, file: str) -> str:
+    """The place of what a parser had in its hands when it stumbled: the innermost YAML node in its frames."""
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        for name in ("doc", "_doc", "val", "node", "item"):
+            line = line_of(trace.tb_frame.f_locals.get(name)) or line
+        trace = trace.tb_next
+    return f"{file}:{line}" if line else file
 
 
 def _absolute(uri: str) -> str:

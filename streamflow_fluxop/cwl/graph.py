@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from streamflow_fluxop.cwl.needs import Asked
 from streamflow_fluxop.cwl.scatter import Known
@@ -30,6 +30,8 @@ class CWLStep:
         duration: how long one job is expected to run.
         stderr_declared: the tool has a place of its own for stderr.
         success_codes: exit codes of the tool that are no failure.
+        tool: what it runs, in a word (`tool_identity`); None where nobody knows.
+        input_sizes: finds the bytes of the files that each job gets; empty where they are not known.
     """
 
     name: str
@@ -45,6 +47,8 @@ class CWLStep:
     duration: Duration
     stderr_declared: bool = False
     success_codes: frozenset[int] = frozenset({0})
+    tool: str | None = None
+    input_sizes: Callable[[], tuple[int, ...]] = field(default=tuple, compare=False, repr=False)
 
     @property
     def needs(self) -> Needs:
@@ -86,6 +90,7 @@ class CWLStep:
             width_source=self.jobs_source,
             duration=Duration(seconds=0, source="assumed") if self.controller else self.duration,
             after=list(self.after),
+            tool=self.tool,
             image=self.asked.image,
             flavours=self.asked.hint.flavours,
             group=self.asked.hint.group,

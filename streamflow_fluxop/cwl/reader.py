@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from streamflow_fluxop.cwl.places import Place, shown
 from streamflow_fluxop.cwl.requirements import Said
 from streamflow_fluxop.cwl.values import from_document
 from streamflow_fluxop.cwl.walk import Inputs, Walk
-from streamflow_fluxop.errors import UserErrors
+from streamflow_fluxop.errors import UserError, UserErrors
 
 ASSUMED_DURATION = 60.0
 """Seconds that a job is assumed to run when nothing tells."""
@@ -63,7 +64,7 @@ def read_workflow(
         walk = Walk(documents, evaluator, inputs, assumed_duration, assumed_width)
         steps = walk.root(root)
     if errors := [*errors, *walk.errors]:
-        raise UserErrors(list({str(e): e for e in errors}.values()))
+        raise UserErrors(list(_once(errors)))
     return CWLWorkflow(name=name, file=shown(root.cwl.id), steps=steps)
 
 
@@ -77,3 +78,25 @@ def _inputs(loaded: Mapping[str, Any], path: str | None) -> Inputs:
     }
     base = path if "://" in path else Path(path).resolve().as_uri()
     return Inputs({k: from_document(v, base) for k, v in loaded.items()}, requirements)
+
+
+_STEP = re.compile(r"(?:(?<=: )|^)step (/\S*)(?=: |$)")
+_STEPS_NAMED = 3
+
+
+def _once(errors: Iterable[UserError]) -> Iterator[UserError]:
+    """Each mistake once, though it stands in what many steps run: with the steps that are concerned."""
+    steps: dict[tuple[str, str, str | None], dict[str, None]] = {}
+    for error in errors:
+        where = error.where or ""
+        named = _STEP.search(where)
+        key = (_STEP.sub("step {}", where, count=1), error.what, error.fix)
+        steps.setdefault(key, {})[named[1] if named else ""] = None
+    for (where, what, fix), found in steps.items():
+        names = list(found)
+        if len(names) > 1:
+            more = f" and {len(names) - _STEPS_NAMED} more" if len(names) > _STEPS_NAMED else ""
+            where = where.replace("step {}", f"steps {', '.join(names[:_STEPS_NAMED])}{more}", 1)
+        else:
+            where = where.replace("step {}", f"step {names[0]}", 1)
+        yield UserError(what, where=where or None, fix=fix)

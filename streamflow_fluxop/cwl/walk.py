@@ -16,6 +16,7 @@ from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.expressions import Expressions, is_expression
 from streamflow_fluxop.cwl.graph import CWLStep
 from streamflow_fluxop.cwl.hint import merge
+from streamflow_fluxop.cwl.identity import sizes_of, tool_identity
 from streamflow_fluxop.cwl.link_types import StepIn, check_links
 from streamflow_fluxop.cwl.links import Loop, in_order, linked, local, loop_of, scattered, with_default
 from streamflow_fluxop.cwl.needs import Asked, asked
@@ -162,6 +163,8 @@ class Walk:
             duration=wanted.duration(self.assumed_duration),
             stderr_declared=_declares_stderr(process.cwl),
             success_codes=_success_codes(process.cwl),
+            tool=tool_identity(process),
+            input_sizes=lambda: sizes_of(ports, scope.count),
         )
         return self._tool_outputs(process, ports, scope, requirements, frozenset({name}))
 

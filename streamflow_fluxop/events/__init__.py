@@ -1,10 +1,13 @@
 """The event log of a run: JSON lines, written as things happen, from which live view, status and report come."""
 
 from streamflow_fluxop.events.documents import (
+    BudgetReached,
     Event,
     EventLine,
     FleetEnded,
     FleetStarted,
+    Forecast,
+    ForecastPassed,
     JobAsked,
     JobEnded,
     JobStarted,
@@ -24,11 +27,14 @@ from streamflow_fluxop.events.documents import (
 from streamflow_fluxop.events.log import EventLog, Recorder, discard
 
 __all__ = [
+    "BudgetReached",
     "Event",
     "EventLine",
     "EventLog",
     "FleetEnded",
     "FleetStarted",
+    "Forecast",
+    "ForecastPassed",
     "JobAsked",
     "JobEnded",
     "JobStarted",

@@ -48,6 +48,12 @@ class FleetStarted(_OfFleet):
     flavours: dict[str, Flavour]
     limits: Limits = Limits()
     plan: Plan | None = Field(None, description="What was planned; its times count from this event.")
+    workflows: dict[str, str] = Field(
+        {}, description="The workflows that it runs, by what the names of their steps begin with: their CWL files."
+    )
+    tools: dict[str, str] = Field({}, description="What each step runs, by its name, where there is no plan.")
+    budget: NonNegativeFloat | None = Field(None, description="What it may cost at most.")
+    deadline: NonNegativeFloat | None = Field(None, description="Seconds from this event in which it has to be over.")
 
 
 class _OfMiniCluster(_OfFleet):
@@ -141,9 +147,21 @@ class JobAsked(_OfJob):
     nodes: PositiveInt = Field(1, description="That it occupies, wholly or in part.")
     cores: NonNegativeInt = Field(1, description="That it occupies on all nodes; exclusive jobs: all that there are.")
     gpus: NonNegativeInt = Field(0, description="That it occupies on all nodes.")
+    memory: NonNegativeInt | None = Field(None, description="MiB that it asks for; absent: nobody knows.")
+    input_bytes: NonNegativeInt | None = Field(
+        None, description="Bytes of the files that it gets; absent: nobody knows."
+    )
 
     @classmethod
-    def of(cls, job: str, needs: Needs, flavour: Flavour, step: str | None, minicluster: str | None = None) -> JobAsked:
+    def of(
+        cls,
+        job: str,
+        needs: Needs,
+        flavour: Flavour,
+        step: str | None,
+        minicluster: str | None = None,
+        input_bytes: int | None = None,
+    ) -> JobAsked:
         """A job with these needs, on nodes of this flavour."""
         nodes = needs.nodes_on(flavour) or 1
         return cls(
@@ -153,6 +171,8 @@ class JobAsked(_OfJob):
             nodes=nodes,
             cores=nodes * flavour.cores if needs.exclusive else needs.tasks * needs.cores_per_task,
             gpus=needs.tasks * needs.gpus_per_task,
+            memory=needs.memory,
+            input_bytes=input_bytes,
         )
 
 
@@ -176,7 +196,42 @@ class JobEnded(_OfJob):
     exit_code: int | None = Field(None, description="Absent: it never ran, or nobody knows.")
     reason: str | None = Field(None, description="What went wrong, if it is not its command's own doing.")
     failed: bool | None = Field(None, description="Absent: if its exit code is not 0, or there is a reason.")
+    peak_memory: NonNegativeInt | None = Field(
+        None,
+        description="MiB that the largest process of each of its tasks had at most, tasks added up; absent: nobody "
+        "measured it.",
+    )
+    cpu_seconds: NonNegativeFloat | None = Field(
+        None, description="CPU time of all its processes; absent: nobody measured it."
+    )
     said: str | None = Field(None, description="The end of what it wrote on standard error, if it failed.")
+
+
+class Forecast(_OfFleet):
+    """What the fleet is expected to come to now, where there is a budget or a deadline."""
+
+    event: Literal["forecast"] = "forecast"
+    cost: NonNegativeFloat
+    makespan: NonNegativeFloat = Field(description="Seconds from the fleet's start to the end of its last job.")
+
+
+class ForecastPassed(_OfFleet):
+    """The forecast has passed the budget or the deadline."""
+
+    event: Literal["forecast-passed"] = "forecast-passed"
+    what: Literal["budget", "deadline"]
+    forecast: NonNegativeFloat = Field(description="A cost, or seconds.")
+    allowed: NonNegativeFloat
+    message: str = Field(description="That, and what would help.")
+
+
+class BudgetReached(_OfFleet):
+    """The run is being stopped at its budget: nothing new starts."""
+
+    event: Literal["budget-reached"] = "budget-reached"
+    cost: NonNegativeFloat = Field(description="Until now.")
+    budget: NonNegativeFloat
+    reason: str
 
 
 class FleetEnded(_OfFleet):
@@ -192,7 +247,9 @@ class RunEnded(_Happening):
     """The last line of a run that ended in order."""
 
     event: Literal["run-ended"] = "run-ended"
-    exit_code: int | None = Field(None, description="0: all went well; 130: Ctrl-C; 143: SIGTERM.")
+    exit_code: int | None = Field(
+        None, description="0: all went well; 3: stopped at its budget; 130: Ctrl-C; 143: SIGTERM."
+    )
     reason: str | None = Field(None, description="Why it did not succeed.")
 
 
@@ -212,6 +269,9 @@ Event = (
     | JobSubmitted
     | JobStarted
     | JobEnded
+    | Forecast
+    | ForecastPassed
+    | BudgetReached
     | FleetEnded
     | RunEnded
 )

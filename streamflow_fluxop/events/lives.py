@@ -11,7 +11,7 @@ from enum import Enum
 from itertools import pairwise
 from math import ceil
 
-from streamflow_fluxop.events.documents import FleetEnded
+from streamflow_fluxop.events.documents import BudgetReached, FleetEnded, Forecast, ForecastPassed
 from streamflow_fluxop.model import Flavour, Limits, Plan
 
 NO_STEP = "(no step)"
@@ -118,6 +118,8 @@ class JobLife:
         minicluster: where it runs, or is to run; None: nobody knows yet.
         failed: whether it is over, and with no success.
         said: the end of what it wrote on standard error, if it failed.
+        memory: MiB that it asked for.
+        peak_memory: MiB that it used at most; None where nobody measured it, as `cpu_seconds`.
     """
 
     name: str
@@ -134,6 +136,9 @@ class JobLife:
     reason: str | None = None
     failed: bool = False
     said: str | None = None
+    memory: int | None = None
+    peak_memory: int | None = None
+    cpu_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -170,6 +175,9 @@ class FleetView:
         jobs: in the order in which they were asked for.
         under_way: the jobs that are not over, by name.
         waiting: jobs whose MiniCluster is not asked for yet, by its name.
+        forecast: the latest; None: none is made, as there is neither budget nor deadline.
+        warnings: that budget or deadline will be passed, in order of time.
+        stopping: it is stopped at its budget.
     """
 
     deployment: str
@@ -187,6 +195,11 @@ class FleetView:
     ended: FleetEnded | None = None
     under_way: dict[str, JobLife] = field(default_factory=dict)
     waiting: dict[str, list[JobLife]] = field(default_factory=dict)
+    budget: float | None = None
+    deadline: float | None = None
+    forecast: Forecast | None = None
+    warnings: list[ForecastPassed] = field(default_factory=list)
+    stopping: BudgetReached | None = None
 
     @property
     def held(self) -> list[MiniClusterLife]:

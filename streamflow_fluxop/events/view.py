@@ -32,6 +32,9 @@ class RunView:
             d.RunEnded: self._run_ended,
             d.FleetStarted: self._fleet_started,
             d.FleetEnded: self._fleet_ended,
+            d.Forecast: self._forecast,
+            d.ForecastPassed: self._forecast_passed,
+            d.BudgetReached: self._budget_reached,
             d.MiniClusterAsked: self._asked,
             d.MiniClusterProgress: self._progress,
             d.MiniClusterUp: self._up,
@@ -71,9 +74,19 @@ class RunView:
         fleet = self._fleet(event)
         fleet.at, fleet.cluster, fleet.external = event.at, event.cluster, event.external
         fleet.plan, fleet.flavours, fleet.limits = event.plan, event.flavours, event.limits
+        fleet.budget, fleet.deadline = event.budget, event.deadline
 
     def _fleet_ended(self, event: d.FleetEnded) -> None:
         self._fleet(event).ended = event
+
+    def _forecast(self, event: d.Forecast) -> None:
+        self._fleet(event).forecast = event
+
+    def _forecast_passed(self, event: d.ForecastPassed) -> None:
+        self._fleet(event).warnings.append(event)
+
+    def _budget_reached(self, event: d.BudgetReached) -> None:
+        self._fleet(event).stopping = event
 
     def _fleet(self, event: Any) -> FleetView:
         name = event.deployment
@@ -165,7 +178,7 @@ class RunView:
     def _job_asked(self, event: d.JobAsked) -> None:
         fleet = self._fleet(event)
         name = event.step or NO_STEP
-        job = JobLife(event.job, name, event.nodes, event.cores, event.gpus, event.at)
+        job = JobLife(event.job, name, event.nodes, event.cores, event.gpus, event.at, memory=event.memory)
         step = fleet.steps.get(name)
         if step is None:
             step = fleet.steps[name] = StepLife(name)
@@ -222,6 +235,7 @@ class RunView:
         if job is None:
             return
         job.ended, job.exit_code, job.reason, job.said = event.at, event.exit_code, event.reason, event.said
+        job.peak_memory, job.cpu_seconds = event.peak_memory, event.cpu_seconds
         failed = event.failed
         job.failed = event.exit_code != 0 or event.reason is not None if failed is None else failed
         step, life, failed = fleet.steps[job.step], job.minicluster, job.failed

@@ -63,6 +63,10 @@ class Account:
         self.node_seconds += used
         self.cost += used * life.price / 3600
 
+    def spent(self, now: float) -> float:
+        """What all have cost until now."""
+        return self.cost + sum(m.nodes * (now - m.changed) * m.price for m in self._current.values()) / 3600
+
     def end(self, name: str, now: float) -> None:
         """A MiniCluster is gone."""
         self.hold(name, 0, now)

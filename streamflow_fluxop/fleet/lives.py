@@ -5,6 +5,7 @@ Where they leave no room, what is idle gives way to what the plan has earlier.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, inf
 
 from streamflow_fluxop.fleet.agenda import Agenda
@@ -31,6 +32,7 @@ class Lives:
     Attributes:
         due: names of those that should be up, or larger, and wait for room.
         freed: whether something has changed that may have made room for them.
+        affords: whether so many nodes more of a MiniCluster can be paid.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Lives:
         self._keep_all = keep_all
         self.due: set[str] = set()
         self.freed = False
+        self.affords: Callable[[Member, int, float], bool] = lambda member, nodes, now: True
         self._now = 0.0
 
     def examine(self, member: Member, now: float) -> None:
@@ -119,6 +122,8 @@ class Lives:
                     self.due.discard(name)
                     continue
                 more = self._room.weigh(member.flavour_name, size - member.target, 0)
+            if not self.affords(member, size - member.target, now):
+                continue
             if self._room.fits(more, blocked):
                 self.due.discard(name)
                 member.relieves |= member.extra > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from streamflow_fluxop.model import Needs
 
@@ -128,4 +129,48 @@ class WakeAt:
     when: float
 
 
-Instruction = BringUp | Resize | TearDown | StartJob | FailJob | WakeAt
+@dataclass(frozen=True)
+class EndJob:
+    """End a job that runs, and answer with JobEnded; whoever asked for it learns why only after `Stopped`."""
+
+    job: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """The run winds down at its budget: nothing new starts; `spent` until now."""
+
+    reason: str
+    spent: float
+    budget: float
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The run has been stopped: nothing is up any more, and no job will start."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Expect:
+    """What the run is expected to come to now: `cost` in the user's currency, `makespan` in seconds."""
+
+    cost: float
+    makespan: float
+
+
+@dataclass(frozen=True)
+class ForecastPassed:
+    """The run is expected to pass its budget or its deadline; `stops`: it will be stopped at its budget."""
+
+    what: Literal["budget", "deadline"]
+    forecast: float
+    allowed: float
+    stops: bool
+
+
+Instruction = (
+    BringUp | Resize | TearDown | StartJob | FailJob | WakeAt | EndJob | Stopping | Stopped | Expect | ForecastPassed
+)

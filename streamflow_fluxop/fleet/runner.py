@@ -11,15 +11,20 @@ from typing import NamedTuple
 
 from streamflow_fluxop import events
 from streamflow_fluxop.config import FleetConfig
-from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.errors import BudgetReached, FluxopError
 from streamflow_fluxop.fleet.account import Account
+from streamflow_fluxop.fleet.allowance import Allowance, forecast_words
+from streamflow_fluxop.fleet.ending import Ending
 from streamflow_fluxop.fleet.member import Stage
 from streamflow_fluxop.fleet.messages import (
     BringUp,
     BroughtUp,
     Closing,
+    EndJob,
     Event,
+    Expect,
     FailJob,
+    ForecastPassed,
     Gone,
     Instruction,
     JobAsked,
@@ -28,6 +33,8 @@ from streamflow_fluxop.fleet.messages import (
     Resize,
     Resized,
     StartJob,
+    Stopped,
+    Stopping,
     TearDown,
     Tick,
     WakeAt,
@@ -39,6 +46,10 @@ from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniCluste
 from streamflow_fluxop.model import Needs
 
 logger = logging.getLogger(__name__)
+
+
+MARGIN = 0.25
+"""Share by which, and seconds in which, MiniClusters may go down later than expected, together."""
 
 
 class MiniClusterFailed(FluxopError):
@@ -61,6 +72,10 @@ class FleetRunner:
         cluster: where the MiniClusters run.
         order: of the plan, see `Fleet`; None: MiniClusters come when they are asked for.
         record: is told of everything that happens to MiniClusters.
+        planned_cost: of the plan.
+
+    Attributes:
+        stopped_for: why jobs were ended, or did not start, although the run was not over.
     """
 
     def __init__(
@@ -70,8 +85,18 @@ class FleetRunner:
         cluster: Cluster,
         order: Order | None = None,
         record: events.Recorder = events.discard,
+        planned_cost: float = 0.0,
     ) -> None:
         self._record = record
+        wish = config.plan
+        allowance = Allowance(
+            spent=lambda now: self.account.spent(now - self._began),
+            budget=None if config.external else wish.budget,  # others pay
+            deadline=wish.deadline,
+            stops=wish.on_budget == "stop",
+            planned_cost=planned_cost,
+            margin=MARGIN,
+        )
         self._fleet = Fleet(
             groups,
             config.flavours,
@@ -80,7 +105,10 @@ class FleetRunner:
             keep_one=not config.controller_sees_storage,
             keep_all=config.external,
             resizes=cluster.resizes,
+            allowance=allowance if allowance.given else None,
         )
+        self._ending = Ending()
+        self.stopped_for: str | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flavours = config.flavours
         self._hopeless: dict[tuple[str, str | None], str] = {}
@@ -118,19 +146,21 @@ class FleetRunner:
 
         Raises:
             MiniClusterFailed: the MiniCluster did not come up, or the run is over.
+            BudgetReached: the run stops at its budget.
         """
         start: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
         self._starts[name] = start
         self._handle(JobAsked(name, group, step, needs, index))
         failed = True
-        try:
-            yield await start
-            failed = False
-        finally:
-            if self._starts.pop(name, None) is not None:  # else the fleet has failed it, and knows
-                if needs is not None:
-                    self.makespan = self._now()
-                self._handle(JobEnded(name, failed))
+        async with self._ending.watched(name):
+            try:
+                yield await start
+                failed = False
+            finally:
+                if self._starts.pop(name, None) is not None:  # else the fleet has failed it, and knows
+                    if needs is not None:
+                        self.makespan = self._now()
+                    self._handle(JobEnded(name, failed))
 
     def nearest(self, group: str) -> str:
         """The group whose MiniCluster answers first, `group` itself if it is up: all of them see the same files."""
@@ -170,7 +200,8 @@ class FleetRunner:
                 self._refused.add(group)
                 self._start(self._refuse(group, why))
             case BringUp(group, size, reason):
-                self.account.begin(group, self._flavours[self._fleet.group(group).flavour].price, size, self._now())
+                price = self._flavours[self._fleet.group(group).flavour].price
+                self.account.begin(group, price, 0 if self._cluster.counts_nodes else size, self._now())
                 self._bring_ups[group] = self._start(self._bring_up(group, size, reason))
             case Resize(group, size, reason) if group not in self._refused:
                 self._resizes[group] = self._start(self._resize(group, size, reason, self._resizes.get(group)))
@@ -184,6 +215,11 @@ class FleetRunner:
                     self._starts[job].set_result(Place(self._miniclusters[group], nodes))
             case FailJob(job, reason):
                 self._fail(job, reason)
+            case EndJob(job, reason):
+                self.stopped_for = reason
+                self._ending.end(job, reason)
+            case Stopping() | Stopped() | Expect() | ForecastPassed():
+                self._tell(instruction)
             case WakeAt(when):
                 if self._timer is not None:
                     self._timer.cancel()
@@ -193,8 +229,26 @@ class FleetRunner:
 
     def _fail(self, job: str, reason: str) -> None:
         start = self._starts.pop(job)
+        stopped = reason == self._fleet.stops_for
+        if stopped:
+            self.stopped_for = reason
         if not start.done():
-            start.set_exception(MiniClusterFailed(reason))
+            start.set_exception(BudgetReached(reason) if stopped else MiniClusterFailed(reason))
+
+    def _tell(self, news: Stopping | Stopped | Expect | ForecastPassed) -> None:
+        """What becomes of budget and deadline."""
+        match news:
+            case Expect(cost, makespan):
+                self._record(events.Forecast(cost=cost, makespan=makespan))
+            case ForecastPassed(what, forecast, allowed):
+                words = forecast_words(news)
+                logger.warning("FORECAST: %s", words)
+                self._record(events.ForecastPassed(what=what, forecast=forecast, allowed=allowed, message=words))
+            case Stopping(reason, spent, budget):
+                logger.warning("STOPPING: %s. Nothing new starts; what can't be over within it is ended", reason)
+                self._record(events.BudgetReached(cost=spent, budget=budget, reason=reason))
+            case Stopped():
+                self._ending.stopped()
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -224,7 +278,7 @@ class FleetRunner:
             await minicluster.down()
             raise
         except Exception as error:
-            why = str(error)
+            why = error.why if isinstance(error, MiniClusterError) else str(error)
             if isinstance(error, asyncio.TimeoutError):
                 last = f"; it waited: {minicluster.waiting_for}" if minicluster.waiting_for else ""
                 why = f"it was not up after {self._timeout:g} s{last}"

@@ -57,6 +57,8 @@ class Outcome:
     jobs: int
     starts: dict[tuple[str, int], tuple[float, float, str]]
     """For each job (step, index) when it started and ended at last, and where."""
+    stopped: str | None = None
+    """Why the run was stopped at its budget; None: it went to its end."""
 
 
 def factor(rng: Random, noise: float) -> float:
@@ -79,6 +81,10 @@ class SimulatedMiniCluster:
         self.held = 0
         self._since = now
         self.hold(size, now)
+
+    def node_seconds(self, now: float) -> float:
+        """That it has had until now."""
+        return self.life.node_seconds + self.held * (now - self._since)
 
     def hold(self, nodes: int, now: float) -> None:
         """Have so many nodes from now on."""

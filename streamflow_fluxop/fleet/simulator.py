@@ -10,15 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
+from typing import Literal
 
 from streamflow_fluxop import events
+from streamflow_fluxop.fleet.allowance import Allowance, forecast_words
 from streamflow_fluxop.fleet.engine import Engine
 from streamflow_fluxop.fleet.messages import (
     BringUp,
     BroughtUp,
     Closing,
+    EndJob,
     Event,
+    Expect,
     FailJob,
+    ForecastPassed,
     Gone,
     Instruction,
     JobAsked,
@@ -27,6 +32,7 @@ from streamflow_fluxop.fleet.messages import (
     Resize,
     Resized,
     StartJob,
+    Stopping,
     TearDown,
     Tick,
     WakeAt,
@@ -60,6 +66,7 @@ class Simulation:
         open_ended: names of steps that the fleet is told may be skipped.
         resizes: whether MiniClusters can change their size.
         watch: called after each event with the time and the fleet.
+        on_budget: whether the plan's budget and deadline are kept, as in a real run; None: they are not looked at.
 
     Attributes:
         now: seconds since the start.
@@ -78,6 +85,7 @@ class Simulation:
         open_ended: frozenset[str] = frozenset(),
         resizes: bool = True,
         watch: Callable[[float, Fleet], None] | None = None,
+        on_budget: Literal["stop", "warn"] | None = None,
     ) -> None:
         self.record: events.Recorder = events.discard
         self.plan, self.chance = plan, chance or Chance()
@@ -94,7 +102,19 @@ class Simulation:
         else:
             self._group_of = {step: g.name for g in groups for step in g.steps}
         self._first_group = groups[0].name if groups else ""
-        self.fleet = Fleet(groups, problem.flavours, problem.limits, self.order, resizes=resizes)
+        self._clusters: dict[str, SimulatedMiniCluster] = {}
+        self._outcome = Outcome(0.0, 0.0, 0.0, [], 0, {})
+        wish = problem.objective
+        self._budget, self._deadline = (wish.budget, wish.deadline) if on_budget else (None, None)
+        allowance = Allowance(self._spent, self._budget, self._deadline, on_budget != "warn", plan.cost)
+        self.fleet = Fleet(
+            groups,
+            problem.flavours,
+            problem.limits,
+            self.order,
+            resizes=resizes,
+            allowance=allowance if allowance.given else None,
+        )
         self._seconds = seconds
         self.watch = watch
         self._rng = Random(self.chance.seed)
@@ -102,11 +122,9 @@ class Simulation:
         self._tie = count()
         self.now = 0.0
         self._wake: float | None = None
-        self._clusters: dict[str, SimulatedMiniCluster] = {}
         self._engine = Engine(self._steps, self.widths)
         self._running: dict[str, tuple[str, int]] = {}
         self._tries: dict[str, int] = {}
-        self._outcome = Outcome(0.0, 0.0, 0.0, [], 0, {})
         self.failed: list[str] = []
 
     def run(self) -> Outcome:
@@ -116,7 +134,14 @@ class Simulation:
             SimulationError: the fleet passed a limit, put a job where there is no room, or let one wait for ever.
         """
         self.record(
-            events.FleetStarted(cluster="simulated", flavours=self._flavours, limits=self._limits, plan=self.plan)
+            events.FleetStarted(
+                cluster="simulated",
+                flavours=self._flavours,
+                limits=self._limits,
+                plan=self.plan,
+                budget=self._budget,
+                deadline=self._deadline,
+            )
         )
         self._handle(Tick())
         for job in self._engine.first():
@@ -124,7 +149,7 @@ class Simulation:
         while self._queue:
             self.now, _, _, action = heappop(self._queue)
             action()
-        if not self._engine.done():
+        if not self._engine.done() and self._outcome.stopped is None:
             raise SimulationError(f"at {self.now:g} s nothing can happen any more, but {self._engine.missing()} wait")
         if self.fleet.room.miniclusters:
             self._handle(Closing())
@@ -134,12 +159,16 @@ class Simulation:
         if self.fleet.room.miniclusters or +self.fleet.room.nodes:
             raise SimulationError("something is left behind")
         self._outcome.node_seconds = sum(life.node_seconds for life in self._outcome.lives)
-        self._outcome.cost = sum(
-            life.node_seconds * self._flavours[life.flavour].price / 3600 for life in self._outcome.lives
-        )
+        self._outcome.cost = self._spent(self.now)
         out = self._outcome
         self.record(events.FleetEnded(miniclusters=len(out.lives), node_seconds=out.node_seconds, cost=out.cost))
         return out
+
+    def _spent(self, now: float) -> float:
+        """What all MiniClusters have cost until now."""
+        used = [(life.flavour, life.node_seconds) for life in self._outcome.lives]
+        used += [(c.life.flavour, c.node_seconds(now)) for c in self._clusters.values()]
+        return sum(node_seconds * self._flavours[flavour].price / 3600 for flavour, node_seconds in used)
 
     def elsewhere(self, step: str) -> bool:
         """Whether a step runs beside the workflow engine."""
@@ -199,6 +228,19 @@ class Simulation:
                 self._start(job, self._clusters[name], nodes)
             case FailJob(job, reason):
                 self._fail(job, reason)
+            case EndJob(job, reason):
+                self._end(job, reason)
+            case Expect(cost, makespan):
+                self.record(events.Forecast(cost=cost, makespan=makespan))
+            case ForecastPassed(what, forecast, allowed):
+                self.record(
+                    events.ForecastPassed(
+                        what=what, forecast=forecast, allowed=allowed, message=forecast_words(instruction)
+                    )
+                )
+            case Stopping(reason, spent, budget):
+                self._outcome.stopped = reason
+                self.record(events.BudgetReached(cost=spent, budget=budget, reason=reason))
             case WakeAt(when):
                 self._wake = when
                 self._later(max(0.0, when - self.now), TICKS, lambda: self._tick(when))
@@ -316,11 +358,20 @@ class Simulation:
 
         self._later(self._duration(step, index), ENDS, end)
 
-    def _fail(self, job: str, reason: str) -> None:
-        step, index = self._running.pop(job)
+    def _end(self, job: str, reason: str) -> None:
+        self._leave(job)
+        self.record(events.JobEnded(job=job, reason=reason))
+        self._later(0.0, ENDS, lambda: self._handle(JobEnded(job, failed=True)))
+
+    def _leave(self, job: str) -> None:
         for cluster in self._clusters.values():
             if job in cluster.jobs:
                 cluster.nodes.give(*cluster.jobs.pop(job))
+
+    def _fail(self, job: str, reason: str) -> None:
+        step, index = self._running.pop(job)
+        self._leave(job)
         self.failed.append(f"{job}: {reason}")
         self.record(events.JobEnded(job=job, reason=reason))
-        self._later(1.0, ENDS, lambda: self._ask(step, index))
+        if self.fleet.stops_for is None:  # else it would never start
+            self._later(1.0, ENDS, lambda: self._ask(step, index))

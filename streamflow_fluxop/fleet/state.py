@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
 from streamflow_fluxop.fleet.agenda import Agenda
+from streamflow_fluxop.fleet.allowance import Allowance, Watch
+from streamflow_fluxop.fleet.forecast import Forecaster
 from streamflow_fluxop.fleet.job import LATE
 from streamflow_fluxop.fleet.jobs import Jobs
 from streamflow_fluxop.fleet.lead_times import LeadTimes
@@ -35,6 +37,7 @@ from streamflow_fluxop.fleet.messages import (
     JobEnded,
     Lost,
     Resized,
+    Stopped,
     Tick,
 )
 from streamflow_fluxop.fleet.order import Order
@@ -59,6 +62,7 @@ class Fleet:
         keep_one: never let the last MiniCluster go for being idle: the shared files are reached through it.
         keep_all: never let any go for being idle: they are others'.
         resizes: whether MiniClusters can change their size; else each comes with all nodes that are foreseen for it.
+        allowance: what the run may cost and take; None: as much as it likes.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Fleet:
         keep_one: bool = False,
         keep_all: bool = False,
         resizes: bool = True,
+        allowance: Allowance | None = None,
     ) -> None:
         self._order = order
         self._lead_times = LeadTimes(flavours)
@@ -89,6 +94,10 @@ class Fleet:
             self._members, self._room, self._router, self._agenda, self._out, keep_one=keep_one, keep_all=keep_all
         )
         self._jobs = Jobs(self._members, order, self._router, self._agenda, self._out)
+        self._allowance = allowance
+        self._watch = Watch(allowance, self._members, steps, self._lives.tear_down) if allowance else None
+        if self._watch:
+            self._lives.affords = self._watch.affords
         for member in self._members.values():
             member.fixed = member.fixed or not resizes
             member.steady = order.steady.get(member.name, 0) if order else 0
@@ -110,6 +119,11 @@ class Fleet:
         return self._members
 
     @property
+    def stops_for(self) -> str | None:
+        """Why nothing starts any more, although the run is not over; None: things do."""
+        return (self._watch.why or None) if self._watch else None
+
+    @property
     def room(self) -> Room:
         """What is held."""
         return self._room
@@ -126,17 +140,24 @@ class Fleet:
         self._out.clear()
         if self._order and self._jobs.retiming is None:
             self._jobs.begin(self._order, now)
+            if self._watch and self._allowance:
+                self._watch.forecaster = Forecaster(self._order, self._allowance.planned_cost, self._members, now)
         self._react(event)
         if not self._closing:
             self._expire()
             self._retime(isinstance(event, Tick))
-            self._settle()
+            if self._watch and self._watch.stops(now, self._out):
+                self._wind_down(self._watch)
+            else:
+                self._settle()
         return list(self._out)
 
     def _react(self, event: Event) -> None:
         match event:
             case JobAsked() if self._closing:
                 self._out.append(FailJob(event.job, OVER))
+            case JobAsked() if self._watch and self._watch.stopped:
+                self._out.append(FailJob(event.job, self._watch.why))
             case JobAsked():
                 self._jobs.asked(event, self._now)
             case JobEnded(name, failed):
@@ -213,6 +234,8 @@ class Fleet:
     def _gone(self, member: Member) -> None:
         if member.released_at is not None:
             self._learn(self._lead_times.torn_down, member, self._now - member.released_at, member.tear_down)
+        if self._watch:
+            self._watch.gone(member, self._now)
         self._room.take(member.flavour_name, -member.holds, -1)
         member.stage = Stage.DOWN
         for job in member.running.values():
@@ -271,4 +294,13 @@ class Fleet:
                 self._lives.examine(self._members[name], self._now)
         self._lives.make_room(self._now)
         progress = self._jobs.progress
-        self._out += self._agenda.wake(progress.next_look if progress else inf)
+        alarm = self._watch.alarm(self._now) if self._watch else inf
+        self._out += self._agenda.wake(min(alarm, progress.next_look if progress else inf))
+
+    def _wind_down(self, watch: Watch) -> None:
+        """The run stops at its budget; when nothing is up any more, whoever waits learns it."""
+        if watch.wind_down(self._now, self._out):
+            for member in self._members.values():
+                self._jobs.turn_away(member, watch.why)
+            self._out.append(Stopped(watch.why))
+        self._out += self._agenda.wake(watch.alarm(self._now))

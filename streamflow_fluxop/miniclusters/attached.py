@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
+from collections.abc import Sequence
 
 from streamflow_fluxop.agent.boot import BOOT
 from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
 from streamflow_fluxop.agent.stream import ProcessStream
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
+from streamflow_fluxop.miniclusters.environment import job_environment
 from streamflow_fluxop.model import Flavour
 
 logger = logging.getLogger(__name__)
@@ -20,16 +21,20 @@ class AttachedCluster(Cluster):
 
     Args:
         flux_uri: of the instance.
+        preserve: what jobs see of this process's environment, see `job_environment`.
     """
 
-    def __init__(self, flux_uri: str) -> None:
+    def __init__(self, flux_uri: str, preserve: Sequence[str] = ()) -> None:
         self._flux_uri = flux_uri
+        self._preserve = preserve
 
     def minicluster(
         self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
     ) -> AttachedMiniCluster:
         """See `Cluster.minicluster`."""
-        return AttachedMiniCluster(self._flux_uri, name, flavour, size, image=image, max_size=max_size)
+        return AttachedMiniCluster(
+            self._flux_uri, name, flavour, size, image=image, max_size=max_size, preserve=self._preserve
+        )
 
     async def close(self) -> None:
         """See `Cluster.close`: nothing is shared."""
@@ -45,6 +50,7 @@ class AttachedMiniCluster(MiniCluster):
         size: nodes that are planned; once it is up, those that it has.
         image: is not used.
         max_size: is not used.
+        preserve: see `job_environment`.
     """
 
     external = True
@@ -58,9 +64,11 @@ class AttachedMiniCluster(MiniCluster):
         *,
         image: str | None = None,
         max_size: int | None = None,
+        preserve: Sequence[str] = (),
     ) -> None:
         super().__init__(name, flavour, size, image=image, max_size=max_size)
         self._flux_uri = flux_uri
+        self._preserve = preserve
 
     async def up(self) -> None:
         """See `MiniCluster.up`."""
@@ -68,11 +76,13 @@ class AttachedMiniCluster(MiniCluster):
             return
         flux = shutil.which("flux")
         if flux is None:
-            raise MiniClusterError(self.name, "there is no `flux` on the PATH")
+            raise MiniClusterError(self.name, "there is no `flux` on the PATH", final=True)
         client = None
         try:
             stream = await ProcessStream.start(
-                [flux, "python", "-u", "-c", BOOT], name=self.name, env={**os.environ, "FLUX_URI": self._flux_uri}
+                [flux, "python", "-u", "-c", BOOT],
+                name=self.name,
+                env={**job_environment(self._preserve), "FLUX_URI": self._flux_uri},
             )
             client = AgentClient(stream, name=self.name, backend="flux")
             await client.start()

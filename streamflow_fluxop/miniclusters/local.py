@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from streamflow_fluxop.agent.processes import MARK, send_signal, to_text, with_e
 from streamflow_fluxop.agent.rendezvous import started
 from streamflow_fluxop.agent.stream import ProcessStream
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
+from streamflow_fluxop.miniclusters.environment import job_environment
 from streamflow_fluxop.model import Flavour
 
 logger = logging.getLogger(__name__)
@@ -32,10 +34,12 @@ class LocalCluster(Cluster):
 
     Args:
         backend: what runs the jobs, see `LocalMiniCluster`.
+        preserve: what jobs see of this process's environment, see `job_environment`.
     """
 
-    def __init__(self, backend: Literal["auto", "flux", "embedded"] = "auto") -> None:
+    def __init__(self, backend: Literal["auto", "flux", "embedded"] = "auto", preserve: Sequence[str] = ()) -> None:
         self._backend = backend
+        self._preserve = preserve
         self._told: set[str] = set()
 
     def minicluster(
@@ -43,7 +47,14 @@ class LocalCluster(Cluster):
     ) -> LocalMiniCluster:
         """See `Cluster.minicluster`."""
         return LocalMiniCluster(
-            name, flavour, size, image=image, max_size=max_size, backend=self._backend, told=self._told
+            name,
+            flavour,
+            size,
+            image=image,
+            max_size=max_size,
+            backend=self._backend,
+            told=self._told,
+            preserve=self._preserve,
         )
 
     async def close(self) -> None:
@@ -65,6 +76,7 @@ class LocalMiniCluster(MiniCluster):
         max_size: see `MiniCluster`.
         backend: "auto" chooses as said above.
         told: why the embedded scheduler is used has been said already.
+        preserve: see `job_environment`.
     """
 
     def __init__(
@@ -77,10 +89,12 @@ class LocalMiniCluster(MiniCluster):
         max_size: int | None = None,
         backend: Literal["auto", "flux", "embedded"] = "auto",
         told: set[str] | None = None,
+        preserve: Sequence[str] = (),
     ) -> None:
         super().__init__(name, flavour, size, image=image, max_size=max_size)
         self._backend = backend
         self._told = set() if told is None else told
+        self._preserve = preserve
         self._folder: Path | None = None
         self._mark = ""
         self._agent = 0, ""  # its id and birth
@@ -129,7 +143,9 @@ class LocalMiniCluster(MiniCluster):
             argv = [sys.executable, "-u", "-c", BOOT]
             options.update(backend="embedded", nodes=[(self.flavour.cores, self.flavour.gpus)] * self.size)
         self._mark = f"{self.name}-{uuid.uuid4().hex}"
-        stream = await ProcessStream.start(argv, name=self.name, env={**os.environ, to_text(MARK): self._mark})
+        stream = await ProcessStream.start(
+            argv, name=self.name, env={**job_environment(self._preserve), to_text(MARK): self._mark}
+        )
         self._client = AgentClient(stream, name=self.name, **options)
         await self._client.start()
         pid = self._client.hello.pid
@@ -181,9 +197,10 @@ class LocalMiniCluster(MiniCluster):
 
 def flavour_config(name: str, flavour: Flavour, size: int) -> str:
     """Flux's configuration for nodes as the flavour says, whatever the machine has (flux-config-resource(5))."""
+    host = re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-") or "node"  # it may come from somebody else's document
     gpus = f'gpus = "{_ids(flavour.gpus)}"\n' if flavour.gpus else ""
     return (
-        f'[resource]\nnoverify = true\n[[resource.config]]\nhosts = "{name}-[{_ids(size)}]"\n'
+        f'[resource]\nnoverify = true\n[[resource.config]]\nhosts = "{host}-[{_ids(size)}]"\n'
         f'cores = "{_ids(flavour.cores)}"\n{gpus}'
     )
 

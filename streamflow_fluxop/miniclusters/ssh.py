@@ -147,11 +147,30 @@ class SSHCluster(Cluster):
             return self._connection
 
     async def _connect(self, host: str, port: int, user: str | None) -> asyncssh.SSHClientConnection:
-        options: dict[str, Any] = {"username": user or getpass.getuser(), "keepalive_interval": 15}
+        options: dict[str, Any] = {"username": user or _our_name(host), "keepalive_interval": 15}
         if self.config.keys:
-            options["client_keys"] = [_path(key) for key in self.config.keys]
-        options["known_hosts"] = _path(self.config.known_hosts or "~/.ssh/known_hosts")
-        return await asyncssh.connect(host, port, tunnel=self._jump, connect_timeout=_SHORT, **options)
+            options["client_keys"] = [self._readable(key, "key file") for key in self.config.keys]
+        options["known_hosts"] = self._readable(self.config.known_hosts or "~/.ssh/known_hosts", "known_hosts")
+        try:
+            return await asyncssh.connect(host, port, tunnel=self._jump, connect_timeout=_SHORT, **options)
+        except (ValueError, asyncssh.KeyEncryptionError) as error:  # ~/.ssh/config, a key or known_hosts
+            raise SSHWords(f"what is configured for {host} (ssh keys, known_hosts, ~/.ssh/config): {error}") from None
+
+    def _readable(self, text: str, what: str) -> str:
+        """A file of ours.
+
+        Raises:
+            SSHWords: it can't be read.
+        """
+        path = _path(text)
+        if os.path.isfile(path) and os.access(path, os.R_OK):
+            return path
+        remedy = "write its path to `ssh.keys`"
+        if what == "known_hosts":
+            remedy = (
+                f"connect once with `ssh {self.config.host}` and look at its key, or write a file to `ssh.known_hosts`"
+            )
+        raise SSHWords(f"no {what} {text} that can be read: {remedy}")
 
     async def run(self, script: str, *arguments: str, timeout: float | None = _SHORT) -> tuple[int, str]:
         """Run a script there and give its exit code and output."""
@@ -159,6 +178,17 @@ class SSHCluster(Cluster):
         connection = await self.connection()
         done = await asyncio.wait_for(connection.run(command, stderr=asyncssh.STDOUT), timeout)
         return (1 if done.returncode is None else done.returncode), str(done.stdout or "").strip()
+
+
+class SSHWords(OSError):
+    """What is wrong with what is configured, in words that need no more of them."""
+
+
+def _our_name(host: str) -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        raise SSHWords(f"this account has no name here: write to `ssh.user` who you are on {host}") from None
 
 
 def _path(text: str) -> str:
@@ -228,7 +258,9 @@ class SSHMiniCluster(MiniCluster):
                 self._instance = Instance(self._cluster.run, self._config, self.name, self.flavour, self.size)
                 uri = await self._instance.start()
             elif backend == "flux":
-                raise MiniClusterError(self.name, f"there is no `{self._config.flux}` on {self._config.host}")
+                raise MiniClusterError(
+                    self.name, f"there is no `{self._config.flux}` on {self._config.host}", final=True
+                )
         options: dict[str, Any]
         if uri is not None:
             argv = ["env", f"FLUX_URI={uri}", self._config.flux, "python", "-u", "-c", BOOT]
@@ -247,7 +279,7 @@ class SSHMiniCluster(MiniCluster):
             try:
                 connection = await self._cluster.connection()
                 process = await connection.create_process(command, encoding=None)
-            except (asyncssh.HostKeyNotVerifiable, asyncssh.PermissionDenied) as error:
+            except (asyncssh.HostKeyNotVerifiable, asyncssh.PermissionDenied, SSHWords) as error:
                 raise Gone(self._why(error)) from error
             return SSHStream(process, self.name)
 
@@ -286,7 +318,10 @@ class SSHMiniCluster(MiniCluster):
             known = config.known_hosts or "~/.ssh/known_hosts"
             return f"{config.host} is not the host that {known} knows ({error}): add its key there if you trust it"
         if isinstance(error, asyncssh.PermissionDenied):
-            return f"{config.host} does not let {config.user or getpass.getuser()} in ({error}): check user and keys"
+            user = config.user or _our_name(config.host)
+            return f"{config.host} does not let {user} in ({error}): check user and keys"
+        if isinstance(error, SSHWords):
+            return str(error)
         if isinstance(error, asyncio.TimeoutError):
             return f"{config.host} does not answer"
         if isinstance(error, (OSError, asyncssh.Error)):

@@ -13,6 +13,9 @@ class Flavour(Document):
     cores: PositiveInt = Field(description="Cores of a node.")
     memory: PositiveInt = Field(description="Memory of a node, in MiB.")
     gpus: NonNegativeInt = Field(0, description="GPUs of a node.")
+    jobs_without_gpus: bool = Field(
+        False, description="Nodes with GPUs take jobs that need none, too; else only those that fit nowhere else."
+    )
     price: NonNegativeFloat = Field(0.0, description="Price of a node for an hour, in your currency.")
     bring_up: NonNegativeFloat = Field(
         60.0,

@@ -16,7 +16,11 @@ class Duration(Document):
 
     seconds: NonNegativeFloat = Field(description="Expected run time of one job, in seconds.")
     spread: NonNegativeFloat = Field(0.0, description="Standard deviation of that, in seconds.")
-    source: Literal["hint", "time limit", "history", "document", "assumed"] = "document"
+    source: Literal["hint", "time limit", "history", "tool history", "steps", "document", "assumed"] = Field(
+        "document",
+        description="`history`: past jobs of the step; `tool history`: of its tool in other workflows; `steps`: the "
+        "fleet's `steps`.",
+    )
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))  # 100 000 steps may have millions of them
@@ -60,6 +64,7 @@ class Step(Document):
     after: Annotated[list[Dependency], WrapValidator(_shared)] = Field(
         [], description="The steps whose outputs it reads."
     )
+    tool: str | None = Field(None, description="What it runs: equal tools have equal words.")
     image: str | None = Field(None, description="Container image; only steps with equal images share a MiniCluster.")
     flavours: list[str] = Field([], description="The flavours that it may run on; empty: any that fits.")
     group: str | None = Field(

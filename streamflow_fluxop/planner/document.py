@@ -31,8 +31,9 @@ def make_plan(
     bound: float = 0.0,
     cut: bool = False,
     alternatives: list[Alternative] | None = None,
+    instead_of: Alternative | None = None,
 ) -> Plan:
-    """The plan that says what a schedule means."""
+    """The plan that says what a schedule means; a cautious one says what it was made instead of."""
     steps = len(problem.workflow.steps)  # behind them are gates
     if instance.gates:
         schedule = replace(schedule, blocks=[b for b in schedule.blocks if b.step < steps])
@@ -44,6 +45,8 @@ def make_plan(
     gap = max(0.0, goal / max(judge.bound(), bound) - 1)
     optimal = optimal or gap < 1e-9
     told = assumptions(problem)
+    if instead_of is not None:
+        told.insert(0, _why_cautious(schedule, len(names), instead_of))
     if cut:
         told.append(
             "the clock ended the search, which takes far too long on this machine: another run may find another plan"
@@ -73,13 +76,25 @@ def make_plan(
     return plan.model_copy(update={"knowledge": knowledge(plan)})
 
 
+def _why_cautious(schedule: Schedule, number: int, fine: Alternative) -> str:
+    saved = 100 * (1 - fine.cost / schedule.cost) if schedule.cost else 0.0
+    gain = f"would cost {saved:.0f} % less" if saved >= 1 else "would save nothing"
+    return (
+        f"how long jobs take is not known, so the plan is cautious: {number} MiniClusters, one for each image and "
+        f"flavour, which stay between their uses. With {fine.miniclusters} the plan {gain}, if all the guesses were "
+        "right; `fluxop estimates` shows what is known after a run, and `--strategy optimal` plans as if they were"
+    )
+
+
 def assumptions(problem: Problem) -> list[str]:
     """Where the numbers of a problem come from."""
     steps = [s for s in problem.workflow.steps if not s.skipped]
     told = {
         "hint": "hints in the workflow",
         "time limit": "time limits, which are upper bounds",
-        "history": "past runs (median)",
+        "history": "past runs",
+        "steps": "the fleet's `steps`",
+        "tool history": "past runs of the same tools in other workflows",
         "document": "the workflow document",
         "assumed": "nothing: they are assumed",
         "inputs": "the inputs",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from streamflow_fluxop.model import Knowledge
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.model import Assignment, Flavour, Plan, Step
+    from streamflow_fluxop.model import Assignment, Flavour, Plan, Problem, Step
 
 GUESSES = ("assumed", "time limit")
 """Sources of a duration that say little about it."""
@@ -30,6 +30,12 @@ def knowledge(plan: Plan) -> Knowledge:
         chain=_of_chain(plan, guessed) if guessed else 0.0,
         cost=(1.0 if everything else _of_cost(plan, guessed)) if guessed else 0.0,
     )
+
+
+def known_nothing(problem: Problem) -> bool:
+    """Whether all jobs' durations are guesses."""
+    steps = [s for s in problem.workflow.steps if not s.controller]
+    return bool(steps) and all(s.duration.source in GUESSES for s in steps)
 
 
 def _is_guess(step: Step) -> bool:

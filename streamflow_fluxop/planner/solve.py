@@ -8,8 +8,10 @@ from streamflow_fluxop.collector import paused
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Alternative
 from streamflow_fluxop.planner.bounds import lower_bounds
+from streamflow_fluxop.planner.cautious import cautious
 from streamflow_fluxop.planner.document import make_plan
 from streamflow_fluxop.planner.instance import TICKS, compile_problem
+from streamflow_fluxop.planner.knowledge import known_nothing
 from streamflow_fluxop.planner.left_shift import left_shifted
 from streamflow_fluxop.planner.objective import Judge
 from streamflow_fluxop.planner.portfolio import SIMPLE, Found, automatic
@@ -67,6 +69,11 @@ def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit
                 found.best = left_shifted(instance, found.best)
         if strategy not in SIMPLE:
             _check_found(judge, found.best)
+        fine = None
+        if strategy == "auto" and known_nothing(problem):
+            few = cautious(instance, judge, [found.best, *found.others])
+            if few is not None:
+                fine, found.best, found.optimal = _alternative(instance, found.best), few, False
         others = [_alternative(instance, schedule) for schedule in found.others]
         return make_plan(
             problem,
@@ -78,6 +85,7 @@ def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit
             bound=found.bound,
             cut=found.cut,
             alternatives=others,
+            instead_of=fine,
         )
 
 

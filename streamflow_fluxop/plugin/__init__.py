@@ -14,6 +14,7 @@ class FluxopPlugin(StreamFlowPlugin):
         from streamflow_fluxop.plugin.database import share_between_runs
         from streamflow_fluxop.plugin.docker import MiniClusterDockerTranslator
         from streamflow_fluxop.plugin.hook import check_before_run, log_like_streamflow
+        from streamflow_fluxop.plugin.local_folders import work_in_own_folders
         from streamflow_fluxop.plugin.policy import MiniClusterPolicy
 
         self.register_connector("minicluster", MiniClusterConnector)
@@ -21,4 +22,5 @@ class FluxopPlugin(StreamFlowPlugin):
         self.register_cwl_docker_translator("minicluster", MiniClusterDockerTranslator)
         check_before_run()
         share_between_runs()
+        work_in_own_folders()
         log_like_streamflow()

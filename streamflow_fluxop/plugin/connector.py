@@ -25,12 +25,13 @@ from streamflow.deployment.connector import base
 
 from streamflow_fluxop.agent.protocol import CommandResult, JobRequest
 from streamflow_fluxop.agent.shell import answer
-from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.errors import BudgetReached, FluxopError
 from streamflow_fluxop.plugin import hook
 from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.failures import account
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 from streamflow_fluxop.plugin.tables import comparison
+from streamflow_fluxop.plugin.tar_streams import extract
 
 if TYPE_CHECKING:
     from streamflow_fluxop.events import Recorder
@@ -94,6 +95,10 @@ class MiniClusterConnector(Connector):
                 flavours=config.flavours,
                 limits=config.limits,
                 plan=self._fleet.plan,
+                workflows=self._fleet.files,
+                tools={} if self._fleet.plan else {s.name: s.tool for s in self._fleet.steps if s.tool},
+                budget=None if config.external else config.plan.budget,
+                deadline=config.plan.deadline,
             )
         )
         self._runner = FleetRunner(
@@ -102,6 +107,7 @@ class MiniClusterConnector(Connector):
             self._cluster(),
             Order(self._fleet.plan, self._fleet.open_ended) if self._fleet.plan else None,
             self._record,
+            self._fleet.plan.cost if self._fleet.plan else 0.0,
         )
         self._runner.begin()
         images = sorted({g.image for g in self._fleet.groups.values() if g.image})
@@ -139,10 +145,10 @@ class MiniClusterConnector(Connector):
         if config.flux_uri is not None:
             from streamflow_fluxop.miniclusters.attached import AttachedCluster
 
-            return AttachedCluster(config.flux_uri)
+            return AttachedCluster(config.flux_uri, config.preserve_environment)
         from streamflow_fluxop.miniclusters.local import LocalCluster
 
-        return LocalCluster(config.scheduler)
+        return LocalCluster(config.scheduler, config.preserve_environment)
 
     async def undeploy(self, external: bool) -> None:
         """Take all MiniClusters down; their jobs end with them. Never raises."""
@@ -152,6 +158,8 @@ class MiniClusterConnector(Connector):
         runner, self._runner = self._runner, None
         try:
             await asyncio.shield(asyncio.create_task(self._take_down(runner)))
+            if runner.stopped_for is not None:
+                hook.run_was_stopped(f"the fleet {self.deployment_name} was stopped: {runner.stopped_for}")
             await self._directories.close()
             if runner.account.over:
                 logger.info(
@@ -234,6 +242,8 @@ class MiniClusterConnector(Connector):
                 output, exit_code = await self._run_job(
                     job_name, location, command, environment, workdir, stdin, stdout, stderr, timeout
                 )
+        except BudgetReached as error:  # nothing is gained by trying again
+            raise hook.StoppedJob(str(error)) from None
         except FluxopError as error:
             raise WorkflowExecutionException(str(error)) from None
         return (output, exit_code) if capture_output else None
@@ -356,7 +366,12 @@ class MiniClusterConnector(Connector):
             await asyncio.to_thread(_link_or_copy, src, dst, read_only)
         else:
             parent, name = os.path.split(src)
-            await base.copy_remote_to_local(self, location, src, dst, ["tar", "chf", "-", "-C", parent, name])
+            command = ["tar", "chf", "-", "-C", parent, name]
+            logger.info("COPYING from %s on location %s to %s on local file-system", src, location, dst)
+            async with await self.get_stream_reader(command, location) as stream:
+                await extract(stream, src, dst)
+                while await stream.read(self.transferBufferSize):  # tar fills its last record, and says how it ended
+                    continue
 
     async def copy_remote_to_remote(
         self,

@@ -22,7 +22,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from itertools import islice
 from types import TracebackType
@@ -189,6 +189,8 @@ def _opening_shared(enter: Any) -> Any:
 
 
 async def _connected(database: str, timeout: float, mmap_size: int) -> aiosqlite.Connection:
+    with suppress(OSError):  # it is there; or it can't be made, and SQLite says why
+        os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = await aiosqlite.connect(database, timeout=timeout, factory=_SharedConnection)
     connection.row_factory = aiosqlite.Row
     if connection.isolation_level is None:

@@ -18,15 +18,36 @@ from typing import Any
 
 from streamflow.config.config import WorkflowConfig
 from streamflow.config.validator import SfValidator
-from streamflow.core.exception import WorkflowDefinitionException, WorkflowExecutionException
+from streamflow.core.context import StreamFlowContext
+from streamflow.core.exception import (
+    UnrecoverableWorkflowException,
+    WorkflowDefinitionException,
+    WorkflowExecutionException,
+)
 from streamflow.log_handler import logger as streamflow_logger
 
-from streamflow_fluxop.errors import UserError, UserErrors
+from streamflow_fluxop.errors import STOPPED_AT_BUDGET, UserError, UserErrors
 from streamflow_fluxop.plugin import executing, signals
 from streamflow_fluxop.printable import printable
 
 _file: ContextVar[str | None] = ContextVar("streamflow_file", default=None)
 _ending = False
+_stopped: str | None = None
+
+
+class StoppedJob(UserError, UnrecoverableWorkflowException):
+    """A job that was ended, or did not start, as the run stops at its budget: said once, at the end of the run."""
+
+
+class _StoppedAtBudget(SystemExit):
+    """Ends StreamFlow with an exit code of its own: it makes 1 of every other error."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(STOPPED_AT_BUDGET)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
 
 
 def check_before_run() -> None:
@@ -36,6 +57,7 @@ def check_before_run() -> None:
     SfValidator.validate_file = _remembering_file(SfValidator.validate_file)
     SfValidator.validate = _with_our_check(SfValidator.validate)
     WorkflowConfig.__init__ = _with_own_deployments(WorkflowConfig.__init__)
+    StreamFlowContext.close = _ending_at_budget(StreamFlowContext.close)
     streamflow_logger.filters[:0] = [_without_traceback, _printable]  # before --color adds codes of its own
     streamflow_logger.addFilter(executing.when_it_executes)
 
@@ -112,14 +134,32 @@ def run_is_ending() -> None:
     _ending = True
 
 
+def run_was_stopped(why: str) -> None:
+    """The run ends as it has reached its budget: its exit code will say so."""
+    global _stopped
+    _stopped = why
+
+
+def _ending_at_budget(close: Any) -> Any:
+    """The last thing that a run does."""
+
+    @functools.wraps(close)
+    async def wrapper(self: StreamFlowContext) -> None:
+        await close(self)
+        if _stopped is not None and not signals.ending():
+            raise _StoppedAtBudget(_stopped)
+
+    return wrapper
+
+
 def _without_traceback(record: logging.LogRecord) -> bool:
     """What a user can mend, and a step that failed, is shown as a message; a traceback is for defects and --debug."""
     error = record.exc_info[1] if record.exc_info else None
     ending = _ending or signals.ending()
-    if ending and _says_nothing(error):
+    if (ending and _says_nothing(error)) or isinstance(error or record.msg, StoppedJob):
         return False
     silent = error is not None and (ending or _is_streamflow_s_message(error)) and not _debugging()
-    if silent or isinstance(error, UserError):
+    if silent or isinstance(error, (UserError, _StoppedAtBudget)):
         record.msg, record.args, record.exc_info = _message(error), (), None
     return True
 

@@ -38,7 +38,8 @@ class MiniClusterPolicy(Policy):
         Raises:
             InfeasibleJob: no MiniCluster of the fleet can run the job.
         """
-        from streamflow_fluxop.plugin.run import current_run  # here, as importing the plugin must cost little
+        from streamflow_fluxop.plugin.inputs import bytes_of  # here, as importing the plugin must cost little
+        from streamflow_fluxop.plugin.run import current_run
 
         deployment = next(iter(available_locations.values())).deployment
         fleet = current_run().fleets[deployment]
@@ -50,6 +51,7 @@ class MiniClusterPolicy(Policy):
             cores=hardware_requirement.cores,
             memory=hardware_requirement.memory,
             tried_again=before is not None and before.status is Status.ROLLBACK,
+            input_bytes=bytes_of(job.inputs.values()),
         )
         return available_locations[fleet.location(group)]
 

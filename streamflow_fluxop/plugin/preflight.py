@@ -18,6 +18,7 @@ from streamflow_fluxop.grouping import Group, group_steps, planned_groups
 from streamflow_fluxop.model import Plan
 from streamflow_fluxop.plugin.recording import Recording
 from streamflow_fluxop.plugin.run import FleetRun, Run, StepRun, set_current_run
+from streamflow_fluxop.private import work_folder
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Preflight:
         """
         errors = list(self._fleets.check_deployments())
         errors += [e for name, config in self._fleets.configs.items() for e in self._not_here(name, config)]
+        errors += self._no_database()
         if errors:
             raise UserErrors(errors)
 
@@ -79,6 +81,30 @@ class Preflight:
                     fix="Name a directory that you may write to.",
                 )
 
+    def _no_database(self) -> Iterator[UserError]:
+        """StreamFlow's database, where its folder can't be made: StreamFlow ends with a traceback then."""
+        from streamflow.persistence.sqlite import DEFAULT_SQLITE_CONNECTION, IN_MEMORY_SQLITE_CONNECTION
+
+        said = self._config.get("database")
+        said = said if isinstance(said, MutableMapping) else {}
+        options = said.get("config")
+        path = options.get("connection") if isinstance(options, MutableMapping) else None
+        if said.get("type", "default") not in ("default", "sqlite") or path == IN_MEMORY_SQLITE_CONNECTION:
+            return
+        folder = os.path.dirname(path if isinstance(path, str) else DEFAULT_SQLITE_CONNECTION) or "."
+        try:
+            os.makedirs(folder, exist_ok=True)
+            problem = unusable(folder)
+        except OSError as error:
+            problem = f"{error.filename}: {error.strerror}"
+        if problem:
+            yield UserError(
+                f"StreamFlow's database can't be made in {folder}: {problem}",
+                where=self._file.where("database") if said else self._path,
+                fix="Set HOME to a directory that you may write to, or name another file: "
+                "`database: {type: default, config: {connection: …}}`.",
+            )
+
     def _workdirs(self, name: str, config: FleetConfig) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """The work directories that the file names and that this machine sees, and where it names them."""
         if not config.controller_sees_storage:
@@ -97,6 +123,7 @@ class Preflight:
         runs = {name: FleetRun(name, config) for name, config in self._fleets.configs.items()}
         bound, errors = self._workflows()
         errors += [e for b in bound for e in self._fleets.check_bindings(b)]
+        errors += self._fleets.check_steps(bound)
         for name, run in runs.items():
             try:
                 self._plan(run, [b for b in bound if b.steps_of(name)])
@@ -145,6 +172,11 @@ class Preflight:
                 }
             )
         run.workflow = "-".join(b.cwl.name for b in workflows)
+        from streamflow_fluxop.readers.history import resolved
+
+        for bound in workflows:
+            prefix = bound.cwl.name if len(workflows) > 1 else ""
+            run.files[prefix] = resolved(self._file.workflow(bound.cwl.name).file)
         run.steps = steps
         run.groups = {g.name: g for g in groups or _one_a_flavour(run.config)}
 
@@ -190,6 +222,7 @@ class Preflight:
         from streamflow_fluxop.readers.streamflow import source_of
 
         source = source_of(self._file, run.deployment, run.config, workflows)
+        run.config = run.config.model_copy(update={"flavours": source.problem.flavours})  # as past runs have it
         problem = source.problem.model_copy(update={"objective": source.objective})
         try:
             return solve(problem, strategy=options.strategy, seed=options.seed, time_limit=source.time_limit)
@@ -207,6 +240,8 @@ class Preflight:
             deployment.setdefault("scheduling_policy", POLICY)
             if fleet.shared_path:
                 deployment.setdefault("workdir", os.path.join(fleet.shared_path, "streamflow"))
+            elif fleet.cluster == "local" and deployment.get("workdir") is None:
+                deployment["workdir"] = work_folder()
         for name in self._file.workflows:
             docker = self._config["workflows"][name]["config"].setdefault("docker", [])
             if all(entry["step"] != "/" for entry in docker):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from streamflow_fluxop import events
 from streamflow_fluxop.events import EventLog, Recorder, RunEnded, discard
+from streamflow_fluxop.events.index import remember
 from streamflow_fluxop.plugin import executing, signals
 from streamflow_fluxop.plugin.overrun import Overrun
 
@@ -78,12 +79,15 @@ class Recording:
         if run.cancelled() or isinstance(error, KeyboardInterrupt):
             terminated = signals.terminated()
             ended = RunEnded(exit_code=143 if terminated else 130, reason="SIGTERM" if terminated else "Ctrl-C")
+        elif isinstance(error, SystemExit):
+            ended = RunEnded(exit_code=int(error.code or 0), reason=str(error))
         elif error is not None:
             ended = RunEnded(exit_code=1, reason=str(error) or type(error).__name__)
         else:
             ended = RunEnded(exit_code=0)
         self._log.record(ended)
         self._log.close()
+        remember(self._log.path.parent)
 
 
 @contextmanager
@@ -98,7 +102,7 @@ def recorded_job(record: Recorder, fleet: FleetRun, name: str, group: str) -> It
     """
     placement = fleet.placements[name]
     flavour = fleet.config.flavours[fleet.groups[group].flavour]
-    record(events.JobAsked.of(name, placement.needs, flavour, placement.step or None, group))
+    record(events.JobAsked.of(name, placement.needs, flavour, placement.step or None, group, placement.input_bytes))
     expected = fleet.durations.get(placement.step)
     job = RecordedJob(record, name, placement.success_codes, Overrun(name, expected) if expected else None)
     why = "cancelled"
@@ -116,6 +120,8 @@ def recorded_job(record: Recorder, fleet: FleetRun, name: str, group: str) -> It
                 exit_code=result.exit_code,
                 reason=result.reason,
                 failed=job.failed,
+                peak_memory=None if result.memory is None else -(-result.memory // 1024),
+                cpu_seconds=None if result.cpu is None else result.cpu / 1000,
                 said=result.output.strip()[-SAID_KEPT:] or None if job.failed else None,
             )
             if result

@@ -57,6 +57,7 @@ class Placement:
     needs: Needs
     merge_stderr: bool
     success_codes: frozenset[int] = frozenset({0})
+    input_bytes: int | None = None
 
 
 @dataclass
@@ -68,6 +69,7 @@ class FleetRun:
         steps: all steps of the workflows that use the fleet, in the planner's words; those that run elsewhere too.
         open_ended: names of those that may be skipped, or run more than once.
         workflow: names of the workflows that use the fleet, for labels.
+        files: their CWL files, by what the names of their steps begin with.
         workflows: for each workflow of the StreamFlow file, in its order, that uses the fleet: its steps by path.
             None for a step that runs beside StreamFlow.
         controller: stands for the machine that runs StreamFlow, where ExpressionTools are evaluated; no group can
@@ -83,6 +85,7 @@ class FleetRun:
     steps: list[Step] = field(default_factory=list)
     open_ended: frozenset[str] = frozenset()
     workflow: str = ""
+    files: dict[str, str] = field(default_factory=dict)
     workflows: list[dict[str, StepRun | None]] = field(default_factory=list)
     placements: dict[str, Placement] = field(default_factory=dict)
     _index: dict[int, int] = field(default_factory=dict)
@@ -120,7 +123,15 @@ class FleetRun:
         }
 
     def place(
-        self, job: str, step: str, workflow: int, cores: float, memory: float, *, tried_again: bool = False
+        self,
+        job: str,
+        step: str,
+        workflow: int,
+        cores: float,
+        memory: float,
+        *,
+        tried_again: bool = False,
+        input_bytes: int | None = None,
     ) -> str:
         """Choose the group of a job.
 
@@ -132,6 +143,7 @@ class FleetRun:
             cores: of the whole job, as its ResourceRequirement says now that its inputs are known.
             memory: of the whole job, in MiB, likewise.
             tried_again: it has failed, or what it made is lost; StreamFlow makes a workflow of its own for that.
+            input_bytes: of the files that it gets; None where nobody knows.
 
         Returns:
             The group's name, or `controller`.
@@ -152,6 +164,7 @@ class FleetRun:
             needs=needs,
             merge_stderr=known.stderr_declared,
             success_codes=known.success_codes,
+            input_bytes=input_bytes,
         )
         return group.name
 

@@ -1,4 +1,4 @@
-"""How long the jobs of past runs took: from StreamFlow's own database.
+"""How long the jobs of past runs took, where our event logs don't tell: from StreamFlow's own database.
 
 StreamFlow notes of each run the CWL file, and of each job the time from handing it to its deployment until its end. On
 MiniClusters that includes waiting for the MiniCluster and in Flux's queue, so it errs on the long side.
@@ -97,7 +97,7 @@ def read_history(database: Path, cwl_file: str | None = None) -> dict[str, Past]
             where=str(database),
             fix="StreamFlow keeps it as ~/.streamflow/VERSION/sqlite.db.",
         ) from None
-    runs = {run for run, text in params.items() if cwl_file is None or _file(text) == _resolved(cwl_file)}
+    runs = {run for run, text in params.items() if cwl_file is None or _file(text) == resolved(cwl_file)}
     found: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for step, run, tag, start, end in rows:
         if run in runs:
@@ -119,7 +119,8 @@ def with_history(steps: Iterable[Step], past: Mapping[str, Past], *, wins: bool)
     result, jobs = [], 0
     for step in steps:
         known = past.get(step.name)
-        if known is None or step.controller or not (wins or step.duration.source in ("assumed", "time limit")):
+        said = step.duration.source == "steps"
+        if known is None or step.controller or said or not (wins or step.duration.source in ("assumed", "time limit")):
             result.append(step)
             continue
         duration = known.duration(step.width)
@@ -136,10 +137,11 @@ def _file(params: str | None) -> str | None:
         file = json.loads(params or "{}").get("config", {}).get("file")
     except (json.JSONDecodeError, AttributeError):
         return None
-    return _resolved(file) if isinstance(file, str) else None
+    return resolved(file) if isinstance(file, str) else None
 
 
-def _resolved(file: str) -> str:
+def resolved(file: str) -> str:
+    """A CWL file by which runs of the same workflow know each other: its path without links, or its URL."""
     if "://" in file:
         return file
     path, _, fragment = file.partition("#")

@@ -11,7 +11,7 @@ import networkx
 from streamflow_fluxop.config import PlanOptions
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
-from streamflow_fluxop.model import Limits, Objective, Problem, Step
+from streamflow_fluxop.model import Flavour, Limits, Objective, Problem, Step
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ class Source:
         workflow = self.problem.workflow.model_copy(update={"steps": steps})
         return replace(
             self, problem=self.problem.model_copy(update={"workflow": workflow}), notes=(*self.notes, *notes)
+        )
+
+    def with_flavours(self, flavours: dict[str, Flavour], *notes: str) -> Source:
+        """The same with other flavours, and with notes about them."""
+        return replace(
+            self, problem=self.problem.model_copy(update={"flavours": flavours}), notes=(*self.notes, *notes)
         )
 
     def located(self, error: UserError) -> UserError:

@@ -11,9 +11,9 @@ from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.cwl import BoundWorkflow, StreamFlowFile, read_streamflow_file
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.fleets import Fleets, require_fleets, steps_of
-from streamflow_fluxop.grouping import group_steps
+from streamflow_fluxop.grouping import group_steps, usual_flavours
 from streamflow_fluxop.model import Dependency, Problem, Step, Workflow
-from streamflow_fluxop.readers.history import default_database, read_history, with_history
+from streamflow_fluxop.readers.past import Past
 from streamflow_fluxop.readers.source import Source
 
 
@@ -33,7 +33,8 @@ def read_streamflow(
         path: of the StreamFlow file.
         deployment: name of the only fleet that counts; None: all that have steps.
         workflow: name of the only workflow that counts; None: all.
-        history: StreamFlow's database, which then wins over hints; None: where StreamFlow keeps it, if it is there.
+        history: a folder of event logs, or StreamFlow's database, either of which then wins over hints; None: this
+            user's event logs, and the database where StreamFlow keeps it, as far as they are there.
         no_history: do not look at past runs.
         javascript: whether to evaluate JavaScript, if the file lets us.
         web: whether to read documents on the web; what the file says of that counts for runs only.
@@ -55,8 +56,8 @@ def read_streamflow(
     names = [file.workflow(workflow).name] if workflow is not None else list(file.workflows)
     if not names:
         raise UserError("no CWL workflow", where=file.where("workflows"), fix="Give one `type: cwl`.")
-    bound = [fleets.read(name) for name in names]
-    _stop_at(error for b in bound for error in fleets.check_bindings(b))
+    bound = [fleets.read(name, all_given=True) for name in names]
+    _stop_at([*(error for b in bound for error in fleets.check_bindings(b)), *fleets.check_steps(bound)])
     chosen = {n: c for n, c in fleets.configs.items() if deployment in (None, n)}
     sources = []
     for name, config in chosen.items():
@@ -87,7 +88,7 @@ def source_of(
         deployment: name of the fleet.
         config: of the fleet.
         workflows: those that use it, at least one, in the file's order: each begins when the one before is over.
-        history: StreamFlow's database; None: what the fleet's options say.
+        history: as in `read_streamflow`; None: what the fleet's options say.
         no_history: do not look at past runs.
 
     Raises:
@@ -97,15 +98,15 @@ def source_of(
     said = config.plan.history
     if history is None and isinstance(said, str):
         history = Path(path).parent / said
-    usual = default_database(file.config, Path(path))
+    past = None if no_history or (said is False and history is None) else Past(file, config, history)
     parts = []
     for b in workflows:
         steps, places = steps_of(deployment, config, [b])
-        source = _source(f"{b.cwl.name} on {deployment}", b.cwl.name, path, steps, places, config)
-        if not (no_history or (said is False and history is None)):
-            source = _with_history(source, file.workflow(b.cwl.name).file, history, usual)
-        parts.append(source)
-    return parts[0] if len(parts) == 1 else _one_after_the_other(parts, deployment)
+        late = {s.name for s in b.cwl.steps.values() if s.run_time_needs}
+        source = _source(f"{b.cwl.name} on {deployment}", b.cwl.name, path, steps, places, config, late)
+        parts.append(past.durations(source, b.cwl, file.workflow(b.cwl.name).file) if past else source)
+    whole = parts[0] if len(parts) == 1 else _one_after_the_other(parts, deployment)
+    return past.flavours(whole) if past else whole
 
 
 def _one_after_the_other(parts: list[Source], deployment: str) -> Source:
@@ -135,13 +136,19 @@ def _stop_at(errors: Iterable[UserError]) -> None:
 
 
 def _source(
-    title: str, workflow: str, path: str, steps: list[Step], places: Mapping[str, str], config: FleetConfig
+    title: str,
+    workflow: str,
+    path: str,
+    steps: list[Step],
+    places: Mapping[str, str],
+    config: FleetConfig,
+    late: set[str],
 ) -> Source:
     group_steps(steps, config, places)  # refuses what no flavour or group suits, in the words of `streamflow run`
     return Source(
         title=title,
         problem=Problem(
-            workflow=Workflow(name=workflow, steps=[_as_bound(s, config) for s in steps]),
+            workflow=Workflow(name=workflow, steps=[_as_bound(s, config, known=s.name not in late) for s in steps]),
             flavours=config.flavours,
             limits=config.limits,
         ),
@@ -153,27 +160,11 @@ def _source(
     )
 
 
-def _with_history(source: Source, cwl: str, wanted: Path | None, usual: Path | None) -> Source:
-    """The durations of past runs of the same CWL file."""
-    database = wanted or usual
-    if database is None or (wanted is None and not database.is_file()):
-        return source
-    try:
-        past = read_history(database, cwl)
-    except UserError as error:
-        if wanted is not None:
-            raise
-        return source.with_steps(source.problem.workflow.steps, f"past runs are not looked at: {database} {error.what}")
-    steps, jobs = with_history(source.problem.workflow.steps, past, wins=wanted is not None)
-    if jobs:
-        return source.with_steps(
-            steps, f"past runs: {jobs} jobs of {cwl} in {database}, with the time that they waited"
-        )
-    return source.with_steps(steps, f"there is no past run of {cwl} in {database}") if wanted else source
+def _as_bound(step: Step, config: FleetConfig, *, known: bool) -> Step:
+    """The step with what its binding's service means: a flavour, or a group with a flavour and an image of its own.
 
-
-def _as_bound(step: Step, config: FleetConfig) -> Step:
-    """The step with what its binding's service means: a flavour, or a group with a flavour and an image of its own."""
+    If its needs are known before the run, it goes to no node with GPUs for nothing.
+    """
     if step.controller:
         return step.model_copy(update={"binding": ""})
     image = step.image or config.image
@@ -181,6 +172,8 @@ def _as_bound(step: Step, config: FleetConfig) -> Step:
         return step.model_copy(update={"binding": "", "flavours": [step.binding], "image": image})
     group = step.group or step.binding or None
     update: dict[str, object] = {"binding": "", "group": group, "image": image}
+    if known and group is None and not step.flavours and usual_flavours(step.needs, config) != list(config.flavours):
+        update["flavours"] = usual_flavours(step.needs, config)
     if group in config.groups:
         defined = config.groups[group]
         update |= {"flavours": [defined.flavour], "image": defined.image or image}

@@ -23,7 +23,7 @@ _MIB = 2**20
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class _Execution(_Part):
@@ -34,7 +34,7 @@ class _Execution(_Part):
 
 
 class _Task(_Execution):
-    name: str = Field(description="Give each task a name.")
+    name: str = Field(min_length=1, description="Give each task a name.")
     parents: list[str] = []
     children: list[str] = []
 

@@ -33,7 +33,14 @@ WORDY = 36
 """Columns that words on a MiniCluster need beside it."""
 
 _STYLES = {Stage.COMING: "yellow", Stage.UP: "green", Stage.GOING: "magenta", Stage.GONE: "dim"}
-_OUTCOMES = {"running": "bold", "succeeded": "green", "failed": "red", "interrupted": "yellow", "died": "red"}
+_OUTCOMES = {
+    "running": "bold",
+    "succeeded": "green",
+    "failed": "red",
+    "interrupted": "yellow",
+    "stopped": "red",
+    "died": "red",
+}
 _LIMITS = {"gpus": "GPUs", "memory": "MiB", "cost_per_hour": "cost an hour", "miniclusters": "MiniClusters"}
 
 
@@ -134,6 +141,7 @@ def _fleet_lines(fleet: FleetView, now: float, *, named: bool, going: bool) -> I
                     f"   {'at least' if long else 'about'} {duration(left)} left" if left else "", style="not dim"
                 )
     yield line
+    yield from _allowance_lines(fleet, going=going and fleet.ended is None)
     for job, expected in long[:1]:
         words = f"{job.name} has run for {duration(round(now - (job.started or now)))}"
         words += f", {duration(expected.seconds)} were {'assumed' if expected.source == 'assumed' else 'expected'}"
@@ -146,6 +154,29 @@ def _fleet_lines(fleet: FleetView, now: float, *, named: bool, going: bool) -> I
     ]
     if limits:
         yield Text("held  ", style="dim", no_wrap=True, overflow="ellipsis").append(", ".join(limits), style="not dim")
+
+
+def _allowance_lines(fleet: FleetView, *, going: bool) -> Iterator[Text]:
+    """Budget and deadline beside the forecast, as long as there is one to make."""
+    parts = []
+    forecast = fleet.forecast if going else None
+    if fleet.budget is not None:
+        expected = f" (forecast {number(forecast.cost)})" if forecast else ""
+        dear = forecast is not None and forecast.cost > fleet.budget
+        parts.append((f"budget {number(fleet.budget)}{expected}", dear))
+    if fleet.deadline is not None:
+        expected = f" (forecast {duration(round(forecast.makespan))})" if forecast else ""
+        late = forecast is not None and forecast.makespan > fleet.deadline
+        parts.append((f"deadline {duration(fleet.deadline)}{expected}", late))
+    if parts:
+        line = Text("may   ", style="dim", no_wrap=True, overflow="ellipsis")
+        for i, (words, passed) in enumerate(parts):
+            line.append(", " * (i > 0) + words, style="red not dim" if passed else "not dim")
+        yield line
+    if fleet.stopping is not None:
+        word = "stops " if fleet.ended is None else "stop  "
+        line = Text(word, style="dim", no_wrap=True, overflow="ellipsis")
+        yield line.append(fleet.stopping.reason, style="red not dim")
 
 
 def _count(line: Text, counts: Counts) -> None:

@@ -53,6 +53,8 @@ def _sections(report: RunReport, fleet: FleetReport) -> Iterator[tuple[str, str]
     yield f"Planned and actual{of}", table(*run_tables.totals(fleet))
     yield f"MiniClusters{of}", table(*run_tables.miniclusters(fleet, ROWS))
     yield f"Steps{of}", table(*run_tables.steps(fleet, ROWS))
+    if used := run_tables.used(fleet, ROWS):
+        yield f"What jobs used{of}", table(*used)
     yield (
         f"Why they came and went{of}",
         "<dl>"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.table import Table
 
 from streamflow_fluxop.report.names import short_names
-from streamflow_fluxop.report.summary import FleetReport, RunReport, Times, Totals
+from streamflow_fluxop.report.summary import ActualStep, FleetReport, RunReport, Times, Totals
 from streamflow_fluxop.report.tables import some, table
-from streamflow_fluxop.report.units import duration, number, times
+from streamflow_fluxop.report.units import duration, memory, number, times
 
 Rows = tuple[Sequence[str], list[Sequence[str]]]
 """Heads and rows of a table; heads that begin with ``>`` are those of numbers."""
@@ -22,6 +22,7 @@ def headline(report: RunReport) -> str:
         "succeeded": f"succeeded after {duration(report.until)}",
         "failed": f"failed after {duration(report.until)}",
         "interrupted": f"interrupted by {report.why} after {duration(report.until)}",
+        "stopped": f"stopped at its budget after {duration(report.until)}",
         "died": f"its controller died after {duration(report.until)} or later",
     }
     simulated = "simulated: " if report.simulated else ""
@@ -42,7 +43,16 @@ def totals(fleet: FleetReport) -> Rows:
             (before.cost, after.cost),
         )
         rows.append(("difference", *(difference(a, b) for a, b in pairs)))
+    if (may := fleet.allowance) is not None:
+        rows.append(("at most", "", "", _if(may.deadline, duration), "", _if(may.budget, number)))
+        if may.forecast_cost is not None and may.forecast_makespan is not None:
+            makespan = duration(round(may.forecast_makespan, 1))
+            rows.append(("last forecast", "", "", makespan, "", number(may.forecast_cost)))
     return ("", ">MiniClusters", ">jobs", ">makespan", ">node-seconds", ">cost"), list(rows)
+
+
+def _if(value: float | None, words: Callable[[float], str]) -> str:
+    return "" if value is None else words(value)
 
 
 def _amounts(t: Totals) -> list[str]:
@@ -116,6 +126,25 @@ def steps(fleet: FleetReport, rows: int | None = None) -> Rows:
             )
         )
     return heads, found
+
+
+def used(fleet: FleetReport, rows: int | None = None) -> Rows | None:
+    """What jobs of each step used, of what they asked for; None where nobody measured it."""
+    found = [
+        (s.name, memory(a.memory_asked) if a.memory_asked else "", memory(a.memory_used or 0), _cores_busy(a))
+        for s in fleet.steps
+        if (a := s.actual) is not None and a.memory_used is not None
+    ]
+    names = short_names(name for name, *_ in found)
+    heads = ("step", ">memory asked for", ">used at most", ">cores busy")
+    return (heads, [(names[name], *cells) for name, *cells in found[:rows]]) if found else None
+
+
+def _cores_busy(a: ActualStep) -> str:
+    """CPU time by time, of a job: how many cores it kept busy."""
+    if a.cpu_seconds is None or not a.mean or not a.done:
+        return ""
+    return number(round(a.cpu_seconds / (a.mean * a.done), 2))
 
 
 _LONGEST_LINE = 200

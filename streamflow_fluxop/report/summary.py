@@ -8,13 +8,14 @@ from typing import Literal
 
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from streamflow_fluxop.errors import STOPPED_AT_BUDGET
 from streamflow_fluxop.events.lives import FleetView, JobLife, MiniClusterLife
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.model import Document, Plan
 from streamflow_fluxop.report.units import duration, how_it_ended
 
-Outcome = Literal["running", "succeeded", "failed", "interrupted", "died"]
-"""How a run is or was; `died`: its controller is gone, and the log has no end."""
+Outcome = Literal["running", "succeeded", "failed", "interrupted", "stopped", "died"]
+"""How a run is or was; `stopped`: at its budget; `died`: its controller is gone, and the log has no end."""
 
 
 class Totals(Document):
@@ -77,6 +78,12 @@ class ActualStep(Document):
     start: NonNegativeFloat | None
     end: NonNegativeFloat | None
     miniclusters: list[str]
+    memory_asked: NonNegativeInt | None = None
+    """MiB that a job asked for at most; null where nobody knows."""
+    memory_used: NonNegativeInt | None = None
+    """MiB that a job used at most; null where nobody measured it."""
+    cpu_seconds: NonNegativeFloat | None = None
+    """CPU time of all jobs that succeeded; null where nobody measured it."""
 
 
 class StepReport(Document):
@@ -96,8 +103,22 @@ class Trouble(Document):
     said: str | None = None
 
 
+class AllowanceReport(Document):
+    """What a fleet may come to, and what was said of that; times in seconds since the run's start."""
+
+    budget: NonNegativeFloat | None
+    deadline: NonNegativeFloat | None
+    """Seconds since the fleet's start."""
+    forecast_cost: NonNegativeFloat | None
+    """The latest; null where nothing was planned."""
+    forecast_makespan: NonNegativeFloat | None
+    warnings: list[str]
+    stopped: str | None
+    """Why it was stopped at its budget."""
+
+
 class FleetReport(Document):
-    """One fleet of a run."""
+    """One fleet of a run; `allowance` is null where there is neither budget nor deadline."""
 
     deployment: str
     strategy: str | None
@@ -106,6 +127,7 @@ class FleetReport(Document):
     miniclusters: list[MiniClusterReport]
     steps: list[StepReport]
     troubles: list[Trouble]
+    allowance: AllowanceReport | None = None
 
 
 class RunReport(Document):
@@ -135,6 +157,8 @@ def outcome(view: RunView, alive: bool | None) -> Outcome:
         return "died" if alive is False else "running"
     if view.ended.exit_code in (130, 143):
         return "interrupted"
+    if view.ended.exit_code == STOPPED_AT_BUDGET:
+        return "stopped"
     return "succeeded" if view.ended.exit_code == 0 else "failed"
 
 
@@ -201,6 +225,19 @@ def _fleet(fleet: FleetView, now: float) -> FleetReport:
         miniclusters=list(_miniclusters(fleet, now)),
         steps=list(_steps(fleet)),
         troubles=sorted(_troubles(fleet), key=lambda t: t.at),
+        allowance=None if fleet.budget is None and fleet.deadline is None else _allowance(fleet),
+    )
+
+
+def _allowance(fleet: FleetView) -> AllowanceReport:
+    forecast = fleet.forecast
+    return AllowanceReport(
+        budget=fleet.budget,
+        deadline=fleet.deadline,
+        forecast_cost=forecast.cost if forecast else None,
+        forecast_makespan=forecast.makespan if forecast else None,
+        warnings=[f"at {duration(round(w.at, 1))}: {w.message}" for w in fleet.warnings],
+        stopped=fleet.stopping.reason if fleet.stopping else None,
     )
 
 
@@ -286,6 +323,7 @@ def _actual(jobs: list[JobLife], miniclusters: list[str]) -> ActualStep:
         job.ended - job.started for job in jobs if job.ended is not None and job.started is not None and not job.failed
     ]
     started = [job for job in jobs if job.started is not None]
+    cpu = [job.cpu_seconds for job in jobs if job.cpu_seconds is not None and not job.failed]
     waits = [job.started - job.asked for job in started if job.started is not None]
     return ActualStep(
         done=sum(job.ended is not None and not job.failed for job in jobs),
@@ -298,10 +336,17 @@ def _actual(jobs: list[JobLife], miniclusters: list[str]) -> ActualStep:
         start=min((job.started for job in started if job.started is not None), default=None),
         end=max((job.ended for job in jobs if job.ended is not None), default=None),
         miniclusters=miniclusters,
+        memory_asked=max((job.memory for job in jobs if job.memory is not None), default=None),
+        memory_used=max((job.peak_memory for job in jobs if job.peak_memory is not None), default=None),
+        cpu_seconds=round(sum(cpu), 3) if cpu else None,
     )
 
 
 def _troubles(fleet: FleetView) -> Iterator[Trouble]:
+    for warning in fleet.warnings:
+        yield Trouble(at=warning.at, what=f"Forecast: {warning.message}")
+    if fleet.stopping:
+        yield Trouble(at=fleet.stopping.at, what=f"The run was stopped: {fleet.stopping.reason}")
     for life in fleet.lives:
         if life.lost is not None:
             what = "was lost" if life.ready is not None else "did not come up"

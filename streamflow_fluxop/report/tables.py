@@ -21,8 +21,9 @@ from streamflow_fluxop.report.units import duration, number
 def expected(what: Expectation) -> str:
     """What a plan is expected to cost and to take, its durations being uncertain."""
     cost, makespan = what.cost, what.makespan
+    why = "if guesses are off by half or twice" if what.guesses else "with the durations' spread"
     return (
-        f"with the durations' spread: expect {duration(makespan.mean)} (10-90 %: {duration(makespan.low)} to "
+        f"{why}: expect {duration(makespan.mean)} (10-90 %: {duration(makespan.low)} to "
         f"{duration(makespan.high)}), cost {number(cost.mean)} ({number(cost.low)} to {number(cost.high)}), "
         f"by {what.runs} simulated runs"
     )

@@ -73,6 +73,11 @@ def times(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{number(count)} {thing}s"
 
 
+def memory(mib: int) -> str:
+    """An amount of memory: ``900 MiB``, ``9 GiB``, ``1.5 GiB``."""
+    return f"{number(mib)} MiB" if mib < 1024 else f"{number(round(mib / 1024, 1))} GiB"
+
+
 def percent(share: float) -> str:
     """A share in whole percent: ``12 %``; what is neither nothing nor all is not called so."""
     whole = round(100 * share)

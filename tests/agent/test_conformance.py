@@ -384,6 +384,17 @@ async def test_a_time_limit_counts_from_the_start(jobs: Jobs, gate: Gate) -> Non
     assert (await limited).exit_code == 0
 
 
+async def test_memory_and_cpu_time_of_a_job_are_measured_where_they_can_be(client: AgentClient, backend: str) -> None:
+    code = "block = b'x' * (90 << 20); sum(range(2_000_000))"
+    result = await client.run_job(JobRequest((sys.executable, "-c", code), tasks=2))
+    assert result.exit_code == 0
+    if backend == "embedded":
+        assert 180 << 10 < (result.memory or 0) < 300 << 10
+        assert 20 < (result.cpu or 0) < 20_000
+    else:
+        assert (result.memory, result.cpu) == (None, None)  # Flux measures neither
+
+
 async def test_a_job_within_its_time_limit_is_left_alone(client: AgentClient) -> None:
     assert (await client.run_job(sh("exit 5", time_limit=60))).exit_code == 5
 

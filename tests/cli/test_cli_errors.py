@@ -1,6 +1,7 @@
 """Wrong or impossible input: one message with the place and what would be right, exit code 2, never a traceback."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,10 @@ def test_the_doctor_says_where_miniclusters_that_are_not_in_kubernetes_run(world
     [
         ({"bindings": -1}, "workflows.wf.bindings: is no list"),
         ({"config": {"file": "wf.cwl", "settings": 1.5}}, "workflows.wf.config.settings: 1.5 is no name of a file"),
-        ({"config": {"file": "wf.cwl", "docker": "none"}}, "workflows.wf.config.docker: is no list"),
+        (
+            {"config": {"file": "wf.cwl", "settings": "inputs.yml", "docker": "none"}},
+            "workflows.wf.config.docker: is no list",
+        ),
     ],
 )
 def test_a_workflow_entry_of_another_kind(world, change, message):
@@ -179,3 +183,27 @@ def test_without_kubernetes_there_is_nothing_to_clean(world, monkeypatch):
     assert result.code == 2
     assert "no way into Kubernetes" in result.err
     assert "what runs on this machine ends by itself" in result.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("type: minicluster", "type: miniclusters", "there is no type 'miniclusters'\n  Did you mean 'minicluster'?"),
+        ("memory: 8192", "memory: 8GB", '"8GB" is not a whole number\n  Memory of a node, in MiB. Write 7630.'),
+    ],
+)
+def test_words_that_are_nearly_right(world, old, new, message):
+    text = Path("streamflow.yml").read_text()
+    assert old in text
+    Path("streamflow.yml").write_text(text.replace(old, new, 1))
+    result = world.plan("streamflow.yml")
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+def test_a_version_that_is_none(world):
+    text = Path("wf.cwl").read_text()
+    Path("wf.cwl").write_text(text.replace("cwlVersion: v1.2", "cwlVersion: v9"))
+    result = world.plan("streamflow.yml")
+    assert "there is no CWL version v9 here\n  Those are: v1.0, v1.1, v1.2." in result.err
+    assert re.search(r"wf.cwl:\d+: cwlVersion", result.err)

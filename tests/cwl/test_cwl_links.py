@@ -167,3 +167,21 @@ def test_a_wrong_default_counts_only_where_it_is_used(world):
     assert world.read(given).steps
     with pytest.raises(UserError, match=r"inputs.x.default: true is not of type string\?"):
         world.read(workflow("x", a=step(wrong, out=())))
+
+
+def test_a_mistake_in_what_many_steps_run_is_told_once(world):
+    wrong = {**tool(), "inputs": {"x": {"type": "string?", "default": True}}}
+    world.write("tool.cwl", wrong)
+    steps = {f"s{i}": step("tool.cwl", out=()) for i in range(5)}
+    with pytest.raises(UserError) as caught:
+        world.read(workflow(**steps))
+    (error,) = caught.value.errors
+    assert "tool.cwl:" in error.where
+    assert "steps /s0, /s1, /s2 and 2 more: inputs.x.default" in error.where
+
+
+def test_what_no_parser_expects_is_told_with_its_line(world):
+    document = workflow("x", a=step(tool(), x="x"))
+    document["steps"]["a"]["out"] = [{"id": ["o", "p"]}]
+    with pytest.raises(UserError, match=r"main.cwl:\d+: is not valid CWL: something here is of a kind"):
+        world.read(document)

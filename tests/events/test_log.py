@@ -29,6 +29,9 @@ HAPPENINGS = [
     events.MiniClusterLost(minicluster="a", reason="its lead broker ended"),
     events.MiniClusterTearingDown(minicluster="a", reason="to clear away what is left of it"),
     events.MiniClusterGone(minicluster="a"),
+    events.Forecast(cost=1.5, makespan=70.0),
+    events.ForecastPassed(what="budget", forecast=1.5, allowed=1.2, message="it will cost 1.5"),
+    events.BudgetReached(cost=1.1, budget=1.2, reason="the budget is spent"),
     events.FleetEnded(miniclusters=1, node_seconds=30, cost=0.01),
     events.RunEnded(exit_code=1, reason="a job failed"),
 ]

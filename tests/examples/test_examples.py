@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from itertools import accumulate
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from example_runs import EXAMPLES, NAMES
 
 from streamflow_fluxop.events.reading import read_events
 from streamflow_fluxop.events.view import RunView
+from streamflow_fluxop.model import Plan
 
 
 @pytest.fixture
@@ -104,3 +106,13 @@ def test_each_example_has_a_file_for_kubernetes_that_differs_in_its_fleet_only()
             assert document["deployments"]["fleet"]["config"]["cluster"] == cluster
         flavours = [d["deployments"]["fleet"]["config"]["flavours"].keys() for d in (local, there)]
         assert flavours[0] == flavours[1], name
+
+
+@pytest.mark.parametrize("name", ["two-samples", "fan-out", "fan-in"])
+def test_in_kubernetes_only_the_analysis_is_planned_on_gpu_nodes(name: str, tmp_path: Path) -> None:
+    fluxop = Path(sys.executable).with_name("fluxop")
+    command = [str(fluxop), "plan", str(EXAMPLES / name / "kubernetes.yml"), "--time-limit", "1"]
+    subprocess.run([*command, "-o", str(tmp_path / "plan.json")], check=True, stdout=subprocess.DEVNULL)
+    plan = Plan.model_validate_json((tmp_path / "plan.json").read_text())
+    steps = {step.rsplit("/", 1)[-1]: m.flavour for m in plan.miniclusters for step in m.steps}
+    assert steps == {"preprocess": "cpu", "postprocess": "cpu", "analysis": "gpu", "visualization": "cpu"}

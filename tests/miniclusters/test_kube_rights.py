@@ -64,6 +64,12 @@ def test_a_missing_right_is_told_as_a_right() -> None:
     assert str(nodes).startswith("no right to list nodes: ")
 
 
+def test_a_stream_that_is_forbidden_without_a_word_is_a_missing_right() -> None:
+    error = ApiException(status=403, reason="Invalid response status")
+    told = Api(KubernetesConfig(namespace="here")).in_words("get and create", "pods/exec", error)
+    assert isinstance(told, NoRight)
+
+
 @pytest.mark.parametrize(
     "message",
     [

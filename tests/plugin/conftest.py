@@ -80,6 +80,10 @@ class World:
         assert self.left_over() == [], "processes are left behind"
         return Result(process.returncode, out, err)
 
+    def logs(self) -> list[Path]:
+        """The event logs of its runs, the oldest first."""
+        return sorted(Path(os.environ["FLUXOP_RUNS"]).glob("*.jsonl"))
+
     def left_over(self, patience: float = 5.0) -> list[str]:
         """The command lines of processes that this world started and that are still there after `patience` seconds."""
         end = time.monotonic() + patience

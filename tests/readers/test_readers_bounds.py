@@ -30,8 +30,8 @@ HOSTILE = {
     "deep lists": ("[" * 100_000, "more than 64 (mappings|objects) and lists in each other"),
     "deep mappings": ("{a: " * 20_000, "more than 64 mappings and lists in each other"),
     "deep entries": ("- " * 50_000 + "x", "more than 64 mappings and lists in each other"),
-    "a number": ("n: " + "9" * 1000, "a number of more than 40 digits"),
-    "a hexadecimal number": ("n: 0x" + "f" * 1000, "a number of more than 40 digits"),
+    "a number": ("n: " + "9" * 1000, "a number of more than 308 digits"),
+    "a hexadecimal number": ("n: 0x" + "f" * 1000, "a number of more than 308 digits"),
     "UTF-16": ("a: 1".encode("utf-16"), "no text in UTF-8"),
     "Latin-1": (b"a: \xe9", "no text in UTF-8"),
     "a program": ("!!python/object/apply:os.system [id]", "."),
@@ -68,6 +68,13 @@ def test_what_would_be_endless_is_refused_in_words_within_a_second(folder, kind,
         READERS[reader](path)
     assert time.process_time() - started < 3  # a second on a machine that is not busy with other tests
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200 * 1024
+
+
+def test_a_double_may_have_as_many_digits_as_there_are(folder):
+    """As in the CWL conformance tests: `1000000000000000000000000000000000000000000`."""
+    inputs = {"big": {"type": "double", "default": 10**307}, "small": {"type": "double", "default": -(10**42)}}
+    (folder / "x.yml").write_text(json.dumps({**TOOL, "inputs": inputs}))
+    assert READERS["CWL"](folder / "x.yml").steps
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from streamflow_fluxop.fleet.expectation import expect
 from streamflow_fluxop.model import Dependency, Duration, Flavour, Needs, Problem, Step, Workflow
 from streamflow_fluxop.planner import solve
 from streamflow_fluxop.planner.knowledge import longest_chain
@@ -11,6 +12,7 @@ from streamflow_fluxop.plugin.tables import plan_table
 from streamflow_fluxop.report.chart import chart
 from streamflow_fluxop.report.headline import headline
 from streamflow_fluxop.report.page import page
+from streamflow_fluxop.report.tables import expected
 
 CPU = Flavour(cores=4, memory=8192, price=36, bring_up=20, tear_down=10)
 
@@ -85,3 +87,14 @@ def test_the_plans_document_has_it():
     plan = planned(step("a", 60, "assumed"))
     found = json.loads(plan.model_dump_json())["knowledge"]
     assert (found["jobs"], found["assumed"], found["least"], found["most"]) == (1, 1, 60, 60)
+
+
+def test_there_is_a_range_where_some_is_guessed_and_none_where_it_would_say_nothing():
+    known, guess = step("a", 100, "hint"), step("b", 80, "assumed", "a")
+    told = expect(planned(known, guess, strategy="single"))
+    assert told.makespan.low < 150 < told.makespan.high
+    assert expected(told).startswith("if guesses are off by half or twice: expect ")
+    assert expect(planned(known, strategy="single")) is None
+    assert expect(planned(guess.model_copy(update={"after": []}), strategy="single")) is None
+    sure = known.model_copy(update={"duration": Duration(seconds=100, spread=0.01)})
+    assert expect(planned(sure, strategy="single")) is None

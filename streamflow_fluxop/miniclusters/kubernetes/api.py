@@ -333,7 +333,7 @@ class Api:
         match error.status:
             case 401:
                 text = f"Kubernetes at {self._configuration.host} does not accept our credentials: {message}"
-            case 403 if not _NO_RIGHT.search(message):
+            case 403 if error.body and not _NO_RIGHT.search(message):  # a stream's 403 has no body
                 text = f"Kubernetes refuses to {verb} {resource}: {message}"
             case 403:
                 where = "" if "at the cluster scope" in message else f" in namespace {self.namespace}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 MIB = 2**20
 
@@ -27,8 +28,15 @@ def quantity(text: str) -> float:
 
 
 def times(text: str, count: int) -> str:
-    """So many times a quantity."""
-    return f"{round(quantity(text) * count * 1000)}m"
+    """So many times a quantity, in the same unit.
+
+    Raises:
+        ValueError: it is none.
+    """
+    quantity(text)
+    match = _QUANTITY.fullmatch(text.strip())
+    assert match is not None
+    return f"{Decimal(match[1]) * count:f}{match[2]}"
 
 
 def exceeds(requested: str, limited: str) -> bool:

@@ -13,7 +13,7 @@ from importlib import import_module
 
 logger = logging.getLogger(__name__)
 
-_MENDS = ("commands", "hints", "empty_scatter")
+_MENDS = ("commands", "hints", "empty_scatter", "paths")
 """The modules, each with a `MEND`."""
 
 
@@ -42,5 +42,5 @@ def mend_streamflow() -> None:
             if mend.is_needed():
                 mend.apply()
                 logger.debug("mended in StreamFlow (seen in %s): %s", mend.seen_in, mend.what)
-        except (ImportError, AttributeError, LookupError, TypeError) as error:
+        except (ImportError, AttributeError, LookupError, TypeError, OSError) as error:
             logger.warning("StreamFlow is made otherwise than we know it: it was not checked for %s (%s)", name, error)
