@@ -651,7 +651,7 @@ from streamflow_fluxop.miniclusters.local import LocalMiniCluster
 from streamflow_fluxop.model import Flavour
 
 async def main():
-    cluster = LocalMiniCluster("orphan", Flavour(cores=4, memory=1), 2, backend=sys.argv[1])
+    cluster = LocalMiniCluster("orphan", Flavour(cores=4, memory=1), 2, backend=sys.argv[1], preserve=["FLUXOP_TEST"])
     await cluster.up()
     say = lambda state: state == "started" and print(state, flush=True)
     script = "trap '' TERM INT HUP; (setsid sleep 1000 &) ; sleep 1000"

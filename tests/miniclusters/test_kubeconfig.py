@@ -105,7 +105,7 @@ def test_what_is_no_kubeconfig_is_said(kubeconfig, text, said):
 
 
 def test_a_folder_cannot_be_read(tmp_path):
-    assert refusal(tmp_path) == "the kubeconfig FILE can't be read: Is a directory"
+    assert refusal(tmp_path) == "the kubeconfig FILE can't be read: it is a directory, no regular file"
 
 
 def test_of_several_files_the_first_that_names_something_counts(kubeconfig, monkeypatch, tmp_path):

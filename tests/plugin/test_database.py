@@ -81,7 +81,7 @@ def test_a_run_finishes_beside_another_whose_history_is_found_when_it_is_killed(
     os.kill(first.pid, signal.SIGKILL)
     for process in (first, second):
         process.communicate()
-    assert len(list((world.folder / "runs").iterdir())) == 2
+    assert len(list((world.folder / "runs").glob("*.jsonl"))) == 2
 
     async def main():
         database = SqliteDatabase(Context({"path": ""}), connection=str(next(home.glob(".streamflow/*/sqlite.db"))))
