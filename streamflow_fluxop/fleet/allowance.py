@@ -56,7 +56,7 @@ class Allowance:
         deadline: seconds in which all jobs have to be over; likewise.
         stops: the run ends at its budget; else that it passes it is only said.
         planned_cost: of the plan.
-        margin: share by which, and seconds in which, going down may take longer than expected, together.
+        margin: by how much going down may take longer than expected: a share, and seconds.
     """
 
     spent: Callable[[float], float]
@@ -64,7 +64,7 @@ class Allowance:
     deadline: float | None = None
     stops: bool = True
     planned_cost: float = 0.0
-    margin: float = 0.0
+    margin: tuple[float, float] = (0.0, 0.0)
 
     @property
     def given(self) -> bool:
@@ -102,6 +102,7 @@ class Watch:
         self.why = ""
         self.stopped = False
         self._longest: dict[str, float] = {}
+        self._going_since: dict[str, float] = {}
         self._short = False
         self._began: float | None = None
         self._next_look = -inf
@@ -111,7 +112,7 @@ class Watch:
 
     def gone(self, member: Member, now: float) -> None:
         """Note how long a MiniCluster that is gone took for it."""
-        seconds = member.tear_down + now - member.leaves
+        seconds = now - self._going_since.pop(member.name, now)
         self._longest[member.flavour_name] = max(seconds, self._longest.get(member.flavour_name, 0.0))
 
     def stops(self, now: float, out: list[Instruction]) -> bool:
@@ -144,7 +145,7 @@ class Watch:
         """Whether so many nodes more of a MiniCluster can be paid, until its next job is over and it is gone."""
         if self._budget == inf:
             return True
-        seconds = member.flavour.bring_up + self._tear_down_takes(member) + self._next_seconds(member)
+        seconds = member.bring_up + self._tear_down_takes(member) + self._next_seconds(member)
         pays = nodes * member.flavour.price * seconds / 3600 <= self._left(now) - self._work_left(now)
         self._short |= not pays
         return pays
@@ -177,14 +178,14 @@ class Watch:
             if m.stage is not Stage.DOWN:
                 takes = self._tear_down_takes(m)
                 if m.stage is Stage.GOING:
-                    takes = max(0.0, m.leaves - m.tear_down + takes - now)
+                    takes = max(0.0, takes - (now - self._going_since.setdefault(m.name, now)))
                 cost += m.holds * m.flavour.price * takes
         return cost / 3600
 
     def _tear_down_takes(self, member: Member) -> float:
-        margin = self._allowed.margin
-        longest = max(member.flavour.tear_down, self._longest.get(member.flavour_name, 0.0))
-        return longest * (1 + margin) + margin
+        longest = max(member.tear_down, member.flavour.tear_down, self._longest.get(member.flavour_name, 0.0))
+        share, seconds = self._allowed.margin
+        return longest * (1 + share) + seconds
 
     def _work_left(self, now: float) -> float:
         """What the jobs that run, and those that nodes come for, cost until they are over, as far as that is known."""
@@ -208,7 +209,7 @@ class Watch:
                 seconds, nodes = self._next_seconds(m), m.holds
                 if m.stage is Stage.DOWN:
                     nodes = len(load.parts) if load else 1
-                    seconds += m.flavour.bring_up + self._tear_down_takes(m)
+                    seconds += m.bring_up + self._tear_down_takes(m)
                 cost = nodes * m.flavour.price * seconds / 3600
             cheapest = cost if cheapest is None else min(cheapest, cost)
         return cheapest

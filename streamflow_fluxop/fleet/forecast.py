@@ -75,7 +75,7 @@ class Forecaster:
 
     def _of(self, member: Member, blocks: list[Block], now: float) -> float:
         """Price times seconds of one MiniCluster from now on."""
-        price, tear_down = member.flavour.price, member.flavour.tear_down
+        price, tear_down = member.flavour.price, member.tear_down
         if member.stage is Stage.GOING:
             left = member.holds * max(0.0, member.leaves - now)
         elif not blocks:
@@ -106,7 +106,7 @@ def _held(uses: Iterable[tuple[float, float]], member: Member, now: float, *, he
         now: on the fleet's clock.
         here: whether it is held now.
     """
-    bring_up = member.flavour.bring_up
+    bring_up = member.bring_up
     seconds, until = 0.0, now if here else -inf
     if member.stage is Stage.COMING and here:
         ready = max(now, member.joins.get(0, now))

@@ -48,8 +48,8 @@ from streamflow_fluxop.model import Needs
 logger = logging.getLogger(__name__)
 
 
-MARGIN = 0.25
-"""Share by which, and seconds in which, MiniClusters may go down later than expected, together."""
+MARGIN = (0.25, 2.0)
+"""By how much MiniClusters may go down later than expected: a share, and seconds, in which jobs are ended, too."""
 
 
 class MiniClusterFailed(FluxopError):

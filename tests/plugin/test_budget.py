@@ -35,7 +35,7 @@ WORKFLOW = """\
 
 
 def prepared(world, first, **wish):
-    """Two jobs of one second each, as assumed, on a node that costs 1 a second; the first takes longer."""
+    """Two jobs on a node that costs 1 a second; the first takes longer than is assumed."""
     world.write("wf.cwl", WORKFLOW.replace("FIRST", str(first)))
     world.fleet["flavours"] = {
         "cpu": {"cores": 1, "memory": 1024, "price": HOUR, "bring_up": 1, "tear_down": 0.5},
@@ -45,7 +45,7 @@ def prepared(world, first, **wish):
 
 def log_of(world):
     """The event log of the world's run."""
-    for path in Path(os.environ["FLUXOP_RUNS"]).iterdir():
+    for path in Path(os.environ["FLUXOP_RUNS"]).glob("*.jsonl"):
         first = json.loads(path.read_text().splitlines()[0])
         if first["file"] == str(world.folder / "streamflow.yml"):
             return path
@@ -54,21 +54,21 @@ def log_of(world):
 
 def test_a_run_stops_at_its_budget_with_an_exit_code_of_its_own(world):
     world.config["failureManager"] = {"enabled": True, "type": "default", "config": {"max_retries": 5}}
-    prepared(world, 60, budget=6)
+    prepared(world, 60, duration=4, budget=11)
     result = world.run()
     assert result.code == 3, result.err
     assert "Traceback" not in result.err
-    assert result.said("FORECAST: the run will cost .* its budget is 6: it will be stopped there")
-    assert result.said("STOPPING: the budget of 6 is spent: .* so far, and what going down costs")
+    assert result.said("FORECAST: the run will cost .* its budget is 11: it will be stopped there")
+    assert result.said("STOPPING: the budget of 11 is spent: .* so far, and what going down costs")
     [said] = result.said("ERROR .*")  # and not of each job
-    assert "the fleet fleet was stopped: the budget of 6 is spent" in said
+    assert "the fleet fleet was stopped: the budget of 11 is spent" in said
     log = log_of(world)
     _, report = read(log)
-    assert (report.outcome, report.fleets[0].allowance.budget) == ("stopped", 6)
-    assert 3 < report.cost <= 6
+    assert (report.outcome, report.fleets[0].allowance.budget) == ("stopped", 11)
+    assert 5 < report.cost <= 11
     shown = CliRunner().invoke(app, ["report", str(log)]).output
     assert "stopped at its budget" in shown
-    assert "budget 6" in CliRunner().invoke(app, ["status", str(log)]).output
+    assert "budget 11" in CliRunner().invoke(app, ["status", str(log)]).output
 
 
 def test_with_warn_it_goes_on(world):
