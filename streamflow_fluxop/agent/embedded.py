@@ -23,12 +23,14 @@ from streamflow_fluxop.agent.backend import (
     Outcome,
     exit_code_of,
 )
+from streamflow_fluxop.agent.log import log
 from streamflow_fluxop.agent.output import Tail
 from streamflow_fluxop.agent.placement import Nodes, Share, Unsatisfiable
 from streamflow_fluxop.agent.processes import (
     Processes,
     Usage,
     descendants,
+    name_of,
     send_signal,
     signal_groups,
     to_bytes,
@@ -38,6 +40,7 @@ from streamflow_fluxop.agent.protocol import JobRequest
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _ORPHANS_END = 1.0  # seconds that what a job left behind gets to end after the signal, once its tasks are gone
+_LEFT_BEHIND = 1.0  # seconds after which it is said what a job waits for, once its tasks are gone
 _KILLS = 10  # times that SIGKILL is sent to a job, 0.2 s apart
 _STARTS_A_TURN = 8  # jobs started before the event loop gets its turn: a process costs about a millisecond
 
@@ -239,8 +242,11 @@ class _Running:
         def ended(status: int) -> None:
             self._tasks.discard(pid)
             self._exit_code = max(self._exit_code, exit_code_of(status))
-            if self._forced is not None and not self._tasks:
-                self._later(_ORPHANS_END, self._kill)
+            if not self._tasks:
+                if self._forced is not None:
+                    self._later(_ORPHANS_END, self._kill)
+                else:
+                    self._later(_LEFT_BEHIND, self._say_what_is_left)
             self._check()
 
         try:
@@ -296,12 +302,19 @@ class _Running:
         signal_groups(self._groups, number)
         self._later(KILL_AFTER, self._kill)
 
+    def _ours(self) -> set[int]:
+        """Its tasks and what is below them, and daemons that its tasks left behind."""
+        mark = b"FLUX_JOB_ID=" + self._flux_id.encode()
+        return descendants(self._tasks) | with_environment(mark, self._scheduler._processes.strays())
+
+    def _say_what_is_left(self) -> None:
+        left = ", ".join(f"{pid} ({name_of(pid)})" for pid in sorted(self._ours()))
+        if left and not self._over:
+            log(f"the command of job {self.job} has ended; the job waits for what it left behind: process {left}")
+
     def _kill(self) -> None:
         """Kill what is left, daemons too, until nobody holds the leash."""
-        processes = descendants(self._tasks) | with_environment(
-            b"FLUX_JOB_ID=" + self._flux_id.encode(), self._scheduler._processes.strays()
-        )
-        send_signal(processes, signal.SIGKILL)
+        send_signal(self._ours(), signal.SIGKILL)
         signal_groups(self._groups, signal.SIGKILL)
         self._kills += 1
         self._later(0.2, self._kill if self._kills < _KILLS else self._give_up)

@@ -219,6 +219,15 @@ def is_in_job(pid: int) -> bool:
         return False
 
 
+def name_of(pid: int) -> str:
+    """The name of a process's program (`proc(5)`, comm); empty once it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
 def send_signal(pids: Iterable[int], number: int) -> None:
     """Signal each process; one that is gone already is no error."""
     for pid in pids:

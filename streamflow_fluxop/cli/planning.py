@@ -147,12 +147,15 @@ class Request:
 
 
 def _asked(what: str) -> bool:
-    """Whether the user agrees; where nobody can answer, not."""
+    """Whether the user agrees; where nobody can answer it is said only: it was the user who named the file."""
     import sys
 
     import typer
 
-    return sys.stdin.isatty() and typer.confirm(f"{what}\nRun it?", err=True)
+    if not sys.stdin.isatty():
+        typer.echo(what, err=True)
+        return True
+    return typer.confirm(f"{what}\nRun it?", err=True)
 
 
 def check_wishes(plan: Plan, source: Source) -> None:

@@ -676,3 +676,14 @@ async def test_when_the_controller_is_killed_nothing_is_left(backend: str) -> No
     process.kill()
     await process.wait()
     await until(lambda: not running(mark), 30)
+
+
+async def test_what_a_job_waits_for_after_its_command_has_ended_is_said(
+    backend: str, client: AgentClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    if backend != "embedded":
+        pytest.skip("Flux waits as well, but says nothing")
+    caplog.set_level("DEBUG")
+    assert (await client.run_job(sh("sleep 2.5 >/dev/null 2>&1 & echo done"))).exit_code == 0
+    assert "the job waits for what it left behind: process" in caplog.text
+    assert "(sleep)" in caplog.text
