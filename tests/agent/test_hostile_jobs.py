@@ -174,10 +174,14 @@ place.listen()
 open("ready", "w").close()
 while True:
     newcomer, _ = place.accept()
-    newcomer.send(os.urandom(32))
-    newcomer.recv(64)
-    newcomer.send(os.urandom(32))
-    got = newcomer.recvmsg(1, 100)
+    got = b"", []
+    try:
+        newcomer.send(os.urandom(32))
+        newcomer.recv(64)
+        newcomer.send(os.urandom(32))
+        got = newcomer.recvmsg(1, 100)
+    except OSError:  # the newcomer has left
+        pass
     open("got", "a").write(repr(got[:2]) + "\n")
 """
 
@@ -189,7 +193,7 @@ async def test_who_takes_the_agents_place_gets_no_stream(nobody: Nobody, monkeyp
         streams.append(await stream_of(nobody))
         return streams[-1]
 
-    async with AgentClient(connect, name="mc", nodes=[(4, 0)], linger=1.0) as client:
+    async with AgentClient(connect, name="mc", nodes=[(4, 0)], linger=5.0) as client:
         pid = client.hello.pid
         job = asyncio.create_task(client.run_job(JobRequest((nobody.python, "-c", IMPOSTOR))))
         while not (nobody.folder / "ready").exists():  # noqa: ASYNC110 - another process makes it
@@ -199,8 +203,8 @@ async def test_who_takes_the_agents_place_gets_no_stream(nobody: Nobody, monkeyp
             await asyncio.wait_for(job, 60)
         assert (await next_job(client)).output == "fine\n"
         assert client.hello.pid != pid
-        assert "SCM" not in (nobody.folder / "got").read_text()
-        assert "(b'', [])" in (nobody.folder / "got").read_text()
+        got = nobody.folder / "got"  # absent where the newcomer has killed it before it could write
+        assert not got.exists() or set(got.read_text().split("\n")) <= {"(b'', [])", ""}
 
 
 @pytest.mark.parametrize("number", ["STOP", "KILL"])
