@@ -24,6 +24,7 @@ from streamflow_fluxop.fleet.job import Job
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.messages import EndJob, Expect, ForecastPassed, Instruction, StartJob, Stopping
 from streamflow_fluxop.model import Step
+from streamflow_fluxop.planner.knowledge import GUESSES
 
 SOON = 0.001
 """Seconds after which the time at which the money is spent is looked at again at the earliest."""
@@ -39,9 +40,6 @@ OF_THE_RUN = 0.005
 
 NEWS = 0.01
 """Share by which a forecast has to differ from the last one to be told."""
-
-GUESSES = ("assumed", "time limit")
-"""Sources of durations that tell nothing of how long a job takes."""
 
 _TINY = 1e-9
 

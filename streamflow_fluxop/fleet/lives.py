@@ -74,8 +74,7 @@ class Lives:
                 self._agenda.alarm(member, at if member.by_timetable or at == inf else ceil(at / A_MOMENT) * A_MOMENT)
             return
         wanted, again = member.wanted(now)
-        if member.extra:
-            wanted = max(wanted, min(member.most, member.target + member.extra))
+        wanted = max(wanted, self._relieved(member))
         self._agenda.alarm(member, again)
         if wanted > member.target and member.target >= member.size:
             self.due.add(member.name)
@@ -94,6 +93,10 @@ class Lives:
             member.given_up |= any(member.was_kept_in_vain(rank, now) for rank in range(size, member.target))
             self._resize(member, size, member.why_go(now))
 
+    def _relieved(self, member: Member) -> int:
+        """Nodes that it should have for jobs that wait elsewhere; 0: it need have none for them."""
+        return min(member.most, member.target + member.extra) if member.extra else 0
+
     def _may_go(self, member: Member) -> bool:
         """Whether the shared files are reached without it: one stays up for them, the cheapest."""
         if self._keep_all or not self._keep_one:
@@ -111,13 +114,13 @@ class Lives:
         for key, name in sorted(self._members[name].key() for name in self.due):
             member = self._members[name]
             if member.stage is Stage.DOWN:
-                size = max(self._router.size_of(member, self._now), min(member.extra, member.most))
+                size = max(self._router.size_of(member, self._now), self._relieved(member))
                 if size == 0:
                     self.due.discard(name)
                     continue
                 more = self._room.weigh(member.flavour_name, size, 1)
             else:
-                size = max(member.wanted(self._now)[0], min(member.most, member.target + member.extra))
+                size = max(member.wanted(self._now)[0], self._relieved(member))
                 if size <= member.target:
                     self.due.discard(name)
                     continue

@@ -154,7 +154,7 @@ class Member:
 
     @property
     def planned_even(self) -> float:
-        """The same as it was assumed."""
+        """Seconds of idleness that would cost as much, if coming and going took what is configured."""
         return max(1.0, self.flavour.bring_up + self.flavour.tear_down)
 
     @property

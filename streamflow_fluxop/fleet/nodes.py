@@ -40,6 +40,12 @@ def share_of(part: Amount, whole: Amount) -> float:
     return max(p / w for p, w in zip(part, whole, strict=True) if w)
 
 
+def nodes_worth(load: Load, flavour: Flavour) -> float:
+    """How many nodes of a flavour a job is worth, by what it takes most of on each."""
+    whole = (flavour.cores, flavour.gpus, flavour.memory)
+    return sum(share_of(part, whole) for part in load.parts)
+
+
 class Nodes:
     """The nodes of a MiniCluster, by rank, and what is free on them.
 

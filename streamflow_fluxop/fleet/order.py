@@ -15,7 +15,7 @@ from statistics import NormalDist
 import networkx
 
 from streamflow_fluxop.fleet.blocks import TINY, Block, StepState
-from streamflow_fluxop.fleet.nodes import Amount, load_of, share_of
+from streamflow_fluxop.fleet.nodes import Amount, load_of, nodes_worth
 from streamflow_fluxop.model import Assignment, Flavour, Plan, PlannedMiniCluster, Step
 
 
@@ -200,7 +200,7 @@ def _chain(blocks: Iterable[Block], steps: Mapping[str, StepState], flavour: Fla
         if load is None or block.end <= block.start:  # an instant takes nothing from others
             continue
         block.load = load
-        block.share = sum(share_of(part, whole) for part in load.parts)
+        block.share = nodes_worth(load, flavour)
         before: dict[int, Block] = {}
         for i, rank in enumerate(block.nodes):
             if rank not in pieces:

@@ -13,7 +13,7 @@ from math import ceil, sqrt
 from streamflow_fluxop.fleet.blocks import TINY
 from streamflow_fluxop.fleet.job import Job
 from streamflow_fluxop.fleet.member import Member, Stage
-from streamflow_fluxop.fleet.nodes import share_of
+from streamflow_fluxop.fleet.nodes import nodes_worth
 from streamflow_fluxop.fleet.pool import BEYOND, Pool
 from streamflow_fluxop.fleet.room import Room
 from streamflow_fluxop.fleet.route import Router
@@ -72,7 +72,11 @@ def _short_of(pool: Pool, factor: float | None, last: float, now: float) -> tupl
         there += m.target
         coming += max(m.size, m.target) - (m.size if m.stage is Stage.UP else 0)
         jobs = chain((e[-1] for e in m.queue.ready), *(m.queue.held.values() if cheaper > MUCH else ()))
-        waiting += [(j, _share(j, m)) for j in islice(jobs, LOOKED_AT) if _may_run_elsewhere(j, m, now)]
+        waiting += [
+            (job, nodes_worth(job.load, m.flavour))
+            for job in islice(jobs, LOOKED_AT)
+            if job.load is not None and _may_run_elsewhere(job, m, now)
+        ]
     if not waiting:
         return 0.0, 0
     drained = now + sum((job.seconds or 0.0) * share for job, share in waiting) / max(1, there)
@@ -96,12 +100,6 @@ def _may_run_elsewhere(job: Job, member: Member, now: float) -> bool:
     assert job.load is not None
     too_large = member.fixed and len(job.load.parts) > member.size  # it comes again, with as many as that
     return not too_large and job.not_before <= now + member.bring_up
-
-
-def _share(job: Job, member: Member) -> float:
-    assert job.load is not None
-    whole = (member.flavour.cores, member.flavour.gpus, member.flavour.memory)
-    return float(len(job.load.parts)) if job.load.alone else sum(share_of(part, whole) for part in job.load.parts)
 
 
 def _relief(pool: Pool, short: int, span: int, room: Room, router: Router, now: float) -> Member | None:
