@@ -48,13 +48,22 @@
     if (!plain.has(name) || name === "WebAssembly") delete globalThis[name];
   }
 
+  const UNKNOWN = "\0unknown was read"; // what the code sets where it meets a value that nobody knows yet
   const evaluate = (code) => {
     const context = sandbox();
     const toJSON = vm.runInContext("JSON.stringify", context);
-    const value = toJSON(vm.runInContext(code, context));
-    if (typeof value !== "string") throw new Error("no value");
-    if (value.length > LARGEST) throw new Error("the value is too large");
-    return value;
+    let answered;
+    try {
+      const value = toJSON(vm.runInContext(code, context));
+      answered = { value: typeof value === "string" && value.length > LARGEST ? null : value };
+    } catch (error) {
+      answered = { error: said(error) };
+    }
+    return context[UNKNOWN] ? { unknown: true } : answered;
+  };
+  const said = (error) => {
+    const text = error && typeof error === "object" && error.name ? `${error.name}: ${error.message}` : `${error}`;
+    return text.slice(0, 500);
   };
   let parts = [];
   for (;;) {
@@ -67,7 +76,7 @@
       const code = parse(parts.map((part) => part.toString("latin1")).join(""));
       parts = [];
       try {
-        answer({ value: evaluate(code) });
+        answer(evaluate(code));
       } catch {
         answer({ value: null });
       }

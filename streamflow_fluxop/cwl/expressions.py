@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,25 +22,64 @@ _ROOTS = ("inputs", "self", "runtime", "null")
 _IS_NULL = "=== null"
 _MARK = "\0only the run tells"
 _GUARD = """
-(function guard(value) {
-  for (const key of Object.keys(value)) {
-    if (value[key] === "\\u0000only the run tells") {
-      Object.defineProperty(value, key, { enumerable: true, get() { throw new Error("only the run tells"); } });
-    } else if (value[key] && typeof value[key] === "object") {
-      guard(value[key]);
+(function () {
+  const MARK = "\\u0000only the run tells";
+  const unknown = () => {
+    globalThis["\\u0000unknown was read"] = true;
+    throw new Error("only the run tells");
+  };
+  const plain = (target, key, value) =>
+    Reflect.defineProperty(target, key, { value, configurable: true, enumerable: true, writable: true });
+  const opened = (target, key) => {
+    Object.defineProperty(target, key, {
+      configurable: true,
+      enumerable: true,
+      get: unknown,
+      set: (value) => plain(target, key, value),
+    });
+  };
+  const known = (target, key) => "value" in (Object.getOwnPropertyDescriptor(target, key) || {});
+  const file = (target) => new Proxy(target, {
+    get: (_, key) => key in target || typeof key !== "string" || key === "toJSON" ? target[key] : unknown(),
+    set: (_, key, value) => plain(target, key, value),
+    has: (_, key) => known(target, key) || unknown(),
+    ownKeys: unknown,
+    getOwnPropertyDescriptor: (_, key) =>
+      known(target, key) ? Object.getOwnPropertyDescriptor(target, key) : unknown(),
+  });
+  const guarded = (value) => {
+    if (!value || typeof value !== "object") return value;
+    for (const key of Object.keys(value)) {
+      if (value[key] === MARK) opened(value, key);
+      else value[key] = guarded(value[key]);
     }
-  }
-})([inputs, self]);
+    return value.class === "File" || value.class === "Directory" ? file(value) : value;
+  };
+  inputs = guarded(inputs);
+  if (typeof self !== "undefined") self = guarded(self);
+  else opened(globalThis, "self");
+  opened(globalThis, "runtime");
+})();
 """
-"""Lets an expression fail that reads what is unknown; whether a File is given it may ask."""
+"""Notes when an expression reads what is unknown, and ends it there; whether a File is given it may ask."""
 
 _REFERENCES_AT_MOST = 20_000
 _SCRIPTS_AT_MOST = 100
+_TRYING = 0.5
+"""Seconds for an expression of which only is asked whether it fails."""
 
 
 def is_expression(value: Any) -> bool:
     """Whether a CWL value is an expression, as StreamFlow tells them from plain strings."""
     return isinstance(value, str) and ("$(" in value or "${" in value)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The value of an expression, UNKNOWN where there is none; why it has none, where that is sure."""
+
+    value: Any
+    failure: str | None = None
 
 
 class Expressions:
@@ -56,9 +96,9 @@ class Expressions:
 
     def __init__(self, *, javascript: bool = True, seconds: float = 5.0) -> None:
         self._allowed = javascript
-        self._seconds = seconds
+        self._seconds = self._patience = seconds
         self._engine: Engine | None = None
-        self._done: dict[tuple[Any, ...], tuple[list[Any], Any]] = {}
+        self._done: dict[tuple[Any, ...], tuple[list[Any], _Result]] = {}
         self._references = self._scripts = 0
 
     def evaluate(self, text: Any, inputs: Mapping[str, Any], library: Sequence[str] | None, itself: Any = None) -> Any:
@@ -71,59 +111,97 @@ class Expressions:
             itself: the value of `self`.
 
         Returns:
-            The value; UNKNOWN where something that it reads is unknown or evaluating it fails: what is wrong with an
-            expression is StreamFlow's to report.
+            The value; UNKNOWN where something that it reads is unknown or evaluating it fails, see `failure`.
         """
+        return self._result(text, inputs, library, itself).value
+
+    def failure(
+        self, text: Any, inputs: Mapping[str, Any], library: Sequence[str] | None, itself: Any = None
+    ) -> str | None:
+        """Why an expression fails whatever the run will tell, in the words of what evaluates it; None where it may not.
+
+        Args: see `evaluate`.
+        """
+        before, self._patience = self._patience, _TRYING
+        try:
+            return self._result(text, inputs, library, itself, anyway=True).failure
+        finally:
+            self._patience = before
+
+    def _result(
+        self,
+        text: Any,
+        inputs: Mapping[str, Any],
+        library: Sequence[str] | None,
+        itself: Any,
+        *,
+        anyway: bool = False,
+    ) -> _Result:
+        """What comes of an expression; with `anyway` it is tried although something that it reads is unknown."""
         if not is_expression(text):
-            return text
+            return _Result(text)
         chains = _chains(text)
         for part in library or ():
             chains += _chains(part)
         read = [_follow(chain, inputs, itself) for chain in chains]
-        key = (text, tuple(library or ()), tuple(_identity(v) for v in read))
+        key = (text, tuple(library or ()), tuple(_identity(v) for v in read), anyway and _unknown_in(read))
         if key not in self._done:
             names = {chain[1] for chain in chains if chain[0] == "inputs" and len(chain) > 1}
             whole = any(chain == ("inputs",) for chain in chains)
             seen = {n: inputs[n] for n in inputs if whole or n in names}
             # keeping `read` alive keeps its ids unique
-            self._done[key] = (read, self._interpolate(text, seen, itself, library, read))
+            self._done[key] = (read, self._found(text, seen, itself, library, anyway or not _unknown_in(read)))
         return self._done[key][1]
 
-    def _interpolate(
-        self, text: str, inputs: Mapping[str, Any], itself: Any, library: Sequence[str] | None, read: list[Any]
-    ) -> Any:
-        from cwl_utils.errors import JavascriptException, SubstitutionError, WorkflowException
-        from cwl_utils.expression import interpolate, jshead
+    def _found(
+        self, text: str, inputs: Mapping[str, Any], itself: Any, library: Sequence[str] | None, possible: bool
+    ) -> _Result:
+        """What comes of an expression: of references alone where that is all it has, else of JavaScript."""
+        result = _Result(UNKNOWN)
+        if library is None or _only_references(text):
+            result = self._of_references(text, {"inputs": inputs, "self": itself})
+            if result.failure is None or library is None:
+                return result  # what fails as a reference, JavaScript may know: the length of a text
+        return self._of_script(text, inputs, itself, library) if possible else result
 
-        script = library is not None and not _only_references(text)
-        if script:
-            if not self._allowed or self._scripts >= _SCRIPTS_AT_MOST or self._seconds <= 0 or _unknown_in(read):
-                return UNKNOWN
-            self._scripts += 1
-            inputs, itself = _marked(inputs), _marked(itself)
-        else:
-            if self._references >= _REFERENCES_AT_MOST:
-                return UNKNOWN
-            self._references += 1
-        context = {"inputs": inputs, "self": itself}
+    def _of_references(self, text: str, context: dict[str, Any]) -> _Result:
+        if self._references >= _REFERENCES_AT_MOST:
+            return _Result(UNKNOWN)
+        self._references += 1
+        return self._interpolated(text, context, fullJS=False)
+
+    def _of_script(self, text: str, inputs: Mapping[str, Any], itself: Any, library: Sequence[str]) -> _Result:
+        from cwl_utils.expression import jshead
+
+        if not self._allowed or self._scripts >= _SCRIPTS_AT_MOST or self._seconds <= 0:
+            return _Result(UNKNOWN)
+        self._scripts += 1
+        context = {"inputs": _marked(inputs)} | ({} if itself is UNKNOWN else {"self": _marked(itself)})
         started = time.monotonic()
         try:
-            value = interpolate(
-                text,
-                context,
-                jslib=jshead(list(library or ()), context) + _GUARD if script else "",
-                fullJS=script,
-                js_engine=self._javascript(),
-                timeout=self._seconds,
-            )
-        except (JavascriptException, SubstitutionError, WorkflowException, KeyError, TypeError, ValueError):
-            # the last three: cwl-utils on a value that isn't what the expression takes it for, such as UNKNOWN
-            return UNKNOWN
+            result = self._interpolated(text, context, fullJS=True, jslib=jshead(list(library), context) + _GUARD)
         finally:
-            if script:
-                self._seconds -= time.monotonic() - started
+            self._seconds -= time.monotonic() - started
         # a file that an expression makes up has the properties that the run gives it
-        return UNKNOWN if _holds_file(value) and script else value
+        return _Result(UNKNOWN) if _holds_file(result.value) else result
+
+    def _interpolated(self, text: str, context: dict[str, Any], **options: Any) -> _Result:
+        from cwl_utils.errors import JavascriptException, SubstitutionError, WorkflowException
+        from cwl_utils.expression import interpolate
+
+        from streamflow_fluxop.cwl.javascript import OnlyTheRunTells, ScriptFailed
+
+        patience = min(self._seconds, self._patience)
+        try:
+            value = interpolate(text, context, js_engine=self._javascript(), timeout=patience, **options)
+        except (ScriptFailed, SubstitutionError, WorkflowException) as error:
+            return _Result(UNKNOWN, str(error))
+        except JavascriptException as error:
+            return _Result(UNKNOWN, None if options["fullJS"] else str(error))
+        except (OnlyTheRunTells, KeyError, TypeError, ValueError):
+            # the last three: cwl-utils on a value that isn't what the expression takes it for, such as UNKNOWN
+            return _Result(UNKNOWN)
+        return _Result(value)
 
     def _javascript(self) -> Engine:
         if self._engine is None:

@@ -12,12 +12,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import as_file, files
 from typing import Any
 
 from cwl_utils.errors import JavascriptException
-from cwl_utils.sandboxjs import NodeJSEngine, code_fragment_to_js
+from cwl_utils.sandboxjs import NodeJSEngine, code_fragment_to_js, segment_re
+
+from streamflow_fluxop.cwl.values import UNKNOWN
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +33,18 @@ _LARGEST = 2**26
 _PERMISSIONS = ("--permission", "--experimental-permission")
 """How to ask for Node's own permission model: since 22.13, since 20."""
 
+_OURS = ("EvalError", "RangeError", "CompileError", "LinkError", "RuntimeError")
+"""Errors that an expression may meet here and not in the run: of what we forbid, and of what a stack can hold."""
+
 _told: set[str] = set()
+
+
+class OnlyTheRunTells(Exception):
+    """An expression reads what is not known before the run."""
+
+
+class ScriptFailed(JavascriptException):  # type: ignore[misc]
+    """JavaScript that fails here as it will in the run; the text is JavaScript's own."""
 
 
 class Unconfined(Exception):
@@ -62,7 +76,9 @@ class Engine(NodeJSEngine):  # type: ignore[misc]
             timeout: seconds that it may take.
 
         Raises:
-            JavascriptException: it has none, takes too long or too much memory, or JavaScript is not evaluated here.
+            ScriptFailed: it fails, or has no value.
+            OnlyTheRunTells: it reads what is not known.
+            JavascriptException: it takes too long or too much memory, or JavaScript is not evaluated here.
         """
         if self._process is None or self._process.ended:
             try:
@@ -74,6 +90,17 @@ class Engine(NodeJSEngine):  # type: ignore[misc]
                 raise JavascriptException(str(error)) from None
         return self._process.evaluate(code_fragment_to_js(scan, jslib), timeout)
 
+    def regex_eval(self, parsed_string: str, remaining_string: str, current_value: Any, **options: Any) -> Any:
+        """The value of a parameter reference, for cwl-utils: what is not known has no members yet.
+
+        Raises:
+            OnlyTheRunTells: see `eval`.
+            cwl_utils.errors.WorkflowException: there is no such member.
+        """
+        if remaining_string and _is_open(current_value, remaining_string):
+            raise OnlyTheRunTells
+        return super().regex_eval(parsed_string, remaining_string, current_value, **options)
+
     @property
     def pid(self) -> int | None:
         """The process, None where there is none."""
@@ -83,6 +110,14 @@ class Engine(NodeJSEngine):  # type: ignore[misc]
         """End the process, if there is one."""
         if self._process is not None:
             self._process.end()
+
+
+def _is_open(value: Any, remaining: str) -> bool:
+    """Whether only the run tells a member of a value: a file may get others than we know."""
+    if not isinstance(value, Mapping) or value.get("class") not in ("File", "Directory"):
+        return value is UNKNOWN
+    found = segment_re.match(remaining)
+    return found is not None and found[1].strip(".[]'\"") not in value
 
 
 def node() -> str:
@@ -176,10 +211,21 @@ class Process:
         """
         line = self._line(json.dumps(code).encode() + b"\n", time.monotonic() + timeout)
         try:
-            value = json.loads(line)["value"]
-            return json.loads(value)
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise JavascriptException("it has no value") from None
+            answer = json.loads(line)
+            value = json.loads(answer["value"]) if answer.get("value") is not None else None
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise JavascriptException("its value is no JSON") from None
+        if "unknown" in answer:
+            raise OnlyTheRunTells
+        if "error" in answer:
+            if str(answer["error"]).startswith(_OURS):
+                raise JavascriptException(str(answer["error"]))
+            raise ScriptFailed(str(answer["error"]))
+        if "value" not in answer:
+            raise ScriptFailed("it returns nothing")
+        if answer["value"] is None:
+            raise JavascriptException("its value is too large")
+        return value
 
     def _line(self, request: bytes, deadline: float) -> bytes:
         """Write a request, and read the line that answers it; whatever takes too long or says too much is ended."""

@@ -39,13 +39,13 @@ class Place:
         file: the file as a user would type it.
         node: the YAML node that stands there, None where nobody knows it.
         words: such as ``step /analysis: hints.ResourceRequirement``.
-        key: of the node, where the spot is what stands at that key.
+        key: of the node, or its index, where the spot is what stands there.
     """
 
     file: str
     node: Any = None
     words: str = ""
-    key: str | None = None
+    key: str | int | None = None
 
     def at(self, key: str) -> str:
         """The place of one key of the node, such as ``tool.cwl:12: step /analysis: hints.X.coresMin``."""

@@ -63,7 +63,8 @@ def read_workflow(
     with expressions(javascript=javascript) as evaluator:
         walk = Walk(documents, evaluator, inputs, assumed_duration, assumed_width)
         steps = walk.root(root)
-    if errors := [*errors, *walk.errors]:
+        errors = [*errors, *walk.errors] or walk.failures()
+    if errors:
         raise UserErrors(list(_once(errors)))
     return CWLWorkflow(name=name, file=shown(root.cwl.id), steps=steps)
 

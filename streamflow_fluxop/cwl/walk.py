@@ -6,7 +6,7 @@ them, a condition that is surely false makes fewer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from streamflow_fluxop.cwl.documents import Documents, Process, step_yaml
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.expressions import Expressions, is_expression
+from streamflow_fluxop.cwl.failing import Trial, Written, failures, field_place, of_tool, trials
 from streamflow_fluxop.cwl.graph import CWLStep
 from streamflow_fluxop.cwl.hint import merge
 from streamflow_fluxop.cwl.identity import sizes_of, tool_identity
@@ -91,6 +92,7 @@ class Walk:
         self.errors: list[UserError] = []
         self._found: dict[str, CWLStep] = {}
         self._order: dict[str, tuple[int, ...]] = {}
+        self._trials: list[Trial] = []
 
     def root(self, process: Process) -> dict[str, CWLStep]:
         """All steps of a workflow, or the one of a tool that is run alone."""
@@ -100,6 +102,24 @@ class Walk:
         ports = {last(i.id): constant(self._given(i), 1) for i in process.cwl.inputs}
         self._process(process, "/", ports, _Scope(), requirements)
         return {name: self._found[name] for name in sorted(self._found, key=self._order.__getitem__)}
+
+    def failures(self) -> list[UserError]:
+        """The expressions that fail, whatever the run will tell: to be asked for where nothing else is wrong."""
+        return list(failures(self._trials, self.evaluator))
+
+    def _try(
+        self,
+        written: Iterable[Written],
+        ports: Mapping[str, Port],
+        scope: _Scope,
+        requirements: Requirements,
+        itself: Port | None = None,
+    ) -> None:
+        """Note expressions that the run surely evaluates."""
+        if scope.count and scope.source in ("document", "inputs") and not scope.may_be_skipped:
+            inputs = (_Execution(ports, i) for i in range(scope.count))
+            of_each = None if itself is None else (lambda: itself.values)
+            self._trials += trials(written, inputs, requirements.library, of_each)
 
     def _given(self, declared: Any) -> Any:
         """The value of an input of the workflow; one that has to be given and isn't is unknown."""
@@ -148,6 +168,8 @@ class Walk:
         producers = frozenset().union(*(p.producers for p in ports.values()))
         after = [self._dependency(p, scope) for p in sorted(producers)]
         wanted = self._asked(requirements, ports, scope)
+        words = f"step {name}" if name != "/" else ""
+        self._try(of_tool(process, requirements, words), ports, scope, requirements)
         self._order[name] = scope.written
         self._found[name] = CWLStep(
             name=name,
@@ -286,11 +308,13 @@ class Walk:
     def _values_from(self, step: StepIn, ports: dict[str, Port], scope: _Scope) -> dict[str, Port]:
         """Apply `valueFrom`, which sees the inputs as they are before any `valueFrom` (CWL 1.2, WorkflowStepInput)."""
         everything = frozenset().union(*(p.producers for p in ports.values()))
-        changed = {
-            last(e.id): self._value_from(e, ports, everything, scope, step.requirements)
-            for e in step.cwl.in_
-            if e.valueFrom is not None
-        }
+        changed = {}
+        for entry in step.cwl.in_:
+            if entry.valueFrom is not None:
+                name = last(entry.id)
+                changed[name] = self._value_from(entry, ports, everything, scope, step.requirements)
+                written = Written(step.entry(name).at("valueFrom"), entry.valueFrom)
+                self._try([written], ports, scope, step.requirements, ports[name])
         return ports | changed
 
     def _value_from(
@@ -321,6 +345,7 @@ class Walk:
 
     def _when(self, step: StepIn, ports: dict[str, Port], scope: _Scope) -> tuple[_Scope, dict[str, Port], _Restore]:
         """Leave out the executions whose condition is false for sure; their outputs are null."""
+        self._try([Written(field_place(step.place, "when"), step.cwl.when)], ports, scope, step.requirements)
         conditions = self._evaluate(step.cwl.when, ports, scope.count, step.requirements)
         runs = [c is not False for c in conditions]
         unsure = any(c is not True and c is not False for c in conditions)

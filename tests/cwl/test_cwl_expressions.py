@@ -91,5 +91,47 @@ def test_an_expression_without_an_end_is_given_up():
 def test_equal_questions_are_evaluated_once(monkeypatch):
     with expressions() as evaluator:
         evaluator.evaluate("$(inputs.n + 1)", {"n": 3}, [])
-        monkeypatch.setattr(evaluator, "_interpolate", None)
+        monkeypatch.setattr(evaluator, "_interpolated", None)
         assert evaluator.evaluate("$(inputs.n + 1)", {"n": 3, "other": 1}, []) == 4
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("$(inputs.n.a.b)", "TypeError: Cannot read properties of undefined (reading 'b')"),
+        ("$(gone(inputs.unknown))", "ReferenceError: gone is not defined"),
+        ("$(inputs.unknown +)", "SyntaxError: Unexpected token ')'"),
+        ("${ throw 'no such genome'; }", "no such genome"),
+        ("${ const x = inputs.n; }", "it returns nothing"),
+        ("$(inputs.gone)", "it returns nothing"),
+        ("$(inputs.text.length)", None),
+        ("$(inputs.unknown.a.b)", None),
+        ("${ try { return inputs.file.path.x.y; } catch (e) { throw 'wrong'; } }", None),
+        ("$(inputs.file.metadata.sample)", None),
+        ("$(Object.keys(inputs.file)[20].length)", None),
+        ("$('format' in inputs.file ? 1 : null.x)", None),
+        ("$(inputs.file.hasOwnProperty('format') ? 1 : null.x)", None),
+        ("${ inputs.file.basename = 'b'; inputs.file.size = 3; inputs.file.own = 4; return inputs.file.size; }", None),
+        ("$(runtime.cores.x.y)", None),
+        ("$(globalThis['runtime'].x.y)", None),
+        ("${ while (true) {} }", None),
+        ("${ const f = () => f(); return f(); }", None),
+        ("$(eval('1'))", None),
+    ],
+)
+def test_an_expression_fails_for_sure_only_where_no_run_could_evaluate_it(text, why):
+    with expressions() as evaluator:
+        assert evaluator.failure(text, {"n": 3, "text": "x", "file": FILE, "unknown": UNKNOWN}, []) == why
+
+
+@pytest.mark.parametrize("text", ["$(inputs.gone)", "$(inputs.list[7])", "$(inputs.n + 1)", "$(inputs.n.x)", "$(in"])
+def test_references_that_lead_nowhere_fail_without_javascript(text):
+    with expressions(javascript=False) as evaluator:
+        assert evaluator.failure(text, {"n": 3, "list": [1]}, None)
+
+
+@pytest.mark.parametrize("text", ["$(inputs.file.metadata)", "$(inputs.unknown.x)", "$(runtime.cores)", "$(self.x)"])
+def test_references_to_what_is_not_known_may_lead_somewhere(text):
+    with expressions(javascript=False) as evaluator:
+        assert evaluator.failure(text, {"file": FILE, "unknown": UNKNOWN}, None, UNKNOWN) is None
