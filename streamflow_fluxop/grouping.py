@@ -2,7 +2,7 @@
 
 One group a set of steps with equal flavour, image and binding; each step on the cheapest flavour that
 meets its needs; each MiniCluster as large as its busiest level can use, within the limits. The planner
-(`streamflow_fluxop.planner`) does better, and gives the same answer in the same form.
+(`streamflow_fluxop.planning`) does better, and gives the same answer in the same form.
 """
 
 from __future__ import annotations

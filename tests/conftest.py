@@ -10,7 +10,7 @@ import uuid
 import pytest
 from hypothesis import HealthCheck, settings
 
-from streamflow_fluxop.planner import budget
+from streamflow_fluxop.planning import budget
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(

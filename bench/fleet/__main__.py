@@ -29,7 +29,7 @@ from streamflow_fluxop.fleet.expectation import expect
 from streamflow_fluxop.fleet.simulated import Outcome, factor
 from streamflow_fluxop.fleet.simulator import Simulation
 from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Plan, Problem, Step, Workflow
-from streamflow_fluxop.planner import budget
+from streamflow_fluxop.planning import budget
 
 EXPECTING = 20
 """Simulated runs that say what to expect."""

@@ -25,13 +25,15 @@ from bench.planner.plain import plain_bounds
 from bench.planner.scaling import scaled
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Plan, Problem
-from streamflow_fluxop.planner import budget, cpsat, solve, verify
-from streamflow_fluxop.planner.bounds import least_score, lower_bounds
-from streamflow_fluxop.planner.instance import TICKS, compile_problem
-from streamflow_fluxop.planner.objective import Judge
-from streamflow_fluxop.planner.portfolio import automatic
-from streamflow_fluxop.planner.schedule import Schedule
+from streamflow_fluxop.planning import budget, solve
+from streamflow_fluxop.planning.bound.lower_bounds import least_score, lower_bounds
+from streamflow_fluxop.planning.improve import cpsat
+from streamflow_fluxop.planning.objective import Judge
+from streamflow_fluxop.planning.portfolio import automatic
+from streamflow_fluxop.planning.problem.instance import TICKS, compile_problem
+from streamflow_fluxop.planning.result.schedule import Schedule
 from streamflow_fluxop.readers import read
+from streamflow_fluxop.verification import verify
 
 SMALLEST = {"Cycles": 100, "Genome": 100, "Montage": 100, "Soykb": 100, "Seismology": 110, "Bwa": 110}
 ARTICLE = Path(__file__).parents[2] / "docs/examples/article.yml"

@@ -10,10 +10,10 @@ from bench.planner.baselines import baselines
 from bench.planner.instances import REGIMES, Shape, layered_shape, problem
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Problem
-from streamflow_fluxop.planner import solve
-from streamflow_fluxop.planner.bounds import lower_bounds
-from streamflow_fluxop.planner.instance import compile_problem
-from streamflow_fluxop.planner.objective import Judge
+from streamflow_fluxop.planning import solve
+from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
+from streamflow_fluxop.planning.objective import Judge
+from streamflow_fluxop.planning.problem.instance import compile_problem
 
 
 def climb(seed: int, steps: int, seconds: float, tasks: int = 14) -> tuple[float, str, Problem]:

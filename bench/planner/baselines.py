@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 from streamflow_fluxop.model import Problem
-from streamflow_fluxop.planner.extremes import by_level, per_step, per_task, single
-from streamflow_fluxop.planner.fixed import Site, run_fixed
-from streamflow_fluxop.planner.instance import TICKS, Instance, compile_problem
-from streamflow_fluxop.planner.schedule import Schedule
+from streamflow_fluxop.planning.construct.baselines import by_level, per_step, per_task, single
+from streamflow_fluxop.planning.construct.fixed_clusters import Site, run_fixed
+from streamflow_fluxop.planning.problem.instance import TICKS, Instance, compile_problem
+from streamflow_fluxop.planning.result.schedule import Schedule
 
 TARGET = 1800
 """Toil's default: seconds in which the nodes that it asks for are to have started what is queued."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from math import ceil
 
-from streamflow_fluxop.planner.bounds import least_score
-from streamflow_fluxop.planner.instance import Instance, Kind
-from streamflow_fluxop.planner.shares import areas
+from streamflow_fluxop.planning.bound.energetic import areas
+from streamflow_fluxop.planning.bound.lower_bounds import least_score
+from streamflow_fluxop.planning.problem.instance import Instance, Kind
 
 EPS = 1e-9
 

@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from streamflow_fluxop.model import to_json
-from streamflow_fluxop.planner import budget, solve, verify
+from streamflow_fluxop.planning import budget, solve
 from streamflow_fluxop.readers import read
+from streamflow_fluxop.verification import verify
 
 
 def scaled(document: Path, seconds: float) -> tuple[str, list[float], float, float, float]:

@@ -30,7 +30,7 @@ def compare(
     """
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.cli.planning import Request
-    from streamflow_fluxop.planner import STRATEGIES
+    from streamflow_fluxop.planning import STRATEGIES
     from streamflow_fluxop.report import tables
 
     request = Request(

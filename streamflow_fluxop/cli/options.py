@@ -92,7 +92,7 @@ class Goal(str, Enum):
 
 
 def _strategies(incomplete: str) -> list[str]:
-    from streamflow_fluxop.planner import STRATEGIES
+    from streamflow_fluxop.planning import STRATEGIES
 
     return [s for s in STRATEGIES if s.startswith(incomplete)]
 

@@ -91,7 +91,7 @@ class Request:
         Raises:
             UserError: there is no plan, or none within deadline and budget, with the place in the file and a remedy.
         """
-        from streamflow_fluxop.planner import STRATEGIES, solve
+        from streamflow_fluxop.planning import STRATEGIES, solve
 
         if strategy not in (None, *STRATEGIES):
             raise UserError(

@@ -65,9 +65,9 @@ def simulate(
     from streamflow_fluxop.events import RunEnded
     from streamflow_fluxop.fleet.simulated import Chance
     from streamflow_fluxop.fleet.simulator import Simulation
-    from streamflow_fluxop.planner import verify
     from streamflow_fluxop.readers.document import read_plan
     from streamflow_fluxop.report.units import duration, number
+    from streamflow_fluxop.verification import verify
 
     plan = read_plan(file)
     if problems := verify(plan):

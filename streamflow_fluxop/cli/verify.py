@@ -15,10 +15,10 @@ def verify(
     file: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan, as fluxop plan -o plan.json writes it.")],
 ) -> None:
     """Check a plan against what it is for: needs, order, limits, times, cost. Exit code 1: it breaks a rule."""
-    from streamflow_fluxop.planner import verify as broken_rules
     from streamflow_fluxop.printable import printable
     from streamflow_fluxop.readers.document import read_plan
     from streamflow_fluxop.report.headline import headline
+    from streamflow_fluxop.verification import verify as broken_rules
 
     plan = read_plan(file)
     problems = broken_rules(plan)

@@ -24,7 +24,7 @@ from streamflow_fluxop.fleet.job import Job
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.messages import EndJob, Expect, ForecastPassed, Instruction, StartJob, Stopping
 from streamflow_fluxop.model import Step
-from streamflow_fluxop.planner.knowledge import GUESSES
+from streamflow_fluxop.planning.result.knowledge import GUESSES
 
 SOON = 0.001
 """Seconds after which the time at which the money is spent is looked at again at the earliest."""

@@ -14,7 +14,7 @@ from math import exp, inf, log, sqrt
 from statistics import NormalDist
 
 from streamflow_fluxop.model import Step
-from streamflow_fluxop.moments import Moment, normal
+from streamflow_fluxop.normal_times import Moment, normal
 
 ASSUMED = 0.3
 """Standard deviation of the factor, before there are jobs to learn it from, where no step states one."""

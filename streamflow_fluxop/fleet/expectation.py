@@ -9,7 +9,7 @@ from statistics import mean, quantiles
 from streamflow_fluxop.fleet.simulated import Chance
 from streamflow_fluxop.fleet.simulator import Simulation
 from streamflow_fluxop.model import Plan
-from streamflow_fluxop.planner.knowledge import GUESSES
+from streamflow_fluxop.planning.result.knowledge import GUESSES
 
 RUNS = 50
 """Runs of a plan, unless it is large."""

@@ -14,7 +14,7 @@ from streamflow_fluxop.fleet.blocks import TINY, Block, StepState
 from streamflow_fluxop.fleet.deviation import Deviation, left, length
 from streamflow_fluxop.fleet.member import Member, Stage
 from streamflow_fluxop.fleet.order import Order
-from streamflow_fluxop.moments import Moment, later
+from streamflow_fluxop.normal_times import Moment, later
 
 FAR = 2000
 """Blocks that a pass looks at. What comes later is not near enough to be decided about."""

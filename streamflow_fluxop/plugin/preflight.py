@@ -218,7 +218,7 @@ class Preflight:
         if len(workflows) < len(self._file.workflows):
             logger.warning("the fleet %s runs without a plan: not all workflows could be read", run.deployment)
             return None
-        from streamflow_fluxop.planner import solve
+        from streamflow_fluxop.planning import solve
         from streamflow_fluxop.readers.streamflow import source_of
 
         source = source_of(self._file, run.deployment, run.config, workflows)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from streamflow_fluxop.planner import STRATEGIES
+from streamflow_fluxop.planning import STRATEGIES
 
 
 def test_compare_shows_every_strategy_and_the_bounds(world):

@@ -11,7 +11,7 @@ from streamflow_fluxop.events.lives import Stage
 from streamflow_fluxop.events.outlook import Outlook, far_beyond
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
-from streamflow_fluxop.planner import solve
+from streamflow_fluxop.planning import solve
 
 FLAVOURS = {
     "cpu": Flavour(cores=4, memory=8192, price=1, bring_up=60, tear_down=30),

@@ -19,8 +19,8 @@ from streamflow_fluxop.model import (
     StepEstimate,
     Workflow,
 )
-from streamflow_fluxop.planner import solve
-from streamflow_fluxop.planner.verify import verify
+from streamflow_fluxop.planning import solve
+from streamflow_fluxop.verification.verify import verify
 
 FLAVOURS = {
     "cpu": Flavour(cores=4, memory=4096, price=1.0, bring_up=120, tear_down=60),

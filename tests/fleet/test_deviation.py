@@ -11,7 +11,7 @@ from streamflow_fluxop.fleet.deviation import NONE, Deviation, left, length
 from streamflow_fluxop.fleet.simulated import Chance
 from streamflow_fluxop.fleet.simulator import Simulation
 from streamflow_fluxop.model import Duration, Flavour, Limits
-from streamflow_fluxop.moments import later
+from streamflow_fluxop.normal_times import later
 
 SPREAD = 0.3
 SIGMA = sqrt(log(1 + SPREAD**2))

@@ -1,7 +1,7 @@
 """What the log shows of a plan is short, however large the plan."""
 
 from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
-from streamflow_fluxop.planner import solve
+from streamflow_fluxop.planning import solve
 from streamflow_fluxop.plugin.tables import plan_table
 
 

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.planner import solve
+from streamflow_fluxop.planning import solve
 from streamflow_fluxop.readers import read
 from streamflow_fluxop.readers.document import read_plan
 from streamflow_fluxop.readers.schemas import DOCUMENTS, FOLDER, schema, text

@@ -15,9 +15,10 @@ from streamflow_fluxop.cwl import read_streamflow_file
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.events.reading import read_events
 from streamflow_fluxop.events.view import RunView
-from streamflow_fluxop.planner import solve, verify
+from streamflow_fluxop.planning import solve
 from streamflow_fluxop.readers import read
 from streamflow_fluxop.readers.document import read_plan
+from streamflow_fluxop.verification import verify
 
 DEEP = settings().max_examples > 200
 FEW = settings(

@@ -68,7 +68,7 @@ def test_steps_that_wait_for_the_same_share_it(tmp_path):
 
 
 def test_a_plan_shares_what_its_problem_says(tmp_path):
-    from streamflow_fluxop.planner import solve
+    from streamflow_fluxop.planning import solve
 
     many = [f"step-{i:03}" for i in range(100)]
     assert len(json.dumps(waits(*many))) > LONG

@@ -6,8 +6,8 @@ import pytest
 
 from streamflow_fluxop.fleet.expectation import expect
 from streamflow_fluxop.model import Dependency, Duration, Flavour, Needs, Problem, Step, Workflow
-from streamflow_fluxop.planner import solve
-from streamflow_fluxop.planner.knowledge import longest_chain
+from streamflow_fluxop.planning import solve
+from streamflow_fluxop.planning.result.knowledge import longest_chain
 from streamflow_fluxop.plugin.tables import plan_table
 from streamflow_fluxop.report.chart import chart
 from streamflow_fluxop.report.headline import headline

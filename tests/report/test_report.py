@@ -8,7 +8,7 @@ from rich.console import Console
 
 from streamflow_fluxop.manifests import manifest, manifests, object_name
 from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
-from streamflow_fluxop.planner import solve
+from streamflow_fluxop.planning import solve
 from streamflow_fluxop.readers import read
 from streamflow_fluxop.report import figure, tables, units
 from streamflow_fluxop.report.chart import Use, chart

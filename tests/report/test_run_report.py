@@ -10,7 +10,7 @@ from rich.console import Console
 
 from streamflow_fluxop import events as e
 from streamflow_fluxop.events.view import RunView
-from streamflow_fluxop.planner import solve
+from streamflow_fluxop.planning import solve
 from streamflow_fluxop.readers import read
 from streamflow_fluxop.report import figure, run_tables
 from streamflow_fluxop.report.actual import charts
