@@ -39,6 +39,7 @@ MODULES = (
     "backend",
     "placement",
     "embedded",
+    "measuring",
     "jobspec",
     "flux_words",
     "flux_reactor",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.agent.backend import (
@@ -19,6 +20,7 @@ from streamflow_fluxop.agent.backend import (
 from streamflow_fluxop.agent.flux_reactor import Reactor
 from streamflow_fluxop.agent.jobspec import NotForFlux, base_environment, jobspec
 from streamflow_fluxop.agent.log import log
+from streamflow_fluxop.agent.measuring import Kinds, can_be_measured, kind_of, total
 from streamflow_fluxop.agent.placement import Nodes, Unsatisfiable, nodes_wanted
 from streamflow_fluxop.agent.processes import MARK, is_in_job, send_signal, to_bytes, with_environment
 
@@ -57,6 +59,7 @@ class FluxBackend(Backend):
         self._shell_options = options.get("shell", {})
         self._environment = base_environment()
         self._jobs: dict[str, _Job] = {}
+        self._kinds = Kinds()
         self._gone = asyncio.Event()
         self._gone.set()
 
@@ -71,6 +74,7 @@ class FluxBackend(Backend):
         about = await self._reactor.start()
         self._largest: tuple[int, int] = about.pop("largest")
         self._nodes = Nodes([self._largest] * about["nodes"])
+        self._at_once: int = about["cores"]
         self._fluxion: bool = about.pop("fluxion")
         if self._fluxion:
             about["version"] += " with Fluxion"
@@ -78,8 +82,10 @@ class FluxBackend(Backend):
 
     def submit(self, job: str, request: JobRequest) -> None:
         """See `Backend.submit`."""
+        kind, measure = kind_of(request), False
         try:
             _check_paths(request)
+            measure = can_be_measured(request) and self._kinds.wanted(kind, self._at_once)
             spec = jobspec(
                 request,
                 nodes=nodes_wanted(request, self._largest),
@@ -87,11 +93,13 @@ class FluxBackend(Backend):
                 shell_options=self._shell_options,
                 label={"session": self._session, "job": job} if self._session else None,
                 whole_seconds=self._fluxion,
+                measure=measure,
             )
         except (NotForFlux, OSError) as error:
+            self._kinds.ended(kind, None, measured=measure)
             self._listener.finished(job, Outcome(1, f"cannot start: {_reason(error)}"))
             return
-        self._jobs[job] = _Job(request.time_limit, lambda: self._refusal(request))
+        self._jobs[job] = _Job(request.time_limit, lambda: self._refusal(request), request.tasks, kind, measure)
         self._gone.clear()
         self._reactor.submit(job, spec)
 
@@ -145,16 +153,35 @@ class FluxBackend(Backend):
         if known is None:
             return
         if event == "start":
+            known.started = time.monotonic()
             self._listener.started(job)
         else:
+            self._ended(known, context)
             del self._jobs[job]
             if not self._jobs:
                 self._gone.set()
             self._listener.finished(job, known.outcome(context))
 
+    def _ended(self, job: _Job, end: Mapping[str, Any]) -> None:
+        took = None if job.started is None else time.monotonic() - job.started
+        if used := end.get("used"):
+            took = max(u.elapsed for u in used) / 1000
+        self._kinds.ended(job.kind, took, measured=job.measured)
+
 
 class _Job:
-    def __init__(self, time_limit: float | None, refusal: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        time_limit: float | None,
+        refusal: Callable[[], str],
+        tasks: int = 0,
+        kind: str = "",
+        measured: bool = False,
+    ) -> None:
+        self.kind = kind
+        self.measured = measured
+        self.started: float | None = None
+        self._tasks = tasks
         self._time_limit = time_limit
         self._refusal = refusal
 
@@ -173,7 +200,8 @@ class _Job:
                 exit_code, reason = exit_code or 1, self._refusal() or f"unsatisfiable request: {note}"
             else:
                 exit_code, reason = exit_code or 1, note or kind
-        return Outcome(exit_code, reason, end.get("output", b""), end.get("dropped", 0))
+        used = total(end.get("used", ()), self._tasks)
+        return Outcome(exit_code, reason, end.get("output", b""), end.get("dropped", 0), **used)
 
 
 def _check_paths(request: JobRequest) -> None:

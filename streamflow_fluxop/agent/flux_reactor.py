@@ -285,14 +285,14 @@ class Reactor:
     def _fetched(self, future: Any, number: int) -> None:
         end = self._ends[number]
         try:
-            output = job_output(future.get()["guest.output"])
+            output, used = job_output(future.get()["guest.output"])
         except OSError as error:
             if "exception" not in end:
                 log(f"no output of job {number}: {error}")
             begun = False
         else:
             begun = True
-            end.update(output=output.kept, dropped=-1 if output.dropped else 0)
+            end.update(output=output.kept, dropped=-1 if output.dropped else 0, used=used)
         if end["status"] and not end.get("output") and "exception" not in end:
             payload = {"id": number, "keys": ["guest.exec.eventlog"], "flags": 0}
             self._handle.rpc("job-info.lookup", payload).then(self._explained, (number, begun))

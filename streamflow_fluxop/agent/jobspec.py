@@ -17,6 +17,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from streamflow_fluxop.agent.measuring import measured
 from streamflow_fluxop.agent.processes import to_bytes, to_text
 from streamflow_fluxop.agent.protocol import OUTPUT_KEPT
 
@@ -46,6 +47,7 @@ def jobspec(
     shell_options: Mapping[str, Any],
     label: Mapping[str, str] | None = None,
     whole_seconds: bool = False,
+    measure: bool = False,
 ) -> str:
     """Encode a job.
 
@@ -55,6 +57,7 @@ def jobspec(
         environment: the whole of it; names and values are UTF-8.
         shell_options: of the Flux shell, added to ours.
         label: by which another agent finds the job, see `label_of`.
+        measure: let each task tell what it used, see `measuring`.
         whole_seconds: round the time limit up: Fluxion cuts fractions off, and 0 is no limit.
 
     Raises:
@@ -88,6 +91,8 @@ def jobspec(
         words = " ".join(map(shlex.quote, argv))
         argv = _in_octal(f"cd {shlex.quote(cwd)} || exit 1; {exports} set -- {words}; {script}")
         cwd = "/"
+    if measure:
+        argv = measured(argv, request)
     return json.dumps(
         {
             "version": 1,

@@ -384,15 +384,38 @@ async def test_a_time_limit_counts_from_the_start(jobs: Jobs, gate: Gate) -> Non
     assert (await limited).exit_code == 0
 
 
-async def test_memory_and_cpu_time_of_a_job_are_measured_where_they_can_be(client: AgentClient, backend: str) -> None:
-    code = "block = b'x' * (90 << 20); sum(range(2_000_000))"
+async def test_memory_and_cpu_time_of_a_job_are_measured(client: AgentClient) -> None:
+    code = "block = b'x' * (90 << 20); sum(range(2_000_000)); print('done')"
     result = await client.run_job(JobRequest((sys.executable, "-c", code), tasks=2))
-    assert result.exit_code == 0
-    if backend == "embedded":
-        assert 180 << 10 < (result.memory or 0) < 300 << 10
-        assert 20 < (result.cpu or 0) < 20_000
-    else:
-        assert (result.memory, result.cpu) == (None, None)  # Flux measures neither
+    assert (result.exit_code, result.output) == (0, "done\ndone\n")
+    assert 180 << 10 < (result.memory or 0) < 300 << 10
+    assert 20 < (result.cpu or 0) < 20_000
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+@pytest.mark.parametrize("streams", [{}, {"stdout": "o"}, {"stderr": "e"}, {"stdout": "o", "stderr": "o"}])
+async def test_measuring_a_job_leaves_no_trace_in_what_it_writes(
+    client: AgentClient, tmp_path: Path, streams: dict[str, str], tasks: int
+) -> None:
+    request = JobRequest(
+        ("/bin/sh", "-c", "echo out; sleep 0.1; echo err >&2; exit 3"),
+        cwd=str(tmp_path),
+        tasks=tasks,
+        name=f"/quiet/{'-'.join(streams)}{tasks}",
+        **streams,
+    )
+    result = await client.run_job(request)
+    assert result.exit_code == 3
+    said = [result.output, *(tmp_path.joinpath(name).read_text() for name in set(streams.values()))]
+    lines = [line for text in said for line in text.splitlines()]
+    assert sorted(lines) == sorted(["out", "err"] * tasks)
+
+
+async def test_a_job_that_is_measured_ends_by_its_signal_and_limit(client: AgentClient) -> None:
+    assert (await client.run_job(sh("kill -9 $$", name="/killed"))).exit_code == 128 + 9
+    late = await client.run_job(sh("trap 'exit 9' ALRM; sleep 9 & wait", time_limit=0.5, name="/late"))
+    assert late.exit_code == 142
+    assert (await client.run_job(JobRequest(("no-such-program",), name="/missing"))).exit_code == 127
 
 
 async def test_a_job_within_its_time_limit_is_left_alone(client: AgentClient) -> None:

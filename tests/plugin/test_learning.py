@@ -2,10 +2,8 @@
 
 import json
 import re
-import shutil
 import sys
 
-import pytest
 from typer.testing import CliRunner
 
 from streamflow_fluxop.cli import app
@@ -87,7 +85,6 @@ def test_what_the_fleet_says_of_a_step_is_what_its_jobs_ask_for(world):
     assert (asked["cores"], asked["memory"]) == (3, 700)
 
 
-@pytest.mark.skipif(shutil.which("flux") is not None, reason="Flux measures neither memory nor CPU time")
 def test_memory_and_cpu_time_of_jobs_are_in_the_log_and_in_the_report(world):
     world.write("wf.cwl", WORKFLOW)
     eater = f'{sys.executable} -c "x = bytes(1) * 150000000"; echo'
