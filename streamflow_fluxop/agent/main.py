@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import signal
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from streamflow_fluxop.agent.commands import Commands
 from streamflow_fluxop.agent.embedded import Embedded
 from streamflow_fluxop.agent.flux_backend import FluxBackend, flux_is_here
 from streamflow_fluxop.agent.log import log, log_exception
-from streamflow_fluxop.agent.processes import Processes, send_signal, shut, with_environment
+from streamflow_fluxop.agent.processes import Processes, kill_with_environment, shut
 from streamflow_fluxop.agent.protocol import REASON_MAX, VERSION, JobRequest, ProtocolError
 from streamflow_fluxop.agent.rendezvous import Meeting, meet, public_name
 from streamflow_fluxop.agent.streams import Streams
@@ -251,12 +250,7 @@ def main(options: Mapping[str, Any]) -> None:
 
 def _prepare(meeting: Meeting, *, name: str, orphan_timeout: float, on_orphan: list[str] | None) -> None:
     """Before a new agent of the session begins: if there has been another one, what it started has lost its reader."""
-    for _ in range(10):
-        left = with_environment(watchdog.SESSION + b"=" + name.encode())
-        if not left:
-            break
-        send_signal(left, signal.SIGKILL)
-        time.sleep(0.02)
+    kill_with_environment(watchdog.SESSION + b"=" + name.encode())
     if orphan_timeout > 0:
         watchdog.start(meeting, name, orphan_timeout, on_orphan)
 

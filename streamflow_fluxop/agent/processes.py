@@ -210,6 +210,21 @@ def with_environment(entry: bytes, among: Iterable[int] | None = None) -> set[in
     return found
 
 
+def kill_with_environment(entry: bytes, spare: Iterable[int] = ()) -> None:
+    """Kill the processes that were started with ``NAME=value`` in their environment; blocks for 0.2 s at most.
+
+    Args:
+        entry: ``NAME=value``.
+        spare: process ids that stay.
+    """
+    for _ in range(10):  # what forks while we look is found the next time
+        left = with_environment(entry).difference(spare)
+        if not left:
+            return
+        send_signal(left, signal.SIGKILL)
+        time.sleep(0.02)
+
+
 def is_in_job(pid: int) -> bool:
     """Whether a process is, or descends from, a task of a job."""
     try:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from streamflow_fluxop.agent.log import log, log_exception
-from streamflow_fluxop.agent.processes import send_signal, with_environment
+from streamflow_fluxop.agent.processes import kill_with_environment, send_signal
 from streamflow_fluxop.agent.rendezvous import Meeting, remove, started
 
 SESSION = b"FLUXOP_SESSION"
@@ -75,12 +75,7 @@ def _end(folder: str, name: str, on_orphan: Sequence[str] | None) -> None:
         pid, _, birth = file.read().partition(" ")
     if started(int(pid)) == birth:
         send_signal([int(pid)], signal.SIGKILL)
-    for _ in range(10):  # what forks while we look is found the next time
-        left = with_environment(SESSION + b"=" + name.encode())
-        if not left:
-            break
-        send_signal(left, signal.SIGKILL)
-        time.sleep(0.02)
+    kill_with_environment(SESSION + b"=" + name.encode())
     if on_orphan is None:
         flux = shutil.which("flux")
         on_orphan = [flux, "shutdown"] if flux is not None and "FLUX_URI" in os.environ else []

@@ -28,6 +28,23 @@ logger = logging.getLogger(__name__)
 MAX_BROKERS = 16
 """Nodes above which no real Flux instance is started: each needs a broker, some 20 MiB and a process, of its own."""
 
+_PACKAGES = str(Path(__file__).parents[2])
+_AFTER_FLUX = """\
+python=$1 script=$2 path=$3 mark=$4; shift 4; "$@"; code=$?
+rm -rf "$0"; [ $code -eq 0 ] || "$python" -c "$script" "$path" "$mark"; exit $code
+"""
+"""Runs Flux, and cleans up after it should our process be killed without mercy, or Flux have left in disorder.
+
+An instance whose agent or broker was killed can end before its jobs: Flux then kills their shells, not what these run.
+"""
+
+_END_THE_REST = """\
+import os,sys
+sys.path[:]=[*filter(None,sys.path),sys.argv[1]]
+from streamflow_fluxop.agent.processes import MARK,kill_with_environment
+kill_with_environment(MARK+b'='+os.fsencode(sys.argv[2]),spare=(os.getpid(),os.getppid()))
+"""
+
 
 class LocalCluster(Cluster):
     """This machine.
@@ -123,6 +140,7 @@ class LocalMiniCluster(MiniCluster):
         flux = shutil.which("flux") if self._backend != "embedded" else None
         if self._backend == "flux" and flux is None:
             raise OSError("there is no `flux` on the PATH")
+        self._mark = f"{self.name}-{uuid.uuid4().hex}"
         options: dict[str, Any] = {}
         if flux is not None and (self.size <= MAX_BROKERS or self._backend == "flux"):
             argv = self._flux_command(flux)
@@ -142,7 +160,6 @@ class LocalMiniCluster(MiniCluster):
                 )  # fmt: skip
             argv = [sys.executable, "-u", "-c", BOOT]
             options.update(backend="embedded", nodes=[(self.flavour.cores, self.flavour.gpus)] * self.size)
-        self._mark = f"{self.name}-{uuid.uuid4().hex}"
         stream = await ProcessStream.start(
             argv, name=self.name, env={**job_environment(self._preserve), to_text(MARK): self._mark}
         )
@@ -159,12 +176,11 @@ class LocalMiniCluster(MiniCluster):
         config = self._folder / "config.toml"
         config.write_text(flavour_config(self.name, self.flavour, self.size))
         start = [flux, "start", f"--test-size={self.size}", f"--test-rundir={run}", f"--config-path={config}"]
-        # the shell removes the folder if we can't: when this process is killed without mercy
-        remove_after = ["/bin/sh", "-c", '"$@"; code=$?; rm -rf "$0"; exit $code', str(self._folder)]
+        after = ["/bin/sh", "-c", _AFTER_FLUX, str(self._folder), sys.executable, _END_THE_REST, _PACKAGES, self._mark]
         # the agent leaves no job: what Flux would run to end them, four Pythons, takes most of a second
         by_itself = "FLUX_DISABLE_JOB_CLEANUP"
         agent = ["env", "-u", by_itself, flux, "python", "-u", "-c", BOOT]
-        return ["env", f"{by_itself}=1", *remove_after, *start, *agent]
+        return ["env", f"{by_itself}=1", *after, *start, *agent]
 
     async def _clean(self) -> None:
         client, self._client = self._client, None
