@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from streamflow_fluxop.model import Problem
 from streamflow_fluxop.planning.construct.baselines import by_level, per_step, per_task, single
-from streamflow_fluxop.planning.construct.fixed_clusters import Site, run_fixed
+from streamflow_fluxop.planning.construct.fixed_clusters import FixedCluster, run_fixed
 from streamflow_fluxop.planning.problem.instance import TICKS, Instance, compile_problem
 from streamflow_fluxop.planning.result.schedule import Schedule
 
@@ -51,14 +51,14 @@ def toil(instance: Instance) -> Schedule:
         f: Shape(TARGET, flavour.memory, flavour.cores, flavour.gpus, False)
         for f, flavour in enumerate(instance.flavours)
     }
-    sites: list[Site] = []
+    clusters: list[FixedCluster] = []
     number: dict[tuple[int, int], int] = {}
     queued: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for s, step in enumerate(instance.steps):
         kind = instance.kinds[step.kind]
-        small = sorted(kind.wishes, key=lambda f: shapes[f])
-        queued.setdefault((instance.levels[s], kind.pool), []).append((s, small[0]))
-    for (level, pool), members in sorted(queued.items()):
+        small = sorted(kind.feasible_flavours, key=lambda f: shapes[f])
+        queued.setdefault((instance.levels[s], kind.sharing), []).append((s, small[0]))
+    for (level, sharing), members in sorted(queued.items()):
         for flavour in sorted({f for _, f in members}):
             own = [s for s, f in members if f == flavour]
             jobs = []
@@ -68,11 +68,11 @@ def toil(instance: Instance) -> Schedule:
             nodes, _ = binPacking([shapes[flavour]], jobs, TARGET)
             reach = instance.reach[flavour]
             size = max(1, nodes[shapes[flavour]] if reach is None else min(reach, nodes[shapes[flavour]]))
-            number[level * len(instance.pools) + pool, flavour] = len(sites)
-            sites.append(Site(pool, flavour, size, sum(instance.steps[s].width for s in own)))
-    site_of = {
-        s: number[level * len(instance.pools) + pool, f]
-        for (level, pool), members in queued.items()
+            number[level * len(instance.sharing_classes) + sharing, flavour] = len(clusters)
+            clusters.append(FixedCluster(sharing, flavour, size, sum(instance.steps[s].width for s in own)))
+    cluster_of = {
+        s: number[level * len(instance.sharing_classes) + sharing, f]
+        for (level, sharing), members in queued.items()
         for s, f in members
     }
-    return run_fixed(instance, "toil", sites, lambda s, _: site_of[s])
+    return run_fixed(instance, "toil", clusters, lambda s, _: cluster_of[s])

@@ -26,15 +26,15 @@ def plain_bounds(instance: Instance) -> tuple[float, int, float]:
             makespan = max(makespan, ceil(h + q + area * (1 - EPS)))
     price = [_least(instance, kind, [f.price for f in instance.flavours]) for kind in instance.kinds]
     cost = sum(s.width * s.ticks * price[s.kind] for s in instance.steps if s.kind >= 0)
-    for pool in range(len(instance.pools)):
-        usable = {f for kind in instance.kinds if kind.pool == pool for f in kind.wishes}
+    for sharing in range(len(instance.sharing_classes)):
+        usable = {f for kind in instance.kinds if kind.sharing == sharing for f in kind.feasible_flavours}
         cost += min((instance.flavours[f].up + instance.flavours[f].down) * instance.flavours[f].price for f in usable)
     return cost, makespan, max(1.0, least_score(instance, cost, makespan))
 
 
 def _least(instance: Instance, kind: Kind, worth: list[float]) -> float:
     """A job's dominant share of something that a node has `worth` of, on the flavour where that is least."""
-    return min(kind.on(f).share * worth[f] for f in kind.wishes)
+    return min(kind.on(f).share * worth[f] for f in kind.feasible_flavours)
 
 
 def _heads(instance: Instance) -> list[int]:
@@ -42,9 +42,9 @@ def _heads(instance: Instance) -> list[int]:
     heads = [0] * len(instance.steps)
     for s in instance.order:
         step = instance.steps[s]
-        wishes = instance.kinds[step.kind].wishes if step.kind >= 0 else ()
+        feasible_flavours = instance.kinds[step.kind].feasible_flavours if step.kind >= 0 else ()
         heads[s] = max(
-            min((instance.flavours[f].up for f in wishes), default=0),
+            min((instance.flavours[f].up for f in feasible_flavours), default=0),
             *(heads[t] + instance.steps[t].ticks for t, _ in step.before),
             0,
         )

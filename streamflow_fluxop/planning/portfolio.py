@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planning.budget import Budget
-from streamflow_fluxop.planning.construct.baselines import by_level, per_step, per_task, single, single_sites
+from streamflow_fluxop.planning.construct.baselines import by_level, per_step, per_task, single, single_clusters
 from streamflow_fluxop.planning.improve import cpsat
-from streamflow_fluxop.planning.improve.annealing import Search, State
-from streamflow_fluxop.planning.improve.ruin_and_recreate import Repack, applies
+from streamflow_fluxop.planning.improve.annealing import Annealing, State
+from streamflow_fluxop.planning.improve.ruin_and_recreate import RuinAndRecreate, applies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,8 @@ PROOF_JOBS = 60
 """Jobs up to which CP-SAT looks for a proof."""
 SOME_JOBS = 3_000
 """Jobs from which simple strategies that are provably worse are not run."""
-SOME_POOLS = 8
-"""Pools up to which it is worked out whether one MiniCluster a pool can be any good."""
+SOME_CLASSES = 8
+"""Sharing classes up to which it is worked out whether one MiniCluster a sharing class can be any good."""
 REPACKED = 0.4
 """Share of a search in which single jobs are moved;"""
 FEW_SCHEDULES = 4
@@ -88,7 +88,7 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
     exact = cpsat.applies(instance, PROOF_JOBS) and find_spec("ortools") is not None and proof > 0
     part = 1 - proof if exact else 1.0
     budget = Budget(seconds, instance.jobs, part)
-    run = Search(instance, judge, budget)
+    run = Annealing(instance, judge, budget)
     tried, error = _first_schedules(run, few=instance.jobs > MANY_JOBS)
     others: list[Schedule] = []
     for name, strategy in SIMPLE.items():
@@ -113,7 +113,7 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
         _anneal(run, tried, rng, steps=steps - last)
         budget.share = part
         if last and not budget.over():
-            _repack(run, rng, last)
+            _ruin_and_recreate(run, rng, last)
     found = Found(run.best, others, cut=budget.cut, searched=searched)
     if exact:
         answer = cpsat.improve(instance, judge, run.best, seed=seed, seconds=seconds * proof, budget=budget)
@@ -129,7 +129,7 @@ def automatic(instance: Instance, judge: Judge, *, seed: int, seconds: float, pr
     return found
 
 
-def _first_schedules(run: Search, *, few: bool) -> tuple[list[tuple[Value, int, State]], UserError | None]:
+def _first_schedules(run: Annealing, *, few: bool) -> tuple[list[tuple[Value, int, State]], UserError | None]:
     tried: list[tuple[Value, int, State]] = []
     error: UserError | None = None
     for state in run.starts():
@@ -142,9 +142,9 @@ def _first_schedules(run: Search, *, few: bool) -> tuple[list[tuple[Value, int, 
     return sorted(tried, key=lambda t: t[:2]), error
 
 
-def _anneal(run: Search, tried: list[tuple[Value, int, State]], rng: Random, *, steps: int) -> None:
+def _anneal(run: Annealing, tried: list[tuple[Value, int, State]], rng: Random, *, steps: int) -> None:
     """Walks from several starts; the better half goes on, until one is left (successive halving)."""
-    if not run.stages or steps <= 0:
+    if not run.step_classes or steps <= 0:
         return
     hot = 0.02 if steps > SHORT else 0.005
     walks = _different(tried, CHAINS if steps > SHORT else FEW_CHAINS)
@@ -158,11 +158,11 @@ def _anneal(run: Search, tried: list[tuple[Value, int, State]], rng: Random, *, 
     run.anneal(state, value, rng, left, hot=hot / 3, cold=hot / 60)
 
 
-def _repack(run: Search, rng: Random, schedules: int) -> None:
+def _ruin_and_recreate(run: Annealing, rng: Random, schedules: int) -> None:
     """Move single jobs of the best schedule, for as long as so many schedules take."""
     assert run.best is not None
-    repack = Repack(run.instance, run.judge, run.best)
-    run.improve_on(repack.run(rng, run.budget, schedules=schedules, hot=HOT, cold=COLD))
+    ruin = RuinAndRecreate(run.instance, run.judge, run.best)
+    run.improve_on(ruin.run(rng, run.budget, schedules=schedules, hot=HOT, cold=COLD))
 
 
 def _different(tried: list[tuple[Value, int, State]], most: int) -> list[tuple[Value, State, int]]:
@@ -182,7 +182,7 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
     """
     if name == "by-level":
         return instance.jobs > MANY_JOBS and (budget.left < 2 or budget.over())  # it costs more than a list schedule
-    if any(p.group is not None for p in instance.pools):
+    if any(p.group is not None for p in instance.sharing_classes):
         return False
     to_beat = judge.value(best.cost, best.makespan)
     if name == "single":
@@ -193,12 +193,12 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
     for step in instance.steps:
         if step.kind >= 0:
             flavour, fit = on[step.kind]
-            even = flavour.up + flavour.down
+            break_even = flavour.up + flavour.down
             if name == "per-task":
-                cost += step.width * fit.nodes * (step.ticks + even) * flavour.price
+                cost += step.width * fit.nodes * (step.ticks + break_even) * flavour.price
             else:
                 work = max(fit.nodes * step.ticks, fit.share * step.ticks * step.width)
-                cost += (work + fit.nodes * even) * flavour.price
+                cost += (work + fit.nodes * break_even) * flavour.price
     if judge.value(cost, judge.bounds.makespan) >= to_beat:
         return True
     ends = [0] * len(instance.steps)
@@ -210,18 +210,18 @@ def _hopeless(name: str, instance: Instance, judge: Judge, best: Schedule, budge
 
 
 def _least_of_single(instance: Instance) -> tuple[float, float]:
-    """Cost and makespan of one MiniCluster a pool, at least.
+    """Cost and makespan of one MiniCluster a sharing class, at least.
 
     Each is up for the longest chain between two of its jobs, and for as long as all of its nodes take for its work.
     """
     try:
-        sites = single_sites(instance)
+        clusters = single_clusters(instance)
     except UserError:
         return float("inf"), float("inf")
-    if len(sites) > SOME_POOLS:
+    if len(clusters) > SOME_CLASSES:
         return 0.0, 0.0
     cost = makespan = 0.0
-    for site in sites:
+    for cluster in clusters:
         spans = [-1] * len(instance.steps)
         longest, work = 0, 0.0
         for s in instance.order:
@@ -230,14 +230,14 @@ def _least_of_single(instance: Instance) -> tuple[float, float]:
             for t, _ in step.before:
                 if spans[t] > before:
                     before = spans[t]
-            if step.kind >= 0 and instance.kinds[step.kind].pool == site.pool:
+            if step.kind >= 0 and instance.kinds[step.kind].sharing == cluster.sharing:
                 spans[s] = max(before, 0) + step.ticks
                 longest = max(longest, spans[s])
-                work += step.width * step.ticks * instance.kinds[step.kind].on(site.flavour).share
+                work += step.width * step.ticks * instance.kinds[step.kind].on(cluster.flavour).share
             elif before >= 0:
                 spans[s] = before + step.ticks
-        flavour = instance.flavours[site.flavour]
-        span = max(longest, work / site.size * (1 - 1e-9))
-        cost += site.size * (flavour.up + span + flavour.down) * flavour.price
+        flavour = instance.flavours[cluster.flavour]
+        span = max(longest, work / cluster.size * (1 - 1e-9))
+        cost += cluster.size * (flavour.up + span + flavour.down) * flavour.price
         makespan = max(makespan, flavour.up + span)
     return cost, makespan

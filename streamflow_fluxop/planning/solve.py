@@ -15,7 +15,7 @@ from streamflow_fluxop.planning.portfolio import SIMPLE, Found, automatic
 from streamflow_fluxop.planning.problem.instance import TICKS, compile_problem
 from streamflow_fluxop.planning.result.explanations import seconds
 from streamflow_fluxop.planning.result.knowledge import known_nothing
-from streamflow_fluxop.planning.result.node_nesting import stack_up
+from streamflow_fluxop.planning.result.node_nesting import nest_nodes
 from streamflow_fluxop.planning.result.plan_builder import make_plan
 from streamflow_fluxop.planning.targets import within_targets
 
@@ -90,14 +90,14 @@ def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit
 
 
 def _alternative(instance: Instance, schedule: Schedule) -> Alternative:
-    stack_up(instance, schedule)
+    nest_nodes(instance, schedule)
     node_ticks = sum(
-        life.last - life.first + instance.flavours[life.flavour].up + instance.flavours[life.flavour].down
-        for life in schedule.lives
+        lease.last - lease.first + instance.flavours[lease.flavour].up + instance.flavours[lease.flavour].down
+        for lease in schedule.leases
     )
     return Alternative(
         strategy=schedule.strategy,
-        miniclusters=len({life.stack for life in schedule.lives}),
+        miniclusters=len({lease.stack for lease in schedule.leases}),
         node_seconds=node_ticks / TICKS,
         cost=schedule.cost,
         makespan=schedule.makespan / TICKS,

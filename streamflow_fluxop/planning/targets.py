@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planning.budget import Budget
 from streamflow_fluxop.planning.improve import cpsat
-from streamflow_fluxop.planning.improve.annealing import Search, State
+from streamflow_fluxop.planning.improve.annealing import Annealing, State
 from streamflow_fluxop.planning.improve.left_shift import left_shifted
-from streamflow_fluxop.planning.improve.ruin_and_recreate import Repack, applies
+from streamflow_fluxop.planning.improve.ruin_and_recreate import RuinAndRecreate, applies
 from streamflow_fluxop.planning.objective import Judge, Value
 from streamflow_fluxop.planning.portfolio import HOT, MANY_JOBS, PROOF_JOBS, REPACKED, Found, automatic
 from streamflow_fluxop.planning.problem.instance import TICKS
@@ -83,7 +83,7 @@ class Front:
         return [left_shifted(instance, schedule) for _, (_, schedule, _) in sorted(self.cells.items())]
 
 
-class _Sweep(Search):
+class _Sweep(Annealing):
     """A search that keeps what it finds on a front."""
 
     def __init__(self, instance: Instance, judge: Judge, budget: Budget, front: Front) -> None:
@@ -173,7 +173,7 @@ def _swept(instance: Instance, plain: Judge, axis: Axis, known: list[Schedule], 
     targets += targets[-2::-1]  # what the tight ones found is a start for the loose ones
     moved = applies(instance)
     for n, target in enumerate(targets):
-        if budget.over() or not run.stages:
+        if budget.over() or not run.step_classes:
             break
         run.judge = judge = _aiming(instance, plain, axis, target)
         start = front.start(judge)
@@ -184,8 +184,8 @@ def _swept(instance: Instance, plain: Judge, axis: Axis, known: list[Schedule], 
         run.best, run.best_value = None, (float("inf"),) * 3  # of this target
         run.anneal(start, run.try_state(start), rng, each - last, hot=WARM, cold=WARM / 10)
         if last and not budget.over():
-            repack = Repack(instance, judge, front.start_of_single_jobs(judge))
-            front.add(repack.run(rng, budget, schedules=last, hot=HOT, cold=HOT / 20))
+            ruin = RuinAndRecreate(instance, judge, front.start_of_single_jobs(judge))
+            front.add(ruin.run(rng, budget, schedules=last, hot=HOT, cold=HOT / 20))
     return front
 
 

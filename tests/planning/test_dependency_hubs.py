@@ -1,4 +1,4 @@
-"""Gates change nothing but the number of dependencies."""
+"""Hubs change nothing but the number of dependencies."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from streamflow_fluxop.model import Dependencies, Dependency, Duration, Flavour,
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
 from streamflow_fluxop.planning.budget import Budget
-from streamflow_fluxop.planning.improve.annealing import Search
+from streamflow_fluxop.planning.improve.annealing import Annealing
 from streamflow_fluxop.planning.objective import Judge
 from streamflow_fluxop.planning.portfolio import SIMPLE
 from streamflow_fluxop.planning.problem import dependency_hubs, feasibility
@@ -20,7 +20,7 @@ from streamflow_fluxop.verification import verify
 
 
 @pytest.fixture
-def gates_wherever_they_can_be(monkeypatch):
+def hubs_wherever_they_can_be(monkeypatch):
     monkeypatch.setattr(feasibility, "MANY", 0)
     monkeypatch.setattr(dependency_hubs, "WORTH", 0)
 
@@ -41,8 +41,8 @@ def problem(steps):
     return Problem(workflow=Workflow(steps=steps), flavours=flavours, limits=Limits(nodes=4))
 
 
-def waits(instance):
-    """For each step all that it waits for, through gates."""
+def predecessors(instance):
+    """For each step all that it waits for, through hubs."""
     found = {}
     for s in instance.order:
         pairs = instance.steps[s].before
@@ -50,16 +50,16 @@ def waits(instance):
     return [found[s] for s, step in enumerate(instance.steps) if step.name]
 
 
-def test_steps_that_wait_for_the_same_wait_for_a_gate(gates_wherever_they_can_be):
+def test_steps_that_wait_for_the_same_wait_for_a_gate(hubs_wherever_they_can_be):
     instance = compile_problem(all_to_all(100, 100, "c"))
-    assert instance.gates == 2
+    assert instance.hubs == 2
     assert sum(len(s.before) for s in instance.steps) == 100 + 100 + 2  # in place of 10 050
-    assert waits(instance)[-1] == {(t, False) for t in range(50)}
-    assert waits(instance)[150] == {(t, False) for t in range(100)}
+    assert predecessors(instance)[-1] == {(t, False) for t in range(50)}
+    assert predecessors(instance)[150] == {(t, False) for t in range(100)}
 
 
 def test_few_dependencies_have_no_gates():
-    assert compile_problem(all_to_all(100, 100)).gates == 0
+    assert compile_problem(all_to_all(100, 100)).hubs == 0
 
 
 @pytest.mark.parametrize("strategy", SIMPLE)
@@ -67,7 +67,7 @@ def test_a_plan_with_gates_is_as_good_as_one_without(monkeypatch, strategy):
     case = all_to_all(40, 40, "c", "d")
     without = solve(case, strategy=strategy)
     monkeypatch.setattr(feasibility, "MANY", 0)
-    assert compile_problem(case).gates > 0
+    assert compile_problem(case).hubs > 0
     plan = solve(case, strategy=strategy)
     assert verify(plan) == []
     assert plan.bounds == without.bounds
@@ -81,9 +81,9 @@ def test_a_list_schedule_is_the_same_with_gates_and_without(monkeypatch, backwar
     for many in (dependency_hubs.MANY, 0):
         monkeypatch.setattr(feasibility, "MANY", many)
         instance = compile_problem(case)
-        run = Search(instance, Judge(instance, lower_bounds(instance)), Budget(1, instance.jobs))
+        run = Annealing(instance, Judge(instance, lower_bounds(instance)), Budget(1, instance.jobs))
         schedule = run.decode(replace(next(run.starts()), backwards=backwards))
-        found.append((schedule.cost, schedule.makespan, instance.gates > 0))
+        found.append((schedule.cost, schedule.makespan, instance.hubs > 0))
     assert found == [(*found[0][:2], False), (*found[0][:2], True)]
 
 
@@ -102,7 +102,7 @@ def test_gates_change_neither_dependencies_nor_bounds_and_plans_keep_the_rules(p
         patch.setattr(feasibility, "MANY", 0)
         patch.setattr(dependency_hubs, "WORTH", 0)
         instance = compile_problem(problem)
-        assert waits(instance) == waits(without)
+        assert predecessors(instance) == predecessors(without)
         assert lower_bounds(instance).makespan == lower_bounds(without).makespan
         try:
             plan = solve(problem, time_limit=0.1)
@@ -111,7 +111,7 @@ def test_gates_change_neither_dependencies_nor_bounds_and_plans_keep_the_rules(p
     assert verify(plan) == []
 
 
-def test_a_circle_is_told_by_its_steps(gates_wherever_they_can_be):
+def test_a_circle_is_told_by_its_steps(hubs_wherever_they_can_be):
     after = [Dependency(step=f"a{i}") for i in range(3)]
     first = [Step(name=f"a{i}", duration=Duration(seconds=1), after=[Dependency(step="b0")]) for i in range(3)]
     then = [Step(name=f"b{i}", duration=Duration(seconds=1), after=after) for i in range(3)]

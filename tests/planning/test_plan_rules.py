@@ -15,13 +15,13 @@ from streamflow_fluxop.model import Limits, Problem
 from streamflow_fluxop.planning import STRATEGIES, solve
 from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
 from streamflow_fluxop.planning.budget import Budget
-from streamflow_fluxop.planning.improve.annealing import Search
+from streamflow_fluxop.planning.improve.annealing import Annealing
 from streamflow_fluxop.planning.improve.left_shift import left_shifted
 from streamflow_fluxop.planning.objective import Judge
 from streamflow_fluxop.planning.portfolio import SIMPLE, automatic
 from streamflow_fluxop.planning.problem.instance import TICKS, compile_problem
 from streamflow_fluxop.planning.result.plan_builder import make_plan
-from streamflow_fluxop.planning.result.schedule import Block, Life, make_schedule
+from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, make_schedule
 from streamflow_fluxop.verification import verify
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
@@ -56,10 +56,10 @@ def begins_late(plan, strategy):
     first = min((m.asked for m in plan.miniclusters), default=0)
     if strategy in SIMPLE:  # they ask when a job is ready, not ahead
         return 0 if any(ends.values()) else first
-    waits = [
+    predecessor_counts = [
         s.start - ends[d.step] for s in plan.steps if ends[s.step] is None for d in steps[s.step].after if ends[d.step]
     ]
-    late = min([first, *waits])
+    late = min([first, *predecessor_counts])
     return late if late > 2e-3 else 0  # durations are rounded up to milliseconds
 
 
@@ -77,17 +77,17 @@ def test_no_job_waits_for_nothing(problem):
     assert shifted.cost <= found.cost * (1 + 1e-12)
     assert shifted.makespan <= found.makespan
     again = left_shifted(instance, shifted)
-    assert [b.start for b in again.blocks] == [b.start for b in shifted.blocks]
+    assert [b.start for b in again.placements] == [b.start for b in shifted.placements]
 
 
 def test_a_long_controller_step_beside_them_is_no_reason_for_miniclusters_to_come_late():
     whole = workflow("a -> b x3; beside", beside=takes(5000) | {"controller": True})
     instance = compile_problem(Problem(workflow=whole, flavours={"cpu": CPU}))
-    late = Search(instance, Judge(instance, lower_bounds(instance)), Budget(1, 1))
+    late = Annealing(instance, Judge(instance, lower_bounds(instance)), Budget(1, 1))
     schedule = next(late.decode(state) for state in late.starts() if state.backwards)
-    assert min(life.first for life in schedule.lives) > 4000 * TICKS
+    assert min(lease.first for lease in schedule.leases) > 4000 * TICKS
     shifted = left_shifted(instance, schedule)
-    assert min(life.first for life in shifted.lives) == CPU.bring_up * TICKS
+    assert min(lease.first for lease in shifted.leases) == CPU.bring_up * TICKS
     assert shifted.makespan == 5000 * TICKS
 
 
@@ -104,33 +104,34 @@ def test_jobs_that_share_their_nodes_move_left_together_or_not_at_all():
     instance = compile_problem(Problem(workflow=whole, flavours={"cpu": CPU}))
     second = instance.steps[0].ticks
     nodes = [(0, 1), (1, 1)]
-    blocks = [Block(0, 2, 1, 0, nodes), Block(0, 0, 2, second, [*nodes, *nodes])]
-    lives = [Life(0, 0, 0, 2 * second, 0, rank) for rank in range(2)]
-    shifted = left_shifted(instance, make_schedule(instance, lives, blocks, "by hand"))
-    assert [b.start for b in shifted.blocks] == [0, second]
+    placements = [Placement(0, 2, 1, 0, nodes), Placement(0, 0, 2, second, [*nodes, *nodes])]
+    leases = [NodeLease(0, 0, 0, 2 * second, 0, rank) for rank in range(2)]
+    shifted = left_shifted(instance, make_schedule(instance, leases, placements, "by hand"))
+    assert [b.start for b in shifted.placements] == [0, second]
 
 
 def test_a_node_goes_even_if_one_above_it_comes_at_that_moment():
     instance = compile_problem(Problem(workflow=workflow("a x6", a=takes(1, cores_per_task=4)), flavours={"cpu": CPU}))
     second = instance.steps[0].ticks
-    stays = Life(0, 0, 0, 3 * second, 0, 0)
+    stays = NodeLease(0, 0, 0, 3 * second, 0, 0)
     goes, comes, above = (
-        Life(0, 0, first * second, last * second, 0, rank) for first, last, rank in ((0, 1, 1), (1, 2, 1), (1, 2, 2))
+        NodeLease(0, 0, first * second, last * second, 0, rank)
+        for first, last, rank in ((0, 1, 1), (1, 2, 1), (1, 2, 2))
     )
     on = [(0, 0), (1, 0), (0, 1), (2, 1), (3, 1), (0, 2)]
-    blocks = [Block(0, i, 1, start * second, [(life, 1)]) for i, (life, start) in enumerate(on)]
-    shifted = left_shifted(instance, make_schedule(instance, [stays, goes, comes, above], blocks, "by hand"))
-    assert [life.last for life in shifted.lives] == [3 * second, second, 2 * second, 2 * second]
+    placements = [Placement(0, i, 1, start * second, [(lease, 1)]) for i, (lease, start) in enumerate(on)]
+    shifted = left_shifted(instance, make_schedule(instance, [stays, goes, comes, above], placements, "by hand"))
+    assert [lease.last for lease in shifted.leases] == [3 * second, second, 2 * second, 2 * second]
 
 
 def test_nodes_come_when_they_are_needed_but_not_after_those_above_them():
     one = takes(1, cores_per_task=4)
     instance = compile_problem(Problem(workflow=workflow("a -> b -> c", a=one, b=one, c=one), flavours={"cpu": CPU}))
     second = instance.steps[0].ticks
-    lives = [Life(0, 0, 0, 3 * second, 0, rank) for rank in range(3)]
-    blocks = [Block(n, 0, 1, n * second, [(node, 1)]) for n, node in enumerate((0, 2, 1))]
-    shifted = left_shifted(instance, make_schedule(instance, lives, blocks, "by hand"))
-    spans = [(life.first / second, life.last / second) for life in shifted.lives]
+    leases = [NodeLease(0, 0, 0, 3 * second, 0, rank) for rank in range(3)]
+    placements = [Placement(n, 0, 1, n * second, [(node, 1)]) for n, node in enumerate((0, 2, 1))]
+    shifted = left_shifted(instance, make_schedule(instance, leases, placements, "by hand"))
+    spans = [(lease.first / second, lease.last / second) for lease in shifted.leases]
     assert spans == [(0, 3), (1, 3), (1, 2)]
 
 
@@ -148,7 +149,7 @@ def test_a_node_that_gave_way_comes_again_only_when_it_is_gone():
     instance = compile_problem(problem)
     judge = Judge(instance, lower_bounds(instance))
     for seed in range(6):
-        search, rng = Search(instance, judge, Budget(9, instance.jobs)), Random(seed)
+        search, rng = Annealing(instance, judge, Budget(9, instance.jobs)), Random(seed)
         state = next(iter(search.starts()))
         for _ in range(40):
             state = rng.choice(search.moves())(state, rng) or state

@@ -8,7 +8,7 @@ from streamflow_fluxop.model import Flavour, Limits, Objective, Problem
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
 from streamflow_fluxop.planning.budget import Budget
-from streamflow_fluxop.planning.improve.annealing import Search
+from streamflow_fluxop.planning.improve.annealing import Annealing
 from streamflow_fluxop.planning.objective import Judge
 from streamflow_fluxop.planning.problem.instance import TICKS, compile_problem
 from streamflow_fluxop.verification import verify
@@ -46,8 +46,8 @@ def test_the_articles_example_is_proved_optimal():
     plan = solve(article())
     assert plan.optimal
     assert plan.gap == 0
-    lives = [(m.flavour, m.size, m.asked, m.gone) for m in plan.miniclusters]
-    assert lives == [("cpu", 2, 0, 1080), ("gpu", 2, 900, 2280), ("cpu", 1, 2100, 2580)]
+    leases = [(m.flavour, m.size, m.asked, m.gone) for m in plan.miniclusters]
+    assert leases == [("cpu", 2, 0, 1080), ("gpu", 2, 900, 2280), ("cpu", 1, 2100, 2580)]
 
 
 @pytest.mark.parametrize("goal", ["cost", "makespan", "balanced"])
@@ -148,7 +148,7 @@ def test_a_job_that_needs_a_node_for_itself_gets_a_second_one_beside_another_ste
     )
     instance = compile_problem(problem)
     judge = Judge(instance, lower_bounds(instance))
-    search = Search(instance, judge, Budget(1, instance.jobs))  # the simple strategies may know a way, too
+    search = Annealing(instance, judge, Budget(1, instance.jobs))  # the simple strategies may know a way, too
     assert min(search.decode(state).makespan for state in search.starts()) == 34 * TICKS
     assert solve(problem).makespan == 34
 

@@ -1,25 +1,25 @@
-"""What a pool costs at least along a chain of jobs, and beside it.
+"""What a sharing class costs at least along a chain of jobs, and beside it.
 
-Take a chain of jobs b_0 before b_1 before ... (of each step its first job). Jobs of the pool lie before or after some
-of them, so each can run beside a few neighbouring ones only: those after the last that it follows and before the first
-that follows it.
+Take a chain of jobs b_0 before b_1 before ... (of each step its first job). Jobs of the sharing class lie before or
+after some of them, so each can run beside a few neighbouring ones only: those after the last that it follows and before
+the first that follows it.
 
-While a chain job of the pool runs, its nodes are up, and cost what they cost. Of that, its own work is a part, and
-other work that runs on the same nodes may be a part; the rest is idle. So with w the least cost of a job's work,
+While a chain job of the sharing class runs, its nodes are up, and cost what they cost. Of that, its own work is a part,
+and other work that runs on the same nodes may be a part; the rest is idle. So with w the least cost of a job's work,
 
     cost >= sum of w over all jobs + sum over the chain of (cost of its nodes - its w) - absorbed
 
 where `absorbed` is the work of other jobs that runs on a chain job's nodes, at most the chain job's idle part. Between
-two chain jobs of the pool either a node is up all the time, which costs its rent, less the work that it absorbs; or
-at some moment none is, and there is one bring-up and tear-down more. The lesser of both, taken as a cost and as room to
-absorb work, is no more than either.
+two chain jobs of the sharing class either a node is up all the time, which costs its rent, less the work that it
+absorbs; or at some moment none is, and there is one bring-up and tear-down more. The lesser of both, taken as a cost
+and as room to absorb work, is no more than either.
 
 So it is in any part of the time between two chain jobs. It may pay to look at a part only, because fewer jobs can run
-in it: none of those before a chain job of another pool runs after its start, and none of those before the later chain
-job runs once the last of them is over.
+in it: none of those before a chain job of another sharing class runs after its start, and none of those before the
+later chain job runs once the last of them is over.
 
-The most that can be absorbed is a maximum flow from jobs to the places in the chain beside which they can run. The
-places of a job are consecutive, so filling the places in their order, each from the jobs whose last place comes
+The most that can be absorbed is a maximum flow from jobs to the segments of the chain beside which they can run. The
+segments of a job are consecutive, so filling them in their order, each from the jobs whose last segment comes
 soonest, is a maximum flow (Glover 1967).
 """
 
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 
 EPS = 1e-9
 FEW = 3
-"""Jobs of other pools on a chain that a part of a gap may consist of."""
+"""Jobs of other sharing classes on a chain that a part of a gap may consist of."""
 MANY = 5_000
 """Steps from which a chain is taken by itself, without what runs beside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What the jobs of one pool cost a tick at least, by kind (0 for other pools' kinds).
+    """What the jobs of one sharing class cost a tick at least, by kind (0 for other sharing classes' kinds).
 
     Attributes:
         work: a job's part of its nodes.
         nodes: the nodes that a job sits on.
         idle: a node.
         once: bring-up and tear-down of a node; not a rate.
-        loads: for each limit what a job of each kind (of any pool) takes of it, as a share of the limit.
+        loads: for each limit what a job of each kind (of any sharing class) takes of it, as a share of the limit.
     """
 
-    pool: int
+    sharing: int
     work: Sequence[float]
     nodes: Sequence[float]
     idle: float
@@ -69,14 +69,14 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The time between two jobs of a pool on a chain, and what the pool costs at least, by how long it is.
+    """The time between two jobs of a sharing class on a chain, and what the class costs at least, by its length.
 
     Attributes:
         least: ticks that it lasts at least.
         longest: ticks from which on nothing costs more.
         inside: the steps all of whose jobs take place in it.
-        base: what the pool costs beside what the chain's places absorb.
-        places: of the chain; the gap is the one at `at`.
+        base: what the sharing class costs beside what the chain's segments absorb.
+        segments: of the chain; the gap is the one at `at`.
         volumes: the work that they can absorb.
     """
 
@@ -84,21 +84,25 @@ class Gap:
     longest: float
     inside: list[int]
     base: float
-    places: list[_Place]
+    segments: list[_Segment]
     at: int
     volumes: dict[tuple[int, int], float]
     rates: Rates
 
     def cost(self, length: float) -> float:
-        """What the pool costs at least if the gap lasts so long."""
-        here = self.places[self.at]
-        room = self.rates.gap(length)
-        places = [*self.places[: self.at], _Place(here.start, here.end, room), *self.places[self.at + 1 :]]
-        return self.base + room - here.room - _absorbed(self.volumes, places)
+        """What the sharing class costs at least if the gap lasts so long."""
+        here = self.segments[self.at]
+        absorbable = self.rates.gap(length)
+        segments = [
+            *self.segments[: self.at],
+            _Segment(here.start, here.end, absorbable),
+            *self.segments[self.at + 1 :],
+        ]
+        return self.base + absorbable - here.absorbable - _absorbed(self.volumes, segments)
 
 
 def beside_chain(instance: Instance, rates: Rates) -> tuple[float, float, list[Gap]]:
-    """What the pool costs at least by the best of a few chains.
+    """What the sharing class costs at least by the best of a few chains.
 
     Returns:
         Without regard to what lies between the chain's jobs, and to bring-up and tear-down; with both; and the gaps
@@ -113,30 +117,30 @@ def beside_chain(instance: Instance, rates: Rates) -> tuple[float, float, list[G
     total = sum(s.width * s.ticks * rates.work[s.kind] for s in instance.steps if s.kind >= 0)
     for steps in {_best_chain(instance, rates, worth)[0] for worth in (rates.nodes, excess)}:
         chain = Chain.of(instance, steps)
-        own = [i for i, s in enumerate(chain.steps) if _of_pool(instance, s, rates.pool)]
+        own = [i for i, s in enumerate(chain.steps) if _of_class(instance, s, rates.sharing)]
         lengths, inside = _gaps(instance, rates, chain, own)
         beside = _beside(instance, rates, chain)
-        jobs = _places(instance, rates, chain, own)
-        whole = [_Place(i, j, rates.gap(length)) for (i, j), length in zip(pairwise(own), lengths, strict=True)]
+        jobs = _segments(instance, rates, chain, own)
+        whole = [_Segment(i, j, rates.gap(length)) for (i, j), length in zip(pairwise(own), lengths, strict=True)]
         best = [
             max([gap, *_parts(instance, rates, chain, gap)], key=lambda part: _unused(part, beside)) for gap in whole
         ]
         for gaps in ([], whole, best):
-            places = _in_turn(jobs, gaps)
-            cost = total + sum(p.room for p in places)
-            volumes = _volumes(beside, places)
+            segments = _in_turn(jobs, gaps)
+            cost = total + sum(p.absorbable for p in segments)
+            volumes = _volumes(beside, segments)
             if not gaps:
-                solid = max(solid, cost - _absorbed(volumes, places))
+                solid = max(solid, cost - _absorbed(volumes, segments))
                 continue
-            gapped = max(gapped, cost - _absorbed(volumes, places) + rates.once)
+            gapped = max(gapped, cost - _absorbed(volumes, segments) + rates.once)
             if gaps is not whole:
                 continue
-            at = {(place.start, place.end): i for i, place in enumerate(places)}
+            at = {(segment.start, segment.end): i for i, segment in enumerate(segments)}
             for gap, length, members in zip(whole, lengths, inside, strict=True):
                 if members and 0 < length * rates.idle < rates.once:
                     longest = rates.once / rates.idle
-                    place = at[gap.start, gap.end]
-                    found.append(Gap(length, longest, members, cost + rates.once, places, place, volumes, rates))
+                    segment = at[gap.start, gap.end]
+                    found.append(Gap(length, longest, members, cost + rates.once, segments, segment, volumes, rates))
         gapped = max(gapped, solid + rates.once)
     return solid, gapped, found
 
@@ -159,22 +163,22 @@ class Chain:
     def of(cls, instance: Instance, steps: tuple[int, ...]) -> Chain:
         """The chain, and how all other steps lie to it."""
         at = [-1] * len(instance.steps)
-        for place, s in enumerate(steps):
-            at[s] = place
+        for segment, s in enumerate(steps):
+            at[s] = segment
         return cls(steps, _after(instance, at), _before(instance, at, len(steps)))
 
 
-def _of_pool(instance: Instance, step: int, pool: int) -> bool:
+def _of_class(instance: Instance, step: int, sharing: int) -> bool:
     kind = instance.steps[step].kind
-    return kind >= 0 and instance.kinds[kind].pool == pool
+    return kind >= 0 and instance.kinds[kind].sharing == sharing
 
 
 def _best_chain(instance: Instance, rates: Rates, worth: Sequence[float]) -> tuple[tuple[int, ...], float]:
-    """A chain of steps on which jobs of the pool, at their worth, and the gaps between them come to much; how much."""
-    inside = [k.pool == rates.pool for k in instance.kinds] + [False]  # the last one is a controller step's, -1
+    """A chain of steps whose jobs of the class, at their worth, and the gaps between them come to much; how much."""
+    inside = [k.sharing == rates.sharing for k in instance.kinds] + [False]  # the last one is a controller step's, -1
     value = [-1.0] * len(instance.steps)
     gaps = [0] * len(instance.steps)
-    so_far = [-1.0] * len(instance.steps)  # the value with the gap since the last job of the pool
+    so_far = [-1.0] * len(instance.steps)  # the value with the gap since the last job of the sharing class
     back = [-1] * len(instance.steps)
     top, end = -1.0, -1
     for s in instance.order:
@@ -229,50 +233,51 @@ def _before(instance: Instance, at: list[int], length: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Segment:
     """A job of the chain (start = end), or the gap between two.
 
-    A job that runs beside it comes after no job of the chain from `end` on, and before none up to `start`. `room` is
-    the cost of the work that it can absorb.
+    A job that runs beside it comes after no job of the chain from `end` on, and before none up to `start`. `absorbable`
+    is the cost of the work that it can absorb.
     """
 
     start: int
     end: int
-    room: float
+    absorbable: float
 
 
-def _places(instance: Instance, rates: Rates, chain: Chain, own: list[int]) -> list[_Place]:
-    """The chain's jobs of the pool."""
+def _segments(instance: Instance, rates: Rates, chain: Chain, own: list[int]) -> list[_Segment]:
+    """The chain's jobs of the sharing class."""
     steps = [instance.steps[s] for s in chain.steps]
-    return [_Place(i, i, steps[i].ticks * (rates.nodes[steps[i].kind] - rates.work[steps[i].kind])) for i in own]
+    return [_Segment(i, i, steps[i].ticks * (rates.nodes[steps[i].kind] - rates.work[steps[i].kind])) for i in own]
 
 
-def _in_turn(jobs: list[_Place], gaps: list[_Place]) -> list[_Place]:
+def _in_turn(jobs: list[_Segment], gaps: list[_Segment]) -> list[_Segment]:
     """The chain's jobs, and between each and the next one the gap, if it is one."""
-    places = jobs[:1]
+    segments = jobs[:1]
     for n, job in enumerate(jobs[1:]):
-        if gaps and gaps[n].room:
-            places.append(gaps[n])
-        places.append(job)
-    return places
+        if gaps and gaps[n].absorbable:
+            segments.append(gaps[n])
+        segments.append(job)
+    return segments
 
 
-def _parts(instance: Instance, rates: Rates, chain: Chain, gap: _Place) -> list[_Place]:
+def _parts(instance: Instance, rates: Rates, chain: Chain, gap: _Segment) -> list[_Segment]:
     """Parts of the time between two of the chain's jobs beside which fewer jobs can run than in all of it.
 
-    From the start of one job of the chain to the end of another; from the moment when all the pool's jobs before the
-    gap's end are over until then; from the gap's beginning until the first of the pool's jobs after it starts.
+    From the start of one job of the chain to the end of another; from the moment when all the sharing class's jobs
+    before the gap's end are over until then; from the gap's beginning until the first of the sharing class's jobs after
+    it starts.
     """
     i, j = gap.start, gap.end
     ticks = [instance.steps[s].ticks for s in chain.steps]
     inner = range(i + 1, j)
-    parts = [_Place(k, m, rates.gap(sum(ticks[k : m + 1]))) for k in inner for m in inner[k - i - 1 :][:FEW]]
+    parts = [_Segment(k, m, rates.gap(sum(ticks[k : m + 1]))) for k in inner for m in inner[k - i - 1 :][:FEW]]
     for at, forwards in ((j, False), (i, True)):
         away = _away(instance, chain.steps[at], forwards=forwards)
         nearest = min(
-            (away[s] for s in range(len(away)) if away[s] >= 0 and _of_pool(instance, s, rates.pool)), default=0
+            (away[s] for s in range(len(away)) if away[s] >= 0 and _of_class(instance, s, rates.sharing)), default=0
         )
-        parts.append(_Place(at, at, rates.gap(min(nearest, sum(ticks[i + 1 : j])))))
+        parts.append(_Segment(at, at, rates.gap(min(nearest, sum(ticks[i + 1 : j])))))
     return parts
 
 
@@ -296,7 +301,7 @@ def _away(instance: Instance, step: int, *, forwards: bool) -> list[int]:
 
 
 def _gaps(instance: Instance, rates: Rates, chain: Chain, own: list[int]) -> tuple[list[float], list[list[int]]]:
-    """Least ticks between each job of the pool on the chain and the next, and the steps that take place there.
+    """Least ticks between each job of the sharing class on the chain and the next, and the steps that take place there.
 
     The chain's other jobs take place there one after another. All jobs that come after the one of the chain at `low`
     and before the one at `high` do, too; within the limits, they take their area.
@@ -341,14 +346,16 @@ def _beside(instance: Instance, rates: Rates, chain: Chain) -> dict[tuple[int, i
     return work
 
 
-def _unused(place: _Place, beside: dict[tuple[int, int], float]) -> float:
-    """What is left of a place's room if it absorbs all that can run beside it."""
-    return place.room - sum(w for (after, before), w in beside.items() if after < place.end and before > place.start)
+def _unused(segment: _Segment, beside: dict[tuple[int, int], float]) -> float:
+    """What is left of a segment if it absorbs all that can run beside it."""
+    return segment.absorbable - sum(
+        w for (after, before), w in beside.items() if after < segment.end and before > segment.start
+    )
 
 
-def _volumes(beside: dict[tuple[int, int], float], places: list[_Place]) -> dict[tuple[int, int], float]:
-    """The cost of the work that can be absorbed from the first to the last of consecutive places."""
-    starts, ends = [p.start for p in places], [p.end for p in places]
+def _volumes(beside: dict[tuple[int, int], float], segments: list[_Segment]) -> dict[tuple[int, int], float]:
+    """The cost of the work that can be absorbed from the first to the last of consecutive segments."""
+    starts, ends = [p.start for p in segments], [p.end for p in segments]
     volumes: dict[tuple[int, int], float] = {}
     for (after, before), work in beside.items():
         first, last = bisect_right(ends, after), bisect_left(starts, before) - 1
@@ -357,21 +364,21 @@ def _volumes(beside: dict[tuple[int, int], float], places: list[_Place]) -> dict
     return volumes
 
 
-def _absorbed(volumes: dict[tuple[int, int], float], places: list[_Place]) -> float:
-    """The most that the places absorb."""
+def _absorbed(volumes: dict[tuple[int, int], float], segments: list[_Segment]) -> float:
+    """The most that the segments absorb."""
     coming = sorted(volumes.items(), reverse=True)
     waiting: list[tuple[int, float]] = []
     absorbed = 0.0
-    for here, place in enumerate(places):
+    for here, segment in enumerate(segments):
         while coming and coming[-1][0][0] <= here:
             (_, last), volume = coming.pop()
             heappush(waiting, (last, volume))
-        room = place.room
-        while waiting and room > 0:
+        absorbable = segment.absorbable
+        while waiting and absorbable > 0:
             last, volume = heappop(waiting)
             if last >= here:
-                if volume > room:
-                    heappush(waiting, (last, volume - room))
-                absorbed += min(room, volume)
-                room -= min(room, volume)
+                if volume > absorbable:
+                    heappush(waiting, (last, volume - absorbable))
+                absorbed += min(absorbable, volume)
+                absorbable -= min(absorbable, volume)
     return absorbed

@@ -2,7 +2,7 @@
 
 Jobs that need different things share a node for nothing, so the largest of a job's shares of cores, GPUs and memory
 may not be added up. A weighted mean of the three may, with weights that are the same for all jobs on a flavour; we
-take the best of a few weights, for each pool (weak duality of the vector packing's linear programme).
+take the best of a few weights, for each sharing class (weak duality of the vector packing's linear programme).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def least_work(instance: Instance) -> float:
     """What all jobs cost at least, in any plan, without bring-up and tear-down."""
     amount = amounts(instance)
     price = [f.price for f in instance.flavours]
-    return sum(dot(amount, least_shares(instance, p, price, amount)) for p in range(len(instance.pools)))
+    return sum(dot(amount, least_shares(instance, p, price, amount)) for p in range(len(instance.sharing_classes)))
 
 
 def dot(a: Sequence[float], b: Sequence[float]) -> float:
@@ -47,17 +47,22 @@ def amounts(instance: Instance) -> list[int]:
     return amount
 
 
-def least_shares(instance: Instance, pool: int, worth: list[float], amount: list[int]) -> list[float]:
-    """What a job of each kind of a pool takes at least of something that a node has `worth` of, by flavour."""
-    return max((weighted(instance, pool, worth, weights) for weights in WEIGHTS), key=lambda loads: dot(loads, amount))
+def least_shares(instance: Instance, sharing: int, worth: list[float], amount: list[int]) -> list[float]:
+    """What a job of each kind of a sharing class takes at least of something that a node has `worth` of, by flavour."""
+    return max(
+        (weighted(instance, sharing, worth, weights) for weights in WEIGHTS), key=lambda loads: dot(loads, amount)
+    )
 
 
-def weighted(instance: Instance, pool: int, worth: list[float], weights: Weights) -> list[float]:
+def weighted(instance: Instance, sharing: int, worth: list[float], weights: Weights) -> list[float]:
     """The same with given weights of cores, GPUs and memory."""
     with_gpus, without = weights
     return [
-        min(worth[f] * dot(k.on(f).shares, with_gpus if instance.flavours[f].gpus else without) for f in k.wishes)
-        if k.pool == pool
+        min(
+            worth[f] * dot(k.on(f).shares, with_gpus if instance.flavours[f].gpus else without)
+            for f in k.feasible_flavours
+        )
+        if k.sharing == sharing
         else 0.0
         for k in instance.kinds
     ]
@@ -70,8 +75,8 @@ def limit_loads(instance: Instance) -> list[list[float]]:
     for r, capacity in enumerate(instance.capacity):
         if capacity:
             worth = [f.weight[r] / capacity for f in instance.flavours]
-            pools = [least_shares(instance, p, worth, amount) for p in range(len(instance.pools))]
-            load = [pools[k.pool][n] for n, k in enumerate(instance.kinds)]
+            sharing_classes = [least_shares(instance, p, worth, amount) for p in range(len(instance.sharing_classes))]
+            load = [sharing_classes[k.sharing][n] for n, k in enumerate(instance.kinds)]
             if any(load):
                 loads.append(load)
     return loads

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from streamflow_fluxop.planning.problem.instance import Instance
 
-FEW_POOLS = 3
-"""Pools up to which all sets of them are tried."""
+FEW_CLASSES = 3
+"""Sharing classes up to which all sets of them are tried."""
 FEW = 8
 """Charges that are tried: those at which most work changes its flavour."""
 
@@ -33,7 +33,7 @@ def charges(instance: Instance, limit: int) -> list[float]:
     capacity, amount = instance.capacity[limit], amounts(instance)
     worth: dict[float, float] = {}
     for n, kind in enumerate(instance.kinds):
-        for f, g in permutations(kind.wishes, 2):
+        for f, g in permutations(kind.feasible_flavours, 2):
             dear = kind.on(g).share * instance.flavours[g].price - kind.on(f).share * instance.flavours[f].price
             less = (
                 kind.on(f).share * instance.flavours[f].weight[limit]
@@ -48,7 +48,7 @@ def charges(instance: Instance, limit: int) -> list[float]:
 def charged(
     instance: Instance, limit: int, charge: float, heads: list[int], tails: list[int]
 ) -> Iterator[tuple[frozenset[int], float]]:
-    """What the work of some pools costs at least, with the charge on the best set of their jobs, and on h + q.
+    """What some sharing classes' work costs at least, with the charge on the best set of their jobs, and on h + q.
 
     Less the charge times the makespan, and with what bring-up and tear-down cost, this is a bound of their cost.
     """
@@ -58,16 +58,16 @@ def charged(
     steps = [s for s, step in enumerate(instance.steps) if step.kind >= 0]
     hs, qs = classes(heads, steps), classes(tails, steps)
     plain, grids = [], []
-    for pool in range(len(instance.pools)):
-        weights = max(WEIGHTS, key=lambda w, p=pool: dot(weighted(instance, p, dear, w), amount))  # type: ignore[misc]
-        without, within = (weighted(instance, pool, worth, weights) for worth in (price, dear))
+    for sharing in range(len(instance.sharing_classes)):
+        weights = max(WEIGHTS, key=lambda w, p=sharing: dot(weighted(instance, p, dear, w), amount))  # type: ignore[misc]
+        without, within = (weighted(instance, sharing, worth, weights) for worth in (price, dear))
         plain.append(dot(without, amount))
         more = [b - a for a, b in zip(without, within, strict=True)]
         grids.append(areas_at(instance, heads, tails, more, hs, qs))
-    for pools in _sets(len(grids)):
+    for sharing_classes in _sets(len(grids)):
         rows = (
             [sum(column) for column in zip(*rows, strict=True)]
-            for rows in zip(*map(grids.__getitem__, pools), strict=True)
+            for rows in zip(*map(grids.__getitem__, sharing_classes), strict=True)
         )
         sums = (
             area + charge * (h + q)
@@ -75,9 +75,9 @@ def charged(
             for q, area in zip(qs, row, strict=True)
             if area
         )
-        yield frozenset(pools), sum(plain[p] for p in pools) + max(sums, default=0.0)
+        yield frozenset(sharing_classes), sum(plain[p] for p in sharing_classes) + max(sums, default=0.0)
 
 
-def _sets(pools: int) -> Iterator[tuple[int, ...]]:
-    for size in range(1, pools + 1) if pools <= FEW_POOLS else (1, pools):
-        yield from combinations(range(pools), size)
+def _sets(sharing_classes: int) -> Iterator[tuple[int, ...]]:
+    for size in range(1, sharing_classes + 1) if sharing_classes <= FEW_CLASSES else (1, sharing_classes):
+        yield from combinations(range(sharing_classes), size)

@@ -9,16 +9,16 @@ least take of it::
 
 (head-tail energetic bound: Carlier and Latapie 1991 for the cumulative problem). The steps are sorted into at most
 `GRID` classes of heads and of tails, rounded down, so that all pairs are looked at in linear time. What whole nodes and
-handovers between pools add to this is in `setup`.
+handovers between sharing classes add to this is in `setup`.
 
-Cost, for each pool the larger of two sums.
+Cost, for each sharing class the larger of two sums.
 
 - Work: every job costs at least its share of a node on the flavour where that is cheapest, and more where jobs come
   whole (`rounding`) or nothing else can run beside them (`chain`); and there is at least one bring-up and tear-down of
   as many nodes as its widest job spans, for each set of steps that have no flavour in common.
 - A chain with its gaps: between two of its jobs a node is either kept, or brought up and taken down once more. What a
-  gap costs in one pool depends on how long the other pools take for their jobs in it, and that on how many of their
-  nodes come up.
+  gap costs in one sharing class depends on how long the other sharing classes take for their jobs in it, and that on
+  how many of their nodes come up.
 
 Both at once. For a makespan of T, jobs with head >= h and tail >= q take, at some moment, what they take on average
 over T - h - q; what is up at that moment, whole nodes, has been brought up and will be taken down. So the cost bound
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
     from streamflow_fluxop.planning.problem.instance import Instance, Kind
 
-SOME_POOLS = 8
-"""Pools up to which it is worked out whether all that is held finds room under the limits."""
+SOME_CLASSES = 8
+"""Sharing classes up to which it is worked out whether all that is held finds room under the limits."""
 WHOLE = 64
 """Nodes up to which it counts that they come whole."""
 EPS = 1e-9
@@ -84,36 +84,41 @@ def _bounds(instance: Instance) -> tuple[float, int, Callable[[float], float]]:
     for load in loads:
         for h, q, area in areas(instance, heads, tails, load):
             makespan = max(makespan, ceil(h + q + area * (1 - EPS)))
-    pools = _pools(instance, [f.price for f in instance.flavours], heads, tails, loads)
+    sharing_classes = _class_costs(instance, [f.price for f in instance.flavours], heads, tails, loads)
     for r, capacity in enumerate(instance.capacity):
-        if capacity and len(pools) <= SOME_POOLS and len(instance.steps) <= MANY:
-            held = _pools(instance, [f.weight[r] / capacity for f in instance.flavours], heads, tails, loads)
-            makespan = _least_with_room(instance, held, makespan)
+        if capacity and len(sharing_classes) <= SOME_CLASSES and len(instance.steps) <= MANY:
+            held = _class_costs(instance, [f.weight[r] / capacity for f in instance.flavours], heads, tails, loads)
+            makespan = _least_within_limits(instance, held, makespan)
             makespan = least_with_whole_nodes(instance, r, heads, tails, makespan)
-    cost = max(sum(pool.cost(None) for pool in pools), _across_gaps(instance, pools))
-    least = _least_cost(instance, pools, heads, tails, loads, cost)
+    cost = max(sum(sharing.cost(None) for sharing in sharing_classes), _across_gaps(instance, sharing_classes))
+    least = _least_cost(instance, sharing_classes, heads, tails, loads, cost)
     return cost, makespan, least
 
 
-def _across_gaps(instance: Instance, pools: list[_Pool]) -> float:
-    """What all pools cost at least because of a gap in one pool's chain, in which others have work to do.
+def _across_gaps(instance: Instance, sharing_classes: list[_SharingClassCost]) -> float:
+    """What all sharing classes cost at least because of a gap in one's chain, in which others have work to do.
 
-    The shorter the gap, the more of their nodes are up in it; the longer, the more it costs in its own pool. Between
-    two lengths of a grid the cost is at least that of the gap at the lower one, and of the others at the upper one.
+    The shorter the gap, the more of their nodes are up in it; the longer, the more it costs in its own sharing class.
+    Between two lengths of a grid the cost is at least that of the gap at the lower one, and of the others at the upper
+    one.
     """
     best = 0.0
-    alone = [pool.cost(None) for pool in pools]
-    for p, pool in enumerate(pools) if len(pools) <= SOME_POOLS else ():
-        for gap in pool.gaps:
-            area = [0.0] * len(pools)
+    alone = [sharing.cost(None) for sharing in sharing_classes]
+    for p, sharing in enumerate(sharing_classes) if len(sharing_classes) <= SOME_CLASSES else ():
+        for gap in sharing.gaps:
+            area = [0.0] * len(sharing_classes)
             for s in gap.inside:
                 step = instance.steps[s]
-                q = instance.kinds[step.kind].pool
+                q = instance.kinds[step.kind].sharing
                 if q != p:
-                    area[q] += step.width * step.ticks * pools[q].load[step.kind]
+                    area[q] += step.width * step.ticks * sharing_classes[q].load[step.kind]
 
             def others(length: float, p: int = p, area: list[float] = area) -> float:
-                return sum(max(alone[q], other.cost_with(area[q] / length)) for q, other in enumerate(pools) if q != p)
+                return sum(
+                    max(alone[q], other.cost_with(area[q] / length))
+                    for q, other in enumerate(sharing_classes)
+                    if q != p
+                )
 
             if sum(alone) - alone[p] >= others(gap.least):
                 continue
@@ -126,50 +131,57 @@ def _across_gaps(instance: Instance, pools: list[_Pool]) -> float:
 
 
 def _least_cost(
-    instance: Instance, pools: list[_Pool], heads: list[int], tails: list[int], loads: list[list[float]], least: float
+    instance: Instance,
+    sharing_classes: list[_SharingClassCost],
+    heads: list[int],
+    tails: list[int],
+    loads: list[list[float]],
+    least: float,
 ) -> Callable[[float], float]:
     """What plans of at most a makespan cost at least, and at any."""
     down = max(f.down for f in instance.flavours)
     in_part: list[tuple[frozenset[int], float, float]] = []
-    in_all: list[tuple[list[_Pool], float]] = []
-    if len(pools) <= SOME_POOLS and len(instance.steps) <= MANY:
+    in_all: list[tuple[list[_SharingClassCost], float]] = []
+    if len(sharing_classes) <= SOME_CLASSES and len(instance.steps) <= MANY:
         for limit, capacity in enumerate(instance.capacity):
             for charge in charges(instance, limit) if capacity else ():
                 in_part += [(own, work, charge) for own, work in charged(instance, limit, charge, heads, tails)]
                 dear = [f.price + charge * f.weight[limit] / capacity for f in instance.flavours]
-                in_all.append((_pools(instance, dear, heads, tails, loads), charge))
+                in_all.append((_class_costs(instance, dear, heads, tails, loads), charge))
 
     def cost(makespan: float) -> float:
-        whole = [pool.cost(makespan) for pool in pools]
-        setups = [pool.setups(makespan) for pool in pools]
+        whole = [sharing.cost(makespan) for sharing in sharing_classes]
+        setups = [sharing.setups(makespan) for sharing in sharing_classes]
         found = [sum(whole), least]
         for own, work, charge in in_part:
             rest = sum(setups[p] if p in own else cost for p, cost in enumerate(whole))
             found.append(rest + work - charge * makespan)
-        found += [sum(pool.cost(makespan) for pool in dear) - charge * (makespan + down) for dear, charge in in_all]
+        found += [
+            sum(sharing.cost(makespan) for sharing in dear) - charge * (makespan + down) for dear, charge in in_all
+        ]
         return max(found) * (1 - EPS)
 
     return cost
 
 
-def _pools(
+def _class_costs(
     instance: Instance, price: list[float], heads: list[int], tails: list[int], loads: list[list[float]]
-) -> list[_Pool]:
-    return [_Pool(instance, p, price, heads, tails, loads) for p in range(len(instance.pools))]
+) -> list[_SharingClassCost]:
+    return [_SharingClassCost(instance, p, price, heads, tails, loads) for p in range(len(instance.sharing_classes))]
 
 
-def _least_with_room(instance: Instance, held: list[_Pool], makespan: int) -> int:
+def _least_within_limits(instance: Instance, held: list[_SharingClassCost], makespan: int) -> int:
     """The least makespan from a bound on in which there is room under a limit for all that is held.
 
     Args:
         instance: the problem.
-        held: the pools, at the prices of what a node takes of the limit, as a share of it.
+        held: the sharing classes, at the prices of what a node takes of the limit, as a share of it.
         makespan: the bound.
     """
     down = max(f.down for f in instance.flavours)
 
     def fits(end: int) -> bool:
-        return sum(pool.cost(end) for pool in held) * (1 - EPS) <= end + down
+        return sum(sharing.cost(end) for sharing in held) * (1 - EPS) <= end + down
 
     if fits(makespan):
         return makespan
@@ -183,7 +195,7 @@ def _least_with_room(instance: Instance, held: list[_Pool], makespan: int) -> in
 
 
 def _heads(instance: Instance) -> list[int]:
-    first = [min((instance.flavours[f].up for f in k.wishes), default=0) for k in instance.kinds]
+    first = [min((instance.flavours[f].up for f in k.feasible_flavours), default=0) for k in instance.kinds]
     heads = [0] * len(instance.steps)
     ends = [0] * len(instance.steps)
     for s in instance.order:
@@ -201,48 +213,49 @@ def _tails(instance: Instance) -> list[int]:
     return [t - s.ticks for t, s in zip(instance.tails, instance.steps, strict=True)]
 
 
-class _Pool:
-    """What a pool costs at least, at a price of a node of each flavour."""
+class _SharingClassCost:
+    """What a sharing class costs at least, at a price of a node of each flavour."""
 
     def __init__(
         self,
         instance: Instance,
-        pool: int,
+        sharing: int,
         price: list[float],
         heads: list[int],
         tails: list[int],
         loads: list[list[float]],
     ) -> None:
         flavours = instance.flavours
-        kinds = [k for k in instance.kinds if k.pool == pool]
-        even = [(f.up + f.down) * p for f, p in zip(flavours, price, strict=True)]
-        self.once = min(even[f] for k in kinds for f in k.wishes)
-        self.fixed = _fixed(kinds, even)
+        kinds = [k for k in instance.kinds if k.sharing == sharing]
+        break_even = [(f.up + f.down) * p for f, p in zip(flavours, price, strict=True)]
+        self.once = min(break_even[f] for k in kinds for f in k.feasible_flavours)
+        self.fixed = _fixed(kinds, break_even)
         amount = amounts(instance)
-        work = least_shares(instance, pool, price, amount)
+        work = least_shares(instance, sharing, price, amount)
         self.work = dot(amount, work)
         self.gapped = 0.0
         self.gaps: list[Gap] = []
-        if len(instance.pools) <= GRID:
+        if len(instance.sharing_classes) <= GRID:
             rates = Rates(
-                pool=pool,
+                sharing=sharing,
                 work=work,
                 nodes=[
-                    min(k.on(f).nodes * price[f] for f in k.wishes) if k.pool == pool else 0.0 for k in instance.kinds
+                    min(k.on(f).nodes * price[f] for f in k.feasible_flavours) if k.sharing == sharing else 0.0
+                    for k in instance.kinds
                 ],
-                idle=min(price[f] for k in kinds for f in k.wishes),
+                idle=min(price[f] for k in kinds for f in k.feasible_flavours),
                 once=self.once,
                 loads=loads,
             )
             solid, self.gapped, self.gaps = beside_chain(instance, rates)
             self.work = max(self.work, solid)
         if len(instance.steps) <= MANY:
-            self.work = max(self.work, in_rounds(instance, pool, price, work))
-        self.load = least_shares(instance, pool, even, amount)
+            self.work = max(self.work, in_rounds(instance, sharing, price, work))
+        self.load = least_shares(instance, sharing, break_even, amount)
         corners: dict[int, float] = {}
         for h, q, area in areas(instance, heads, tails, self.load):
             corners[h + q] = max(corners.get(h + q, 0.0), area)
-        self.sums = _sums({even[f] for k in kinds for f in k.wishes})
+        self.sums = _sums({break_even[f] for k in kinds for f in k.feasible_flavours})
         self.corners: list[tuple[int, float]] = []
         for gone, area in sorted(corners.items(), reverse=True):
             if not self.corners or area > self.corners[-1][1]:
@@ -275,9 +288,9 @@ class _Pool:
         return self.sums[place] if place < len(self.sums) else up
 
 
-def _sums(even: set[float]) -> list[float]:
+def _sums(break_even: set[float]) -> list[float]:
     """What so many nodes cost to bring up and take down that come whole: all sums up to a size, in order."""
-    costs = sorted(e for e in even if e > 0)
+    costs = sorted(e for e in break_even if e > 0)
     if not costs:
         return []
     sums, top = {0.0}, WHOLE * costs[0]
@@ -289,14 +302,14 @@ def _sums(even: set[float]) -> list[float]:
     return sorted(sums) if len(sums) < 20 * WHOLE else []
 
 
-def _fixed(kinds: list[Kind], even: list[float]) -> float:
-    """What bringing up and taking down costs that the kinds of a pool can't do without."""
+def _fixed(kinds: list[Kind], break_even: list[float]) -> float:
+    """What bringing up and taking down costs that the kinds of a sharing class can't do without."""
     taken: set[int] = set()
     total = 0.0
-    for kind in sorted(kinds, key=lambda k: len(k.wishes)):
-        if not taken & set(kind.wishes):
-            taken |= set(kind.wishes)
-            total += min(kind.on(f).nodes * even[f] for f in kind.wishes)
+    for kind in sorted(kinds, key=lambda k: len(k.feasible_flavours)):
+        if not taken & set(kind.feasible_flavours):
+            taken |= set(kind.feasible_flavours)
+            total += min(kind.on(f).nodes * break_even[f] for f in kind.feasible_flavours)
     return total
 
 

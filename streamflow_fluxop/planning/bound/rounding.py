@@ -1,4 +1,4 @@
-"""What a pool costs at least because jobs come whole.
+"""What a sharing class costs at least because jobs come whole.
 
 Take m jobs of a kind, the shortest of which takes d, on nodes that hold c of them. In a time L a node has room for no
 more than c * floor(L / d) of them: twenty equal jobs on nodes that hold eight take three node-times, not two and a
@@ -22,24 +22,24 @@ FEW = 500
 """Jobs up to which the cheapest nodes that hold them are worked out; beyond, a part of a node matters little."""
 
 
-def in_rounds(instance: Instance, pool: int, price: Sequence[float], work: Sequence[float]) -> float:
-    """What the pool costs at least by the jobs of the best kind and level, without bring-up and tear-down.
+def in_rounds(instance: Instance, sharing: int, price: Sequence[float], work: Sequence[float]) -> float:
+    """What the sharing class costs at least by the jobs of the best kind and level, without bring-up and tear-down.
 
     Args:
         instance: the problem.
-        pool: the pool.
+        sharing: the sharing class.
         price: of a node of each flavour, a tick.
-        work: for each kind what a job's part of its nodes costs a tick at least; 0 for other pools' kinds.
+        work: for each kind what a job's part of its nodes costs a tick at least; 0 for other sharing classes' kinds.
     """
-    stages: dict[tuple[int, int], list[int]] = {}
+    step_classes: dict[tuple[int, int], list[int]] = {}
     total = 0.0
     for s, step in enumerate(instance.steps):
-        if step.kind >= 0 and instance.kinds[step.kind].pool == pool:
-            stages.setdefault((step.kind, instance.levels[s]), []).append(s)
+        if step.kind >= 0 and instance.kinds[step.kind].sharing == sharing:
+            step_classes.setdefault((step.kind, instance.levels[s]), []).append(s)
             total += step.width * step.ticks * work[step.kind]
-    prices = {kind: _prices(instance, kind, price) for kind in {kind for kind, _ in stages}}
+    prices = {kind: _prices(instance, kind, price) for kind in {kind for kind, _ in step_classes}}
     found = []
-    for (kind, _), steps in stages.items():
+    for (kind, _), steps in step_classes.items():
         steps.sort(key=lambda s: -instance.steps[s].ticks)
         best, count, jobs, own = 0.0, 0, 0, 0.0
         for n, s in enumerate(steps, 1):
@@ -54,7 +54,7 @@ def in_rounds(instance: Instance, pool: int, price: Sequence[float], work: Seque
     for most, nodes, members in sorted(found, reverse=True):
         if most * (1 - EPS) <= max(cost, total):
             break
-        cost = max(cost, (nodes + _apart(instance, pool, members, work)) * (1 - EPS))
+        cost = max(cost, (nodes + _apart(instance, sharing, members, work)) * (1 - EPS))
     return cost
 
 
@@ -64,17 +64,17 @@ def _prices(instance: Instance, kind: int, price: Sequence[float]) -> list[float
     Empty for jobs on several nodes: how many of those share nodes is another question.
     """
     fits = instance.kinds[kind]
-    if any(fits.on(f).nodes > 1 for f in fits.wishes):
+    if any(fits.on(f).nodes > 1 for f in fits.feasible_flavours):
         return []
-    choices = [(price[f], fits.on(f).per_node) for f in fits.wishes]
+    choices = [(price[f], fits.on(f).per_node) for f in fits.feasible_flavours]
     prices = [0.0]
     for jobs in range(1, FEW + 1):
         prices.append(min(one + prices[max(0, jobs - held)] for one, held in choices))
     return prices
 
 
-def _apart(instance: Instance, pool: int, members: list[int], work: Sequence[float]) -> float:
-    """Cost of the work of the pool's steps all of whose jobs come after, or all before, all jobs of the members."""
+def _apart(instance: Instance, sharing: int, members: list[int], work: Sequence[float]) -> float:
+    """Cost of the work of the class's steps all of whose jobs come after, or all before, all jobs of the members."""
     if len(instance.steps) > MANY:
         return 0.0
     bits = [0] * len(instance.steps)
@@ -95,6 +95,6 @@ def _apart(instance: Instance, pool: int, members: list[int], work: Sequence[flo
                 else:
                     all_of |= own[t]
             passed[s], own[s] = all_of, same
-            if all_of == every and step.kind >= 0 and instance.kinds[step.kind].pool == pool:
+            if all_of == every and step.kind >= 0 and instance.kinds[step.kind].sharing == sharing:
                 apart += step.width * step.ticks * work[step.kind]
     return apart

@@ -1,8 +1,8 @@
-"""What no makespan can be below because pools share a limit in whole nodes.
+"""What no makespan can be below because sharing classes share a limit in whole nodes.
 
-The jobs with head >= h and tail >= q run within X = T - h - q, where T is the makespan. If those of pool p take a_p
-node-ticks, ceil(a_p / X) nodes at least come up for them. Where the limit is c nodes, each of them is one of c places,
-and when a place passes from one node to another, nothing runs there for a tear-down and a bring-up. So ::
+The jobs with head >= h and tail >= q run within X = T - h - q, where T is the makespan. If those of sharing class p
+take a_p node-ticks, ceil(a_p / X) nodes at least come up for them. Where the limit is c nodes, each of them is one of c
+places, and when a place passes from one node to another, nothing runs there for a tear-down and a bring-up. So ::
 
     sum of a_p + (up + down) * max(0, sum of ceil(a_p / X) - c) <= c * X
 
@@ -42,8 +42,8 @@ def least_with_whole_nodes(instance: Instance, limit: int, heads: list[int], tai
     steps = [s for s, step in enumerate(instance.steps) if step.kind >= 0]
     hs, qs = classes(heads, steps), classes(tails, steps)
     grids = []
-    for pool in range(len(instance.pools)):
-        load = least_shares(instance, pool, worth, amount)
+    for sharing in range(len(instance.sharing_classes)):
+        load = least_shares(instance, sharing, worth, amount)
         if any(load):
             grids.append(areas_at(instance, heads, tails, load, hs, qs))
     for i, h in enumerate(hs):
@@ -55,7 +55,7 @@ def least_with_whole_nodes(instance: Instance, limit: int, heads: list[int], tai
 
 
 def _least_span(work: list[float], places: int, gap: int) -> int:
-    """The least X in which so much work of each pool can be done on the places."""
+    """The least X in which so much work of each sharing class can be done on the places."""
     total = sum(work)
 
     def fits(span: int) -> bool:

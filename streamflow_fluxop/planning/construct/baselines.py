@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.planning.construct.fixed_clusters import Site, run_fixed
+from streamflow_fluxop.planning.construct.fixed_clusters import FixedCluster, run_fixed
 from streamflow_fluxop.planning.construct.packing import nodes_for
 
 if TYPE_CHECKING:
@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 
 def per_task(instance: Instance) -> Schedule:
     """A MiniCluster for each job (for each group, where the user named groups)."""
-    sites, groups = _group_sites(instance)
+    clusters, groups = _group_clusters(instance)
     first: dict[int, int] = {}
     for s, step in enumerate(instance.steps):
-        if step.kind < 0 or instance.kinds[step.kind].pool in groups:
+        if step.kind < 0 or instance.kinds[step.kind].sharing in groups:
             continue
         kind, flavour = instance.kinds[step.kind], instance.cheapest[step.kind]
-        first[s] = len(sites)
-        sites += [Site(kind.pool, flavour, kind.on(flavour).nodes, 1) for _ in range(step.width)]
+        first[s] = len(clusters)
+        clusters += [FixedCluster(kind.sharing, flavour, kind.on(flavour).nodes, 1) for _ in range(step.width)]
 
-    def site_of(step: int, job: int) -> int:
-        return first[step] + job if step in first else groups[instance.kinds[instance.steps[step].kind].pool]
+    def cluster_of(step: int, job: int) -> int:
+        return first[step] + job if step in first else groups[instance.kinds[instance.steps[step].kind].sharing]
 
-    return run_fixed(instance, "per-task", sites, site_of)
+    return run_fixed(instance, "per-task", clusters, cluster_of)
 
 
 def per_step(instance: Instance) -> Schedule:
     """A MiniCluster for each step, as large as all of its jobs need side by side, or as the limits allow."""
-    sites, groups = _group_sites(instance)
+    clusters, groups = _group_clusters(instance)
     number = [-1] * len(instance.steps)
     for s, step in enumerate(instance.steps):
         if step.kind < 0:
             continue
         kind, flavour = instance.kinds[step.kind], instance.cheapest[step.kind]
-        if kind.pool in groups:
-            number[s] = groups[kind.pool]
+        if kind.sharing in groups:
+            number[s] = groups[kind.sharing]
             continue
-        number[s] = len(sites)
+        number[s] = len(clusters)
         size = _within(instance, flavour, nodes_for(instance, flavour, {step.kind: step.width}))
-        sites.append(Site(kind.pool, flavour, size, step.width))
-    return run_fixed(instance, "per-step", sites, lambda s, _: number[s])
+        clusters.append(FixedCluster(kind.sharing, flavour, size, step.width))
+    return run_fixed(instance, "per-step", clusters, lambda s, _: number[s])
 
 
 def single(instance: Instance, share: float = 1.0) -> Schedule:
@@ -60,18 +60,18 @@ def single(instance: Instance, share: float = 1.0) -> Schedule:
     Raises:
         UserError: no flavour holds all steps of an image, or the limits don't hold all images' MiniClusters at once.
     """
-    sites = single_sites(instance, share)
-    return run_fixed(instance, "single", sites, lambda s, _: instance.kinds[instance.steps[s].kind].pool)
+    clusters = single_clusters(instance, share)
+    return run_fixed(instance, "single", clusters, lambda s, _: instance.kinds[instance.steps[s].kind].sharing)
 
 
-def single_sites(instance: Instance, share: float = 1.0) -> list[Site]:
-    """The MiniClusters of `single`, one a pool."""
-    flavours = {p: _common(instance, p) for p in range(len(instance.pools))}
+def single_clusters(instance: Instance, share: float = 1.0) -> list[FixedCluster]:
+    """The MiniClusters of `single`, one a sharing class."""
+    flavours = {p: _common(instance, p) for p in range(len(instance.sharing_classes))}
     wanted = dict.fromkeys(flavours, 1)
     least = dict.fromkeys(flavours, 1)
     for level in _levels(instance).values():
         for p, flavour in flavours.items():
-            jobs = {k: n for k, n in level.items() if instance.kinds[k].pool == p}
+            jobs = {k: n for k, n in level.items() if instance.kinds[k].sharing == p}
             if jobs:
                 wanted[p] = max(wanted[p], nodes_for(instance, flavour, jobs))
                 least[p] = max(least[p], *(instance.kinds[k].on(flavour).nodes for k in jobs))
@@ -85,7 +85,7 @@ def single_sites(instance: Instance, share: float = 1.0) -> list[Site]:
             where="limits",
             fix="raise the limits, or take another strategy",
         )
-    return [Site(p, flavours[p], size, _jobs(instance, p), keep=True) for p, size in enumerate(sizes)]
+    return [FixedCluster(p, flavours[p], size, _jobs(instance, p), keep=True) for p, size in enumerate(sizes)]
 
 
 def by_level(instance: Instance, *, barrier: bool = True, ahead: bool = False) -> Schedule:
@@ -99,14 +99,14 @@ def by_level(instance: Instance, *, barrier: bool = True, ahead: bool = False) -
         barrier: a level starts when the one before is over, as there.
         ahead: bring up before the first job is ready, unlike there.
     """
-    sites, groups = _group_sites(instance)
+    clusters, groups = _group_clusters(instance)
     keys: dict[tuple[int, int, int], int] = {}
     number: dict[tuple[int, int], int] = {}
     for level, jobs in sorted(_levels(instance).items()):
         wanted: dict[tuple[int, int], dict[int, int]] = {}
         for k, n in jobs.items():
-            if instance.kinds[k].pool not in groups:
-                wanted.setdefault((instance.kinds[k].pool, instance.cheapest[k]), {})[k] = n
+            if instance.kinds[k].sharing not in groups:
+                wanted.setdefault((instance.kinds[k].sharing, instance.cheapest[k]), {})[k] = n
         if not wanted:
             continue
         places = list(wanted)
@@ -116,20 +116,20 @@ def by_level(instance: Instance, *, barrier: bool = True, ahead: bool = False) -
         if sizes is None:
             sizes = [_within(instance, f, n) for (_, f), n in zip(places, least, strict=True)]
         for (p, f), size in zip(places, sizes, strict=True):
-            site = keys.setdefault((p, f, size), len(sites))
-            if site == len(sites):
-                sites.append(Site(p, f, size, 0))
+            cluster = keys.setdefault((p, f, size), len(clusters))
+            if cluster == len(clusters):
+                clusters.append(FixedCluster(p, f, size, 0))
             for k, n in wanted[p, f].items():
-                number[level, k] = site
-                sites[site].jobs += n
+                number[level, k] = cluster
+                clusters[cluster].jobs += n
 
-    def site_of(step: int, job: int) -> int:
+    def cluster_of(step: int, job: int) -> int:
         kind = instance.steps[step].kind
-        pool = instance.kinds[kind].pool
-        return groups[pool] if pool in groups else number[instance.levels[step], kind]
+        sharing = instance.kinds[kind].sharing
+        return groups[sharing] if sharing in groups else number[instance.levels[step], kind]
 
     name = "by-level" if barrier else "by-level-ahead" if ahead else "by-level-no-barrier"
-    return run_fixed(instance, name, sites, site_of, ahead=ahead, barrier=barrier)
+    return run_fixed(instance, name, clusters, cluster_of, ahead=ahead, barrier=barrier)
 
 
 def _levels(instance: Instance) -> dict[int, dict[int, int]]:
@@ -142,16 +142,16 @@ def _levels(instance: Instance) -> dict[int, dict[int, int]]:
     return levels
 
 
-def _jobs(instance: Instance, pool: int) -> int:
-    return sum(s.width for s in instance.steps if s.kind >= 0 and instance.kinds[s.kind].pool == pool)
+def _jobs(instance: Instance, sharing: int) -> int:
+    return sum(s.width for s in instance.steps if s.kind >= 0 and instance.kinds[s.kind].sharing == sharing)
 
 
-def _common(instance: Instance, pool: int) -> int:
-    """The cheapest flavour that holds all steps of a pool."""
-    kinds = [k for k in instance.kinds if k.pool == pool]
-    common = set(kinds[0].wishes).intersection(*(k.wishes for k in kinds))
+def _common(instance: Instance, sharing: int) -> int:
+    """The cheapest flavour that holds all steps of a sharing class."""
+    kinds = [k for k in instance.kinds if k.sharing == sharing]
+    common = set(kinds[0].feasible_flavours).intersection(*(k.feasible_flavours for k in kinds))
     if not common:
-        image, group = instance.pools[pool].image, instance.pools[pool].group
+        image, group = instance.sharing_classes[sharing].image, instance.sharing_classes[sharing].group
         which = f" of group {group}" if group else f" with image {image}" if image else ""
         raise UserError(
             f"no one flavour suits all steps{which}",
@@ -160,29 +160,29 @@ def _common(instance: Instance, pool: int) -> int:
         )
     work: dict[int, float] = dict.fromkeys(common, 0.0)
     for step in instance.steps:
-        if step.kind >= 0 and instance.kinds[step.kind].pool == pool:
+        if step.kind >= 0 and instance.kinds[step.kind].sharing == sharing:
             for f in common:
                 share = instance.kinds[step.kind].on(f).share
                 work[f] += step.width * (step.ticks + 1) * share * instance.flavours[f].price
     return min(common, key=lambda f: (work[f], f))
 
 
-def _group_sites(instance: Instance) -> tuple[list[Site], dict[int, int]]:
-    """A site for each group, and its number by pool."""
-    sites: list[Site] = []
+def _group_clusters(instance: Instance) -> tuple[list[FixedCluster], dict[int, int]]:
+    """A cluster for each group, and its number by sharing class."""
+    clusters: list[FixedCluster] = []
     groups: dict[int, int] = {}
-    for p, pool in enumerate(instance.pools):
-        if pool.group is None:
+    for p, sharing in enumerate(instance.sharing_classes):
+        if sharing.group is None:
             continue
         flavour = _common(instance, p)
         size = 1
         for level in _levels(instance).values():
-            jobs = {k: n for k, n in level.items() if instance.kinds[k].pool == p}
+            jobs = {k: n for k, n in level.items() if instance.kinds[k].sharing == p}
             if jobs:
                 size = max(size, nodes_for(instance, flavour, jobs))
-        groups[p] = len(sites)
-        sites.append(Site(p, flavour, _within(instance, flavour, size), _jobs(instance, p), keep=True))
-    return sites, groups
+        groups[p] = len(clusters)
+        clusters.append(FixedCluster(p, flavour, _within(instance, flavour, size), _jobs(instance, p), keep=True))
+    return clusters, groups
 
 
 def _within(instance: Instance, flavour: int, size: int) -> int:

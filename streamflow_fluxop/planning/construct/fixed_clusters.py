@@ -1,9 +1,9 @@
 """MiniClusters whose sizes and steps are given beforehand: what the simple strategies have in common.
 
-A site is a MiniCluster, or several with the same size one after the other. It is asked for when its first job is ready
-(or, `ahead`, so that it is up when its first job is ready), stays until its last job is over, and takes its jobs in
-upward-rank order. Where the limits leave no room it waits; sites that have nothing to do just then are given up if
-nothing else helps.
+A cluster is a MiniCluster, or several with the same size one after the other. It is asked for when its first job is
+ready (or, `ahead`, so that it is up when its first job is ready), stays until its last job is over, and takes its jobs
+in upward-rank order. Where the limits leave no room it waits; clusters that have nothing to do just then are given up
+if nothing else helps.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.planning.construct.resource_profile import Room, times
-from streamflow_fluxop.planning.result.schedule import Block, Life, Schedule, make_schedule
+from streamflow_fluxop.planning.construct.resource_profile import ResourceProfile, times
+from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,17 +28,17 @@ PATIENCE = 8
 
 
 @dataclass(slots=True)
-class Site:
+class FixedCluster:
     """A MiniCluster of `size` nodes; `jobs` is how many it has yet to run."""
 
-    pool: int
+    sharing: int
     flavour: int
     size: int
     jobs: int
     keep: bool = False
     state: str = "down"
     held: bool = False
-    first_life: int = -1
+    first_lease: int = -1
     running: int = 0
     queues: dict[int, list[tuple[float, int, int, int]]] = field(default_factory=dict)
     free: list[list[int]] = field(default_factory=list)
@@ -49,26 +49,26 @@ class Site:
 def run_fixed(
     instance: Instance,
     strategy: str,
-    sites: list[Site],
-    site_of: Callable[[int, int], int],
+    clusters: list[FixedCluster],
+    cluster_of: Callable[[int, int], int],
     *,
     ahead: bool = False,
     barrier: bool = False,
 ) -> Schedule:
-    """Make the schedule of given sites.
+    """Make the schedule of given clusters.
 
     Args:
         instance: the problem.
         strategy: name for the schedule.
-        sites: what there is; `jobs` counts what each is to run.
-        site_of: the site of a job, by step and index.
+        clusters: what there is; `jobs` counts what each is to run.
+        cluster_of: the cluster of a job, by step and index.
         ahead: bring up before the first job is ready.
         barrier: a job waits until all jobs on lower levels are over.
 
     Raises:
-        UserError: the limits leave no room for the sites that have to be up at the same time.
+        UserError: the limits leave no room for the clusters that have to be up at the same time.
     """
-    return _Run(instance, strategy, sites, site_of, ahead=ahead, barrier=barrier).schedule()
+    return _Run(instance, strategy, clusters, cluster_of, ahead=ahead, barrier=barrier).schedule()
 
 
 class _Run:
@@ -76,29 +76,29 @@ class _Run:
         self,
         instance: Instance,
         strategy: str,
-        sites: list[Site],
-        site_of: Callable[[int, int], int],
+        clusters: list[FixedCluster],
+        cluster_of: Callable[[int, int], int],
         *,
         ahead: bool,
         barrier: bool,
     ) -> None:
         self.instance = instance
         self.strategy = strategy
-        self.sites = sites
-        self.site_of = site_of
+        self.clusters = clusters
+        self.cluster_of = cluster_of
         self.ahead = ahead
         self.barrier = barrier
         capacity: Weight = instance.capacity
         self.counted = instance.max_miniclusters is not None
-        self.room = Room((*capacity, float(instance.max_miniclusters or 0)) if self.counted else capacity)
-        self.lives: list[Life] = []
-        self.blocks: list[Block] = []
+        self.profile = ResourceProfile((*capacity, float(instance.max_miniclusters or 0)) if self.counted else capacity)
+        self.leases: list[NodeLease] = []
+        self.placements: list[Placement] = []
         self.where: list[int] = []
         self.events: list[tuple[int, int, int]] = []
         self.pending: list[tuple[float, int]] = []
         self.left = [s.width for s in instance.steps]
-        self.waits = [sum(not each for _, each in s.before) for s in instance.steps]
-        self.waits_each = [[sum(each for _, each in s.before)] * s.width for s in instance.steps]
+        self.predecessor_counts = [sum(not each for _, each in s.before) for s in instance.steps]
+        self.predecessor_counts_each = [[sum(each for _, each in s.before)] * s.width for s in instance.steps]
         self.level_left: dict[int, int] = {}
         for s, step in enumerate(instance.steps):
             self.level_left[instance.levels[s]] = self.level_left.get(instance.levels[s], 0) + step.width
@@ -108,7 +108,7 @@ class _Run:
 
     def schedule(self) -> Schedule:
         for s, step in enumerate(self.instance.steps):
-            if not self.waits[s]:
+            if not self.predecessor_counts[s]:
                 self.ready_of(s, 0, step.width, 0)
         self.serve(0)
         while self.events:
@@ -128,15 +128,15 @@ class _Run:
                 where="limits",
                 fix="raise the limits, or take another strategy",
             )
-        return make_schedule(self.instance, self.lives, self.blocks, self.strategy)
+        return make_schedule(self.instance, self.leases, self.placements, self.strategy)
 
     def ready_of(self, step: int, first: int, end: int, now: int) -> None:
-        waits = self.waits_each[step]
+        predecessor_counts = self.predecessor_counts_each[step]
         job = first
         while job < end:
             begin = job
-            while job < end and waits[job] == 0:
-                waits[job] = -1
+            while job < end and predecessor_counts[job] == 0:
+                predecessor_counts[job] = -1
                 job += 1
             if job > begin:
                 self.ready(step, begin, job - begin, now)
@@ -154,57 +154,57 @@ class _Run:
             return
         end = first + count
         while first < end:
-            number, begin = self.site_of(step, first), first
-            while first < end and self.site_of(step, first) == number:
+            number, begin = self.cluster_of(step, first), first
+            while first < end and self.cluster_of(step, first) == number:
                 first += 1
-            site = self.sites[number]
-            if kind not in site.queues:
-                site.queues[kind] = []
-                site.candidates[kind] = list(range(site.size))
-                site.listed[kind] = set(range(site.size))
-            heappush(site.queues[kind], (-instance.tails[step], step, begin, first - begin))
+            cluster = self.clusters[number]
+            if kind not in cluster.queues:
+                cluster.queues[kind] = []
+                cluster.candidates[kind] = list(range(cluster.size))
+                cluster.listed[kind] = set(range(cluster.size))
+            heappush(cluster.queues[kind], (-instance.tails[step], step, begin, first - begin))
             self.touched.add(number)
-            if site.state == "down":
-                site.state = "pending"
+            if cluster.state == "down":
+                cluster.state = "pending"
                 heappush(self.pending, (-instance.tails[step], number))
 
-    def start(self, site: int, step: int, first: int, count: int, now: int, runs: list[tuple[int, int]]) -> None:
-        heappush(self.events, (now + self.instance.steps[step].ticks, len(self.blocks), len(self.blocks)))
-        self.blocks.append(Block(step, first, count, now, runs))
-        self.where.append(site)
+    def start(self, cluster: int, step: int, first: int, count: int, now: int, runs: list[tuple[int, int]]) -> None:
+        heappush(self.events, (now + self.instance.steps[step].ticks, len(self.placements), len(self.placements)))
+        self.placements.append(Placement(step, first, count, now, runs))
+        self.where.append(cluster)
 
     def over(self, number: int, now: int) -> None:
-        s, first, count, _, runs = self.blocks[number]
+        s, first, count, _, runs = self.placements[number]
         step = self.instance.steps[s]
         if runs:
-            site = self.sites[self.where[number]]
-            fit = self.instance.kinds[step.kind].on(site.flavour)
-            for life, n in runs:
-                node = life - site.first_life
-                free = site.free[node]
+            cluster = self.clusters[self.where[number]]
+            fit = self.instance.kinds[step.kind].on(cluster.flavour)
+            for lease, n in runs:
+                node = lease - cluster.first_lease
+                free = cluster.free[node]
                 free[0] += n * fit.cores
                 free[1] += n * fit.gpus
                 free[2] += n * fit.memory
-                self.lives[life].last = max(self.lives[life].last, now)
-                for kind, listed in site.listed.items():
+                self.leases[lease].last = max(self.leases[lease].last, now)
+                for kind, listed in cluster.listed.items():
                     if node not in listed:
                         listed.add(node)
-                        heappush(site.candidates[kind], node)
-            site.jobs -= count
-            site.running -= count
+                        heappush(cluster.candidates[kind], node)
+            cluster.jobs -= count
+            cluster.running -= count
             self.touched.add(self.where[number])
-            if not site.jobs:
-                self.close(site, now)
+            if not cluster.jobs:
+                self.close(cluster, now)
         self.left[s] -= count
         for t, each in step.after:
             if each:
                 for job in range(first, first + count):
-                    self.waits_each[t][job] -= 1
-                if not self.waits[t]:
+                    self.predecessor_counts_each[t][job] -= 1
+                if not self.predecessor_counts[t]:
                     self.ready_of(t, first, first + count, now)
             elif not self.left[s]:
-                self.waits[t] -= 1
-                if not self.waits[t]:
+                self.predecessor_counts[t] -= 1
+                if not self.predecessor_counts[t]:
                     self.ready_of(t, 0, self.instance.steps[t].width, now)
         level = self.instance.levels[s]
         self.level_left[level] -= count
@@ -213,51 +213,51 @@ class _Run:
             for t, begin, n in self.later.pop(self.level, []):
                 self.ready(t, begin, n, now)
 
-    def weight(self, site: Site) -> Weight:
-        weight = times(site.size, self.instance.flavours[site.flavour].weight)
+    def weight(self, cluster: FixedCluster) -> Weight:
+        weight = times(cluster.size, self.instance.flavours[cluster.flavour].weight)
         return (*weight, 1.0) if self.counted else weight
 
-    def close(self, site: Site, now: int) -> None:
-        """The site's MiniCluster goes; all of its nodes lived until now."""
-        for life in range(site.first_life, site.first_life + site.size):
-            self.lives[life].last = now
-        site.state = "down"
-        self.room.free(now + self.instance.flavours[site.flavour].down, self.weight(site))
+    def close(self, cluster: FixedCluster, now: int) -> None:
+        """The MiniCluster goes; all of its nodes lived until now."""
+        for lease in range(cluster.first_lease, cluster.first_lease + cluster.size):
+            self.leases[lease].last = now
+        cluster.state = "down"
+        self.profile.free(now + self.instance.flavours[cluster.flavour].down, self.weight(cluster))
 
     def give_way(self, now: int) -> bool:
         """Give up the MiniClusters that have nothing to do; whether there were any."""
         idle = [
-            s for s in self.sites if s.state == "up" and not s.running and not s.keep and not any(s.queues.values())
+            s for s in self.clusters if s.state == "up" and not s.running and not s.keep and not any(s.queues.values())
         ]
-        for site in idle:
-            last = max(self.lives[i].last for i in range(site.first_life, site.first_life + site.size))
-            self.close(site, last)
+        for cluster in idle:
+            last = max(self.leases[i].last for i in range(cluster.first_lease, cluster.first_lease + cluster.size))
+            self.close(cluster, last)
         return bool(idle)
 
     def up(self, number: int, now: int) -> None:
-        site, flavour = self.sites[number], self.instance.flavours[self.sites[number].flavour]
-        site.state = "up"
-        site.first_life = len(self.lives)
-        site.free = [[flavour.cores, flavour.gpus, flavour.memory] for _ in range(site.size)]
-        for kind in site.queues:
-            site.candidates[kind] = list(range(site.size))
-            site.listed[kind] = set(range(site.size))
-        for rank in range(site.size):
-            self.lives.append(Life(site.pool, site.flavour, now, now, site.first_life, rank))
+        cluster, flavour = self.clusters[number], self.instance.flavours[self.clusters[number].flavour]
+        cluster.state = "up"
+        cluster.first_lease = len(self.leases)
+        cluster.free = [[flavour.cores, flavour.gpus, flavour.memory] for _ in range(cluster.size)]
+        for kind in cluster.queues:
+            cluster.candidates[kind] = list(range(cluster.size))
+            cluster.listed[kind] = set(range(cluster.size))
+        for rank in range(cluster.size):
+            self.leases.append(NodeLease(cluster.sharing, cluster.flavour, now, now, cluster.first_lease, rank))
         self.touched.add(number)
 
     def serve(self, now: int) -> None:
         refused: list[tuple[float, int]] = []
         while self.pending and len(refused) < PATIENCE:
             rank, number = heappop(self.pending)
-            site = self.sites[number]
-            flavour = self.instance.flavours[site.flavour]
-            at = self.room.since(max(0, now - flavour.up) if self.ahead else now, self.weight(site))
+            cluster = self.clusters[number]
+            flavour = self.instance.flavours[cluster.flavour]
+            at = self.profile.since(max(0, now - flavour.up) if self.ahead else now, self.weight(cluster))
             if at is None:
                 refused.append((rank, number))
                 continue
-            site.state = "asked"
-            self.room.hold(at, self.weight(site))
+            cluster.state = "asked"
+            self.profile.hold(at, self.weight(cluster))
             if at + flavour.up <= now:
                 self.up(number, now)
             else:
@@ -265,54 +265,54 @@ class _Run:
         for entry in refused:
             heappush(self.pending, entry)
         for number in sorted(self.touched):
-            if self.sites[number].state == "up":
+            if self.clusters[number].state == "up":
                 self.place(number, now)
         self.touched = set()
 
     def place(self, number: int, now: int) -> None:
-        site = self.sites[number]
+        cluster = self.clusters[number]
         blocked: set[int] = set()
         while True:
-            heads = [(q[0], kind) for kind, q in site.queues.items() if q and kind not in blocked]
+            heads = [(q[0], kind) for kind, q in cluster.queues.items() if q and kind not in blocked]
             if not heads:
                 return
             (rank, step, first, count), kind = min(heads)
             runs: list[tuple[int, int]] = []
-            left = self.fill(site, kind, count, runs)
+            left = self.fill(cluster, kind, count, runs)
             if left < count:
-                site.running += count - left
+                cluster.running += count - left
                 self.start(number, step, first, count - left, now, runs)
             if not left:
-                heappop(site.queues[kind])
+                heappop(cluster.queues[kind])
                 continue
             blocked.add(kind)
             if left < count:
-                heapreplace(site.queues[kind], (rank, step, first + count - left, left))
+                heapreplace(cluster.queues[kind], (rank, step, first + count - left, left))
 
-    def fill(self, site: Site, kind: int, want: int, runs: list[tuple[int, int]]) -> int:
-        fit = self.instance.kinds[kind].on(site.flavour)
-        candidates, listed = site.candidates[kind], site.listed[kind]
+    def fill(self, cluster: FixedCluster, kind: int, want: int, runs: list[tuple[int, int]]) -> int:
+        fit = self.instance.kinds[kind].on(cluster.flavour)
+        candidates, listed = cluster.candidates[kind], cluster.listed[kind]
         if fit.nodes > 1:
             while want:
-                nodes = [n for n, free in enumerate(site.free) if _holds(free, fit.cores, fit.gpus, fit.memory)]
+                nodes = [n for n, free in enumerate(cluster.free) if _holds(free, fit.cores, fit.gpus, fit.memory)]
                 if len(nodes) < fit.nodes:
                     break
                 for node in nodes[: fit.nodes]:
-                    _take(site.free[node], 1, fit.cores, fit.gpus, fit.memory)
-                    runs.append((site.first_life + node, 1))
+                    _take(cluster.free[node], 1, fit.cores, fit.gpus, fit.memory)
+                    runs.append((cluster.first_lease + node, 1))
                 want -= 1
             return want
         while want and candidates:
             node = candidates[0]
-            n = _holds(site.free[node], fit.cores, fit.gpus, fit.memory)
+            n = _holds(cluster.free[node], fit.cores, fit.gpus, fit.memory)
             if n > want:
                 n = want
             else:
                 heappop(candidates)
                 listed.discard(node)
             if n:
-                _take(site.free[node], n, fit.cores, fit.gpus, fit.memory)
-                runs.append((site.first_life + node, n))
+                _take(cluster.free[node], n, fit.cores, fit.gpus, fit.memory)
+                runs.append((cluster.first_lease + node, n))
                 want -= n
         return want
 

@@ -1,11 +1,11 @@
-"""The nodes that one pool has of one flavour, while a list schedule is made.
+"""The nodes that one sharing class has of one flavour, while a list schedule is made.
 
 A node is busy; or idle and still held in case it is needed again; or up for nobody. Whether an idle node was kept
 or given up is decided in hindsight, when it is needed again: a gap longer than bring-up plus tear-down costs more
-than a new life of the node (ski rental with the season known; price and size cancel out).
+than a new lease of the node (ski rental with the season known; price and size cancel out).
 
-`FreeYard` lets every node live and die on its own, `StackYard` has nodes go up and down like a stack, as those of a
-single MiniCluster do.
+`FreeNodePool` lets every node live and die on its own, `NestedNodePool` has nodes go up and down like a stack, as those
+of a single MiniCluster do.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.planning.construct.resource_profile import times
-from streamflow_fluxop.planning.result.schedule import Life
+from streamflow_fluxop.planning.result.schedule import NodeLease
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.planning.construct.resource_profile import Room, Weight
+    from streamflow_fluxop.planning.construct.resource_profile import ResourceProfile, Weight
     from streamflow_fluxop.planning.problem.instance import FlavourData, Instance
 
 FEW = 40
@@ -28,8 +28,8 @@ Runs = list[tuple[int, int]]
 Entry = tuple[float, int, int, int]
 
 
-class Yard:
-    """What both kinds of yard have.
+class NodePool:
+    """What both kinds of node pool have.
 
     Attributes:
         queues: for each kind that has jobs waiting a heap of (-priority, step, first job, jobs).
@@ -39,21 +39,23 @@ class Yard:
         jobs: jobs that are not over.
     """
 
-    def __init__(self, instance: Instance, pool: int, flavour: int, lives: list[Life], room: Room) -> None:
-        self.pool = pool
+    def __init__(
+        self, instance: Instance, sharing: int, flavour: int, leases: list[NodeLease], profile: ResourceProfile
+    ) -> None:
+        self.sharing = sharing
         self.flavour = flavour
         self.data: FlavourData = instance.flavours[flavour]
         self.fits = {
-            k: fit for k, kind in enumerate(instance.kinds) if kind.pool == pool and (fit := kind.fits[flavour])
+            k: fit for k, kind in enumerate(instance.kinds) if kind.sharing == sharing and (fit := kind.fits[flavour])
         }
         self.queues: dict[int, list[Entry]] = {}
         self.idle: deque[tuple[int, int]] = deque()
         self.busy = 0
         self.coming = 0
         self.jobs = 0
-        self.lives = lives
-        self.room = room
-        self.even = self.data.up + self.data.down
+        self.leases = leases
+        self.profile = profile
+        self.break_even = self.data.up + self.data.down
         self._cores: list[int] = []
         self._gpus: list[int] = []
         self._memory: list[int] = []
@@ -72,7 +74,7 @@ class Yard:
 
     def nodes_of(self, runs: Runs) -> list[int]:
         """The nodes that jobs run on."""
-        return [self._node_of[life] for life, _ in runs]
+        return [self._node_of[lease] for lease, _ in runs]
 
     def head(self) -> float:
         """Minus the priority of the first job in the queues; infinity where there is none."""
@@ -112,9 +114,9 @@ class Yard:
         return len(self._load) - 1
 
     def _begin(self, node: int, now: int, stack: int = -1, rank: int = 0) -> None:
-        self._life[node] = len(self.lives)
-        self._node_of[len(self.lives)] = node
-        self.lives.append(Life(self.pool, self.flavour, now, now, stack, rank))
+        self._life[node] = len(self.leases)
+        self._node_of[len(self.leases)] = node
+        self.leases.append(NodeLease(self.sharing, self.flavour, now, now, stack, rank))
 
     def _take(self, node: int, n: int, kind: int) -> None:
         fit = self.fits[kind]
@@ -134,11 +136,13 @@ class Yard:
         return n
 
 
-class FreeYard(Yard):
+class FreeNodePool(NodePool):
     """Nodes that live and die on their own; no job spans two of them."""
 
-    def __init__(self, instance: Instance, pool: int, flavour: int, lives: list[Life], room: Room) -> None:
-        super().__init__(instance, pool, flavour, lives, room)
+    def __init__(
+        self, instance: Instance, sharing: int, flavour: int, leases: list[NodeLease], profile: ResourceProfile
+    ) -> None:
+        super().__init__(instance, sharing, flavour, leases, profile)
         self._spare: list[int] = []
         self._working: dict[int, None] = {}
         self._until: list[int] = []
@@ -212,13 +216,13 @@ class FreeYard(Yard):
         """Put jobs on so many idle and new nodes; how many did not find a place."""
         for _ in range(idle):
             since, node = self.idle.pop()
-            if now - since > self.even:
-                self.room.free(since + self.data.down, self.data.weight)
-                self.room.hold(now - self.data.up, self.data.weight)
+            if now - since > self.break_even:
+                self.profile.free(since + self.data.down, self.data.weight)
+                self.profile.hold(now - self.data.up, self.data.weight)
                 self._begin(node, now)
             want = self._use(node, kind, want, end, runs)
         if new:
-            self.room.hold(now - self.data.up, self.weight(new))
+            self.profile.hold(now - self.data.up, self.weight(new))
         for _ in range(new):
             node = self._spare.pop() if self._spare else self._new_node()
             if node == len(self._until):
@@ -231,20 +235,20 @@ class FreeYard(Yard):
         """Give up the node that has been idle for longest, as of when it turned idle."""
         since, node = self.idle.popleft()
         self._spare.append(node)
-        self.room.free(since + self.data.down, self.data.weight)
+        self.profile.free(since + self.data.down, self.data.weight)
 
     def over(self, kind: int, runs: Runs, now: int) -> bool:
         """Jobs are over; whether a node turned idle."""
         turned = False
         fit = self.fits[kind]
-        for life, n in runs:
-            node = self._node_of[life]
+        for lease, n in runs:
+            node = self._node_of[lease]
             self._cores[node] += n * fit.cores
             self._gpus[node] += n * fit.gpus
             self._memory[node] += n * fit.memory
             self._load[node] = load = self._load[node] - n
             if not load:
-                self.lives[life].last = now
+                self.leases[lease].last = now
                 self.idle.append((now, node))
                 del self._working[node]
                 self.busy -= 1
@@ -269,7 +273,7 @@ class FreeYard(Yard):
                 heappush(self._candidates[kind], node)
 
 
-class StackYard(Yard):
+class NestedNodePool(NodePool):
     """The nodes of one MiniCluster at a time: node i is up whenever node i + 1 is. Jobs may span nodes.
 
     `busy` counts the nodes up to the highest one in use; those below may be empty, and take jobs first.
@@ -280,9 +284,17 @@ class StackYard(Yard):
     """
 
     def __init__(
-        self, instance: Instance, pool: int, flavour: int, lives: list[Life], room: Room, *, keep: bool, counted: bool
+        self,
+        instance: Instance,
+        sharing: int,
+        flavour: int,
+        leases: list[NodeLease],
+        profile: ResourceProfile,
+        *,
+        keep: bool,
+        counted: bool,
     ) -> None:
-        super().__init__(instance, pool, flavour, lives, room)
+        super().__init__(instance, sharing, flavour, leases, profile)
         self._keep = keep
         self._counted = counted
 
@@ -320,13 +332,13 @@ class StackYard(Yard):
         """Put jobs on so many idle and new nodes more; how many did not find a place."""
         for _ in range(idle):
             since, node = self.idle.pop()
-            if now - since > self.even and not (self._keep and node == 0):
-                self.room.free(since + self.data.down, self._weight_of(node))
-                self.room.hold(now - self.data.up, self._weight_of(node))
+            if now - since > self.break_even and not (self._keep and node == 0):
+                self.profile.free(since + self.data.down, self._weight_of(node))
+                self.profile.hold(now - self.data.up, self._weight_of(node))
                 self._start(node, now)
             self.busy += 1
         if new:
-            self.room.hold(now - self.data.up, self.weight(new))
+            self.profile.hold(now - self.data.up, self.weight(new))
         for _ in range(new):
             if self.busy == len(self._load):
                 self._new_node()
@@ -342,8 +354,8 @@ class StackYard(Yard):
     def gone_by(self, nodes: int) -> int:
         """When the nodes that were given up, in whose places so many new ones come, are gone."""
         first = self.busy + len(self.idle)
-        lives = [self.lives[life] for life in self._life[first : first + nodes] if life >= 0]
-        return max((life.last + self.data.down for life in lives), default=0)
+        leases = [self.leases[lease] for lease in self._life[first : first + nodes] if lease >= 0]
+        return max((lease.last + self.data.down for lease in leases), default=0)
 
     def closable(self) -> tuple[int, int] | None:
         """Since when its longest idle node could have been given up, and from when that frees its room."""
@@ -354,21 +366,21 @@ class StackYard(Yard):
     def give_up(self) -> None:
         """Give up the node that has been idle for longest, as of when it turned idle."""
         since, node = self.idle.popleft()
-        self.room.free(since + self.data.down, self._weight_of(node))
+        self.profile.free(since + self.data.down, self._weight_of(node))
 
     def over(self, kind: int, runs: Runs, now: int) -> bool:
         """Jobs are over; whether a node turned idle."""
-        for life, n in runs:
-            self._take(self._node_of[life], -n, kind)
+        for lease, n in runs:
+            self._take(self._node_of[lease], -n, kind)
         before = self.busy
         while self.busy and not self._load[self.busy - 1]:
             self.busy -= 1
-            self.lives[self._life[self.busy]].last = now
+            self.leases[self._life[self.busy]].last = now
             self.idle.append((now, self.busy))
         return self.busy < before
 
     def _start(self, node: int, now: int) -> None:
-        stack = len(self.lives) if node == 0 else self.lives[self._life[0]].stack
+        stack = len(self.leases) if node == 0 else self.leases[self._life[0]].stack
         self._begin(node, now, stack, node)
 
     def _weight_of(self, node: int) -> Weight:

@@ -12,7 +12,7 @@ def times(n: int, weight: Weight) -> Weight:
     return weight if n == 1 else tuple(n * w for w in weight)
 
 
-class Room:
+class ResourceProfile:
     """The sum of what is held against the limits, as a step function of time.
 
     Holding and freeing may be entered for the past as well as for the future: a MiniCluster that is needed at t was

@@ -1,9 +1,9 @@
 """The problem as a constraint programme for OR-Tools' CP-SAT: proves small plans optimal, improves others.
 
 Time is counted in units of the greatest common divisor of all durations, bring-ups and tear-downs, so nothing is
-rounded. Every job is one of its own. For each pool and flavour there are as many lives of nodes as a plan that is
-no worse than the known one can pay for. Since MiniClusters grow and shrink node by node, lives are all that a plan
-consists of.
+rounded. Every job is one of its own. For each sharing class and flavour there are as many leases of nodes as a plan
+that is no worse than the known one can pay for. Since MiniClusters grow and shrink node by node, leases are all that a
+plan consists of.
 
 Not for jobs that span nodes, groups, and a limit of MiniClusters: `applies` says so.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.planning.bound.energetic import least_work
 from streamflow_fluxop.planning.problem.instance import TICKS
-from streamflow_fluxop.planning.result.schedule import Block, Life, Schedule, make_schedule
+from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
     from streamflow_fluxop.planning.budget import Budget
@@ -35,7 +35,7 @@ def applies(instance: Instance, most_jobs: int) -> bool:
     return (
         0 < instance.jobs <= most_jobs
         and instance.max_miniclusters is None
-        and all(p.group is None for p in instance.pools)
+        and all(p.group is None for p in instance.sharing_classes)
         and all(fit is None or fit.nodes == 1 for k in instance.kinds for fit in k.fits)
     )
 
@@ -83,8 +83,8 @@ class _Job:
 
 
 @dataclass(slots=True)
-class _LifeVar:
-    pool: int
+class _LeaseVar:
+    sharing: int
     flavour: int
     used: Any
     first: Any
@@ -108,10 +108,10 @@ class _Model:
         self.horizon = self._latest_end() // self.unit
         self.jobs: list[_Job] = []
         self.of_step: list[list[_Job]] = []
-        self.lives: list[_LifeVar] = []
+        self.leases: list[_LeaseVar] = []
         self.hints: list[tuple[Any, int]] = []
         self._add_jobs()
-        self._add_lives()
+        self._add_leases()
         self._add_places()
         self._add_precedence()
         self._add_capacity()
@@ -154,48 +154,50 @@ class _Model:
             self.of_step.append(own)
             self.jobs += [j for j in own if step.kind >= 0]
 
-    def _add_lives(self) -> None:
-        """Lives: used or not, first <= last, first after bring-up.
+    def _add_leases(self) -> None:
+        """Leases: used or not, first <= last, first after bring-up.
 
         How many: what the cost leaves when all work is paid for as cheaply as can be, by the price of a bring-up
         and tear-down.
         """
         instance = self.instance
         spare = self._most_cost() - least_work(instance)
-        for p in range(len(instance.pools)):
+        for p in range(len(instance.sharing_classes)):
             for f, flavour in enumerate(instance.flavours):
                 number = sum(
                     s.width
                     for s in instance.steps
-                    if s.kind >= 0 and instance.kinds[s.kind].pool == p and f in instance.kinds[s.kind].wishes
+                    if s.kind >= 0
+                    and instance.kinds[s.kind].sharing == p
+                    and f in instance.kinds[s.kind].feasible_flavours
                 )
                 once = (flavour.up + flavour.down) * flavour.price
                 if once and spare < number * once:
                     number = max(0, floor(spare / once + 1e-9))
-                number = max(number, sum(life.pool == p and life.flavour == f for life in self.known.lives))
+                number = max(number, sum(lease.sharing == p and lease.flavour == f for lease in self.known.leases))
                 up = flavour.up // self.unit
                 for i in range(number):
                     used = self.m.new_bool_var(f"used_{p}_{f}_{i}")
                     first = self.m.new_int_var(up, max(up, self.horizon), f"first_{p}_{f}_{i}")
                     last = self.m.new_int_var(up, max(up, self.horizon), f"last_{p}_{f}_{i}")
                     self.m.add(first <= last)
-                    self.lives.append(_LifeVar(p, f, used, first, last, []))
+                    self.leases.append(_LeaseVar(p, f, used, first, last, []))
 
     def _add_places(self) -> None:
-        """Each job is in exactly one life.
+        """Each job is in exactly one lease.
 
         sum over l of x[j, l] = 1, and x[j, l] implies first[l] <= start[j] and end[j] <= last[l].
         """
         for job in self.jobs:
             kind = self.instance.kinds[self.instance.steps[job.step].kind]
-            for n, life in enumerate(self.lives):
-                if life.pool == kind.pool and life.flavour in kind.wishes:
+            for n, lease in enumerate(self.leases):
+                if lease.sharing == kind.sharing and lease.flavour in kind.feasible_flavours:
                     x = self.m.new_bool_var(f"x_{job.step}_{job.index}_{n}")
                     job.on[n] = x
-                    life.jobs.append((job, x))
-                    self.m.add(life.first <= job.start).only_enforce_if(x)
-                    self.m.add(job.end <= life.last).only_enforce_if(x)
-                    self.m.add_implication(x, life.used)
+                    lease.jobs.append((job, x))
+                    self.m.add(lease.first <= job.start).only_enforce_if(x)
+                    self.m.add(job.end <= lease.last).only_enforce_if(x)
+                    self.m.add_implication(x, lease.used)
             self.m.add_exactly_one(job.on.values())
 
     def _add_precedence(self) -> None:
@@ -214,16 +216,16 @@ class _Model:
 
         The cut: sum of duration * demand * x <= capacity * (last - first).
         """
-        for n, life in enumerate(self.lives):
-            flavour = self.instance.flavours[life.flavour]
+        for n, lease in enumerate(self.leases):
+            flavour = self.instance.flavours[lease.flavour]
             intervals, fits, ticks = [], [], []
-            for job, x in life.jobs:
+            for job, x in lease.jobs:
                 step = self.instance.steps[job.step]
                 size = step.ticks // self.unit
                 intervals.append(
                     self.m.new_optional_interval_var(job.start, size, job.end, x, f"i_{job.step}_{job.index}_{n}")
                 )
-                fits.append(self.instance.kinds[step.kind].on(life.flavour))
+                fits.append(self.instance.kinds[step.kind].on(lease.flavour))
                 ticks.append(size)
             for capacity, demands in (
                 (flavour.cores, [f.cores for f in fits]),
@@ -233,32 +235,32 @@ class _Model:
                 if any(demands) and sum(demands) > capacity:
                     self.m.add_cumulative(intervals, demands, capacity)
                 if any(demands):
-                    energy = [d * t * x for d, t, (_, x) in zip(demands, ticks, life.jobs, strict=True) if d * t]
-                    self.m.add(sum(energy) <= capacity * (life.last - life.first))
+                    energy = [d * t * x for d, t, (_, x) in zip(demands, ticks, lease.jobs, strict=True) if d * t]
+                    self.m.add(sum(energy) <= capacity * (lease.last - lease.first))
 
     def _add_limits(self) -> None:
-        """From asked for until gone, at every moment, sum of what lives take <= limit."""
+        """From asked for until gone, at every moment, sum of what leases take <= limit."""
         if not self.instance.capacity:
             return
         intervals = []
-        for n, life in enumerate(self.lives):
-            flavour = self.instance.flavours[life.flavour]
+        for n, lease in enumerate(self.leases):
+            flavour = self.instance.flavours[lease.flavour]
             up, down = flavour.up // self.unit, flavour.down // self.unit
             size = self.m.new_int_var(up + down, self.horizon + up + down, f"size_{n}")
             intervals.append(
-                self.m.new_optional_interval_var(life.first - up, size, life.last + down, life.used, f"life_{n}")
+                self.m.new_optional_interval_var(lease.first - up, size, lease.last + down, lease.used, f"life_{n}")
             )
         for r, capacity in enumerate(self.instance.capacity):
-            weights = [self.instance.flavours[life.flavour].weight[r] for life in self.lives]
+            weights = [self.instance.flavours[lease.flavour].weight[r] for lease in self.leases]
             scale = 1 if all(w == int(w) for w in weights) else 10_000
             demands = [-int(-w * scale // 1) for w in weights]
             if sum(demands) > floor(capacity * scale + 1e-6):
                 self.m.add_cumulative(intervals, demands, floor(capacity * scale + 1e-6))
 
     def _break_symmetry(self) -> None:
-        """Lives of a pool and flavour are used in order and begin in order; so do the jobs of a step."""
-        for a, b in zip(self.lives, self.lives[1:], strict=False):
-            if (a.pool, a.flavour) == (b.pool, b.flavour):
+        """Leases of a sharing class and flavour are used in order and begin in order; so do the jobs of a step."""
+        for a, b in zip(self.leases, self.leases[1:], strict=False):
+            if (a.sharing, a.flavour) == (b.sharing, b.flavour):
                 self.m.add_implication(b.used, a.used)
                 self.m.add(a.first <= b.first).only_enforce_if(b.used)
         for s, step in enumerate(self.instance.steps):
@@ -279,14 +281,14 @@ class _Model:
         money = (w * SCALE / bounds.cost if bounds.cost else SCALE) * self.unit
         time = (1 - w) * SCALE / (bounds.makespan or 1) * self.unit
         costs: list[Any] = []
-        for n, life in enumerate(self.lives):
-            flavour = self.instance.flavours[life.flavour]
-            even = (flavour.up + flavour.down) // self.unit
-            span = self.m.new_int_var(0, self.horizon + even, f"span_{n}")
-            self.m.add(span >= life.last - life.first + even).only_enforce_if(life.used)
-            self.m.add(span == 0).only_enforce_if(~life.used)
-            self.m.add(life.last - life.first == 0).only_enforce_if(~life.used)
-            self.m.add(span == life.last - life.first + even * life.used)
+        for n, lease in enumerate(self.leases):
+            flavour = self.instance.flavours[lease.flavour]
+            break_even = (flavour.up + flavour.down) // self.unit
+            span = self.m.new_int_var(0, self.horizon + break_even, f"span_{n}")
+            self.m.add(span >= lease.last - lease.first + break_even).only_enforce_if(lease.used)
+            self.m.add(span == 0).only_enforce_if(~lease.used)
+            self.m.add(lease.last - lease.first == 0).only_enforce_if(~lease.used)
+            self.m.add(span == lease.last - lease.first + break_even * lease.used)
             costs.append((flavour.price, span))
         factor = self._factor([t for t in (time, *(p * money for p, _ in costs)) if t])
         self.factor = factor
@@ -308,26 +310,26 @@ class _Model:
     def _hint(self) -> None:
         """Begin from the known schedule."""
         places: dict[tuple[int, int], tuple[int, int]] = {}
-        for block in self.known.blocks:
-            step = self.instance.steps[block.step]
-            job = block.first
+        for placement in self.known.placements:
+            step = self.instance.steps[placement.step]
+            job = placement.first
             if step.kind < 0:
-                self.m.add_hint(self.of_step[block.step][0].start, block.start // self.unit)
+                self.m.add_hint(self.of_step[placement.step][0].start, placement.start // self.unit)
                 continue
-            for life, n in block.runs:
+            for lease, n in placement.runs:
                 for _ in range(n):
-                    places[block.step, job] = (block.start, life)
+                    places[placement.step, job] = (placement.start, lease)
                     job += 1
-        yards: dict[tuple[int, int], list[int]] = {}
-        for n, var in enumerate(self.lives):
-            yards.setdefault((var.pool, var.flavour), []).append(n)
+        pools: dict[tuple[int, int], list[int]] = {}
+        for n, var in enumerate(self.leases):
+            pools.setdefault((var.sharing, var.flavour), []).append(n)
         slot: dict[int, int] = {}
-        for i in sorted(range(len(self.known.lives)), key=lambda i: self.known.lives[i].first):
-            had = self.known.lives[i]
-            slot[i] = n = yards[had.pool, had.flavour].pop(0)
-            self.m.add_hint(self.lives[n].first, had.first // self.unit)
-            self.m.add_hint(self.lives[n].last, had.last // self.unit)
-        for n, var in enumerate(self.lives):
+        for i in sorted(range(len(self.known.leases)), key=lambda i: self.known.leases[i].first):
+            had = self.known.leases[i]
+            slot[i] = n = pools[had.sharing, had.flavour].pop(0)
+            self.m.add_hint(self.leases[n].first, had.first // self.unit)
+            self.m.add_hint(self.leases[n].last, had.last // self.unit)
+        for n, var in enumerate(self.leases):
             self.m.add_hint(var.used, n in slot.values())
         for s, step in enumerate(self.instance.steps):
             if step.kind < 0:
@@ -360,21 +362,21 @@ class _Model:
 
     def _schedule(self, solver: Any) -> Schedule:
         number: dict[int, int] = {}
-        lives: list[Life] = []
-        blocks: list[Block] = []
+        leases: list[NodeLease] = []
+        placements: list[Placement] = []
         for s, own in enumerate(self.of_step):
             ticks = self.instance.steps[s].ticks
             for job in own:
                 start = solver.value(job.start) * self.unit
                 if self.instance.steps[s].kind < 0:
-                    blocks.append(Block(s, 0, self.instance.steps[s].width, start, []))
+                    placements.append(Placement(s, 0, self.instance.steps[s].width, start, []))
                     continue
                 n = next(n for n, x in job.on.items() if solver.value(x))
                 if n not in number:
-                    number[n] = len(lives)
-                    lives.append(Life(self.lives[n].pool, self.lives[n].flavour, start, start + ticks))
-                life = lives[number[n]]
-                life.first, life.last = min(life.first, start), max(life.last, start + ticks)
-                blocks.append(Block(s, job.index, 1, start, [(number[n], 1)]))
-        blocks.sort(key=lambda b: b.start)
-        return make_schedule(self.instance, lives, blocks, "optimal")
+                    number[n] = len(leases)
+                    leases.append(NodeLease(self.leases[n].sharing, self.leases[n].flavour, start, start + ticks))
+                lease = leases[number[n]]
+                lease.first, lease.last = min(lease.first, start), max(lease.last, start + ticks)
+                placements.append(Placement(s, job.index, 1, start, [(number[n], 1)]))
+        placements.sort(key=lambda b: b.start)
+        return make_schedule(self.instance, leases, placements, "optimal")

@@ -14,7 +14,7 @@ from math import exp, inf
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop.planning.improve.timeline import Timeline, packed
-from streamflow_fluxop.planning.result.schedule import Block, Life, Schedule, make_schedule
+from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
     from random import Random
@@ -34,7 +34,7 @@ LOOK = 0.1
 FAR = 2.0
 """How many times the cost of a new node a place may cost to be looked at."""
 
-Place = tuple[int, Timeline, int]
+Slot = tuple[int, Timeline, int]
 """A job, its node, its start."""
 
 
@@ -45,13 +45,13 @@ def applies(instance: Instance) -> bool:
     return (
         instance.jobs > 0
         and instance.max_miniclusters is None
-        and all(p.group is None for p in instance.pools)
+        and all(p.group is None for p in instance.sharing_classes)
         and all(fit is None or fit.nodes == 1 for k in instance.kinds for fit in k.fits)
         and pairs <= MOST_PAIRS * instance.jobs
     )
 
 
-class Repack:
+class RuinAndRecreate:
     """A schedule, job by job, that changes.
 
     Args:
@@ -89,7 +89,7 @@ class Repack:
         self.need = [[packed(x.cores, x.gpus, x.memory) if x else 0 for x in k.fits] for k in instance.kinds]
         self.start = [0] * len(self.step)
         self.on: list[Timeline | None] = [None] * len(self.step)
-        self.nodes: list[list[Timeline]] = [[] for _ in instance.pools]
+        self.nodes: list[list[Timeline]] = [[] for _ in instance.sharing_classes]
         self._load(schedule)
         self.cost = 0.0
         for nodes in self.nodes:
@@ -101,21 +101,21 @@ class Repack:
         self.tick = (1 - w) / w * judge.bounds.cost / (judge.bounds.makespan or 1) if w else 1e9
 
     def _load(self, schedule: Schedule) -> None:
-        lives = [self._new(life.pool, life.flavour) for life in schedule.lives]
-        for node in lives:
-            self.nodes[node.pool].append(node)
-        for block in schedule.blocks:
-            job = self.first[block.step] + block.first
-            for n in range(job, job + block.jobs):
-                self.start[n] = block.start
-            for life, count in block.runs:
+        leases = [self._new(lease.sharing, lease.flavour) for lease in schedule.leases]
+        for node in leases:
+            self.nodes[node.sharing].append(node)
+        for placement in schedule.placements:
+            job = self.first[placement.step] + placement.first
+            for n in range(job, job + placement.jobs):
+                self.start[n] = placement.start
+            for lease, count in placement.runs:
                 for n in range(job, job + count):
-                    self._put(n, lives[life], block.start)
+                    self._put(n, leases[lease], placement.start)
                 job += count
 
-    def _new(self, pool: int, flavour: int) -> Timeline:
+    def _new(self, sharing: int, flavour: int) -> Timeline:
         data = self.instance.flavours[flavour]
-        return Timeline(pool, flavour, self.full[flavour], data.price, data.up + data.down)
+        return Timeline(sharing, flavour, self.full[flavour], data.price, data.up + data.down)
 
     def _end(self) -> int:
         return max([s + t for s, t in zip(self.start, self.ticks, strict=True)], default=0)
@@ -126,7 +126,7 @@ class Repack:
         node.jobs.add(job)
         node.change(start, start + self.ticks[job], -self.need[self.kind[job]][node.flavour])
 
-    def _take(self, job: int) -> Place:
+    def _take(self, job: int) -> Slot:
         node, start = self.on[job], self.start[job]
         assert node is not None
         node.jobs.remove(job)
@@ -179,7 +179,7 @@ class Repack:
         return 10 * missed + goal + 1e-3 * score
 
     def _some(self, rng: Random) -> list[int]:
-        """Jobs that lie near each other: at an end of a node's life, on a node at some time, or one after another."""
+        """Jobs that lie near each other: at an end of a node's lease, on a node at some time, or one after another."""
         start, ticks = self.start, self.ticks
         most, how, job = rng.randint(1, MOST), rng.random(), rng.choice(self.jobs)
         if how < 0.45:
@@ -191,7 +191,7 @@ class Repack:
         if how < 0.7:
             here = self.on[job]
             assert here is not None
-            nodes = {id(n): n for n in (here, rng.choice(self.nodes[here.pool]))}
+            nodes = {id(n): n for n in (here, rng.choice(self.nodes[here.sharing]))}
             begin, end = start[job], start[job] + ticks[job]
             self.looks += sum(len(n.jobs) for n in nodes.values())
             near = sorted(j for n in nodes.values() for j in n.jobs if start[j] <= end and start[j] + ticks[j] >= begin)
@@ -205,7 +205,7 @@ class Repack:
                 found.append(other)
         return found
 
-    def _replaced(self, old: list[Place], rng: Random) -> list[int]:
+    def _replaced(self, old: list[Slot], rng: Random) -> list[int]:
         """Put jobs back; those that found a place, up to the first that finds none."""
         tails, start, ticks = self.tails, self.start, self.ticks
         # the latest starts, with the jobs after them in mind that are out, too
@@ -240,10 +240,10 @@ class Repack:
         """Put a job where it costs least, to start between low and high; whether there is such a place."""
         kind, ticks, makespan = self.kind[job], self.ticks[job], self.makespan
         data, need = self.instance.kinds[kind], self.need[kind]
-        own = self.nodes[data.pool]
+        own = self.nodes[data.sharing]
         offset = rng.randrange(len(own)) if own else 0
         options: list[tuple[float, int, int]] = []
-        for f in data.wishes:
+        for f in data.feasible_flavours:
             flavour = self.instance.flavours[f]
             at = max(flavour.up, low)
             if at <= high:
@@ -287,20 +287,20 @@ class Repack:
         options.sort()
         for _, place, at in options[:5]:
             if place >= len(own):
-                node = self._new(data.pool, place - len(own))
-                if self._room(node, at, at + ticks):
+                node = self._new(data.sharing, place - len(own))
+                if self._within_limits(node, at, at + ticks):
                     own.append(node)
                     self._put(job, node, at)
                     return True
                 continue
             node = own[place]
             first, last = min(node.times[1], at), max(node.times[-2], at + ticks)
-            if (first == node.times[1] and last == node.times[-2]) or self._room(node, first, last):
+            if (first == node.times[1] and last == node.times[-2]) or self._within_limits(node, first, last):
                 self._put(job, node, at)
                 return True
         return False
 
-    def _room(self, node: Timeline, first: int, last: int) -> bool:
+    def _within_limits(self, node: Timeline, first: int, last: int) -> bool:
         """Whether a node may live from first to last, beside all others."""
         flavours = self.instance.flavours
         data = flavours[node.flavour]
@@ -333,7 +333,7 @@ class Repack:
                     return False
         return True
 
-    def _judged(self, old: list[Place]) -> tuple[float, int]:
+    def _judged(self, old: list[Slot]) -> tuple[float, int]:
         """Cost and makespan, now that jobs are elsewhere."""
         touched = self._touched(old)
         end, start, ticks = self.makespan, self.start, self.ticks
@@ -341,7 +341,7 @@ class Repack:
             end = self._end()
         return self.cost + sum(node.cost - node.paid for node in touched), end
 
-    def _touched(self, old: list[Place]) -> list[Timeline]:
+    def _touched(self, old: list[Slot]) -> list[Timeline]:
         touched: dict[int, Timeline] = {}
         for job, node, _ in old:
             touched[id(node)] = node
@@ -350,25 +350,25 @@ class Repack:
             touched[id(now)] = now
         return list(touched.values())
 
-    def _settle(self, old: list[Place]) -> None:
+    def _settle(self, old: list[Slot]) -> None:
         """Add up; nodes that are idle for long go and come again, and those that come when another one goes stay."""
         for node in self._touched(old):
-            own = self.nodes[node.pool]
+            own = self.nodes[node.sharing]
             while node.jobs and (idle := node.idle()) is not None:
-                begin = self._new(node.pool, node.flavour)
+                begin = self._new(node.sharing, node.flavour)
                 own.append(begin)
                 for job in [job for job in node.jobs if self.start[job] < idle[1]]:
                     self._take(job)
                     self._put(job, begin, self.start[job])
                 self._pay(begin)
             for other in own if node.jobs else ():
-                if other.flavour == node.flavour and other.jobs and 0 <= other.first - node.last < node.even:
+                if other.flavour == node.flavour and other.jobs and 0 <= other.first - node.last < node.break_even:
                     for job in list(other.jobs):
                         self._take(job)
                         self._put(job, node, self.start[job])
                     self._pay(other)
             self._pay(node)
-            self.nodes[node.pool] = [other for other in own if other.jobs]
+            self.nodes[node.sharing] = [other for other in own if other.jobs]
 
     def _pay(self, node: Timeline) -> None:
         cost = node.cost
@@ -376,20 +376,20 @@ class Repack:
         node.paid = cost
 
     def schedule(self) -> Schedule:
-        """The schedule, a block a job."""
-        lives: list[Life] = []
+        """The schedule, a placement a job."""
+        leases: list[NodeLease] = []
         number: dict[int, int] = {}
-        blocks: list[Block] = []
+        placements: list[Placement] = []
         for job, s in enumerate(self.step):
             start, node = self.start[job], self.on[job]
             if node is None:
-                blocks.append(Block(s, job - self.first[s], 1, start, []))
+                placements.append(Placement(s, job - self.first[s], 1, start, []))
                 continue
             end = start + self.ticks[job]
-            life = number.setdefault(id(node), len(lives))
-            if life == len(lives):
-                lives.append(Life(node.pool, node.flavour, start, end))
-            lives[life].first, lives[life].last = min(lives[life].first, start), max(lives[life].last, end)
-            blocks.append(Block(s, job - self.first[s], 1, start, [(life, 1)]))
-        blocks.sort(key=lambda b: b.start)
-        return make_schedule(self.instance, lives, blocks, "repacked")
+            lease = number.setdefault(id(node), len(leases))
+            if lease == len(leases):
+                leases.append(NodeLease(node.sharing, node.flavour, start, end))
+            leases[lease].first, leases[lease].last = min(leases[lease].first, start), max(leases[lease].last, end)
+            placements.append(Placement(s, job - self.first[s], 1, start, [(lease, 1)]))
+        placements.sort(key=lambda b: b.start)
+        return make_schedule(self.instance, leases, placements, "repacked")

@@ -16,7 +16,7 @@ def packed(cores: int, gpus: int, memory: int) -> int:
 
 
 class Timeline:
-    """A node of a pool from its first job to its last one.
+    """A node of a sharing class from its first job to its last one.
 
     From `times[i]` on, `free[i]` is free, a `packed` number. Before the first job and after the last one all is.
 
@@ -27,14 +27,14 @@ class Timeline:
         paid: its cost when it was last added up.
     """
 
-    __slots__ = ("even", "flavour", "free", "full", "jobs", "paid", "pool", "price", "times")
+    __slots__ = ("break_even", "flavour", "free", "full", "jobs", "paid", "price", "sharing", "times")
 
-    def __init__(self, pool: int, flavour: int, full: int, price: float, even: int) -> None:
-        self.pool = pool
+    def __init__(self, sharing: int, flavour: int, full: int, price: float, break_even: int) -> None:
+        self.sharing = sharing
         self.flavour = flavour
         self.full = full
         self.price = price
-        self.even = even
+        self.break_even = break_even
         self.times = [-1, NEVER]
         self.free = [full, full]
         self.jobs: set[int] = set()
@@ -52,8 +52,8 @@ class Timeline:
 
     @property
     def cost(self) -> float:
-        """Of its life, bring-up and tear-down included; nothing if it has no jobs."""
-        return (self.times[-2] - self.times[1] + self.even) * self.price if self.jobs else 0.0
+        """Of its lease, bring-up and tear-down included; nothing if it has no jobs."""
+        return (self.times[-2] - self.times[1] + self.break_even) * self.price if self.jobs else 0.0
 
     def change(self, start: int, end: int, amount: int) -> None:
         """So much more is free from start to end."""
@@ -108,6 +108,6 @@ class Timeline:
         if full not in free[1:-2]:
             return None
         for i in range(1, len(times) - 2):
-            if free[i] == full and times[i + 1] - times[i] > self.even:
+            if free[i] == full and times[i + 1] - times[i] > self.break_even:
                 return times[i], times[i + 1]
         return None

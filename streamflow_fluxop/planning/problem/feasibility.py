@@ -10,17 +10,17 @@ import networkx as nx
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.model import Dependencies
 from streamflow_fluxop.model.sizes import too_large
-from streamflow_fluxop.planning.problem.dependency_hubs import MANY, Part, with_gates, without_gates
+from streamflow_fluxop.planning.problem.dependency_hubs import MANY, Part, with_hubs, without_hubs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from streamflow_fluxop.model import Dependency, Flavour, Limits, Needs, Problem, Step
-    from streamflow_fluxop.planning.problem.dependency_hubs import Pairs, Waits
+    from streamflow_fluxop.planning.problem.dependency_hubs import Pairs, Predecessors
 
 
 def check(problem: Problem) -> tuple[list[int], list[Pairs]]:
-    """A topological order of the steps and gates, and what each of them waits for: the steps, then the gates.
+    """A topological order of the steps and hubs, and what each of them waits for: the steps, then the hubs.
 
     Raises:
         UserError: one thing is wrong.
@@ -28,11 +28,11 @@ def check(problem: Problem) -> tuple[list[int], list[Pairs]]:
     """
     if errors := list(too_large(problem)):
         raise _all(errors)
-    waits = _waits(problem)
-    if waits is None:
+    predecessors = _predecessors(problem)
+    if predecessors is None:
         raise _all(list(_names(problem)))
     many = sum(len(step.after) for step in problem.workflow.steps) >= MANY
-    found = with_gates(waits) if many else without_gates(waits)
+    found = with_hubs(predecessors) if many else without_hubs(predecessors)
     errors = [*_places(problem), *_groups(problem)]
     try:
         order = _order(problem, found)
@@ -52,7 +52,7 @@ def alike(step: Step) -> tuple[object, ...]:
     return (*step.needs.__dict__.values(), *step.flavours)
 
 
-def _waits(problem: Problem) -> list[Waits] | None:
+def _predecessors(problem: Problem) -> list[Predecessors] | None:
     """What each step waits for; None where `_names` will find something wrong. Quick, for millions of dependencies."""
     steps = problem.workflow.steps
     numbers = {step.name: n for n, step in enumerate(steps)}
@@ -61,7 +61,7 @@ def _waits(problem: Problem) -> list[Waits] | None:
     plain = {name: (n, False) for name, n in numbers.items()}  # one pair for all that wait for a step
     same: dict[Pairs, Part] = {}
     known: dict[int, Part] = {}  # by the id of what the document has
-    lists: dict[int, Waits] = {}
+    lists: dict[int, Predecessors] = {}
 
     def part(after: Sequence[Dependency]) -> Part:
         found = known.get(id(after))
@@ -74,25 +74,25 @@ def _waits(problem: Problem) -> list[Waits] | None:
             known[id(after)] = found
         return found
 
-    result: list[Waits] = []
+    result: list[Predecessors] = []
     for step in steps:
         if step.image == "" or any(f not in problem.flavours for f in step.flavours):
             return None
         after = step.after
-        waits = lists.get(id(after))
-        if waits is None:
+        predecessors = lists.get(id(after))
+        if predecessors is None:
             try:
-                waits = tuple(map(part, after.parts)) if isinstance(after, Dependencies) else (part(after),)
+                predecessors = tuple(map(part, after.parts)) if isinstance(after, Dependencies) else (part(after),)
             except KeyError:
                 return None
-            if len(frozenset().union(*(p.numbers for p in waits))) < len(after):
+            if len(frozenset().union(*(p.numbers for p in predecessors))) < len(after):
                 return None
-            lists[id(after)] = waits
-        if not all(p.plain for p in waits) and any(
-            each and steps[t].width != step.width for p in waits for t, each in p.pairs
+            lists[id(after)] = predecessors
+        if not all(p.plain for p in predecessors) and any(
+            each and steps[t].width != step.width for p in predecessors for t, each in p.pairs
         ):
             return None
-        result.append(waits)
+        result.append(predecessors)
     return result
 
 
@@ -148,7 +148,7 @@ def _near(name: str, known: dict[str, int] | dict[str, Flavour]) -> str:
 
 def _order(problem: Problem, dependencies: list[Pairs]) -> list[int]:
     steps = len(problem.workflow.steps)
-    last = list(range(steps))  # of what a step or gate waits for, or itself
+    last = list(range(steps))  # of what a step or hub waits for, or itself
     for pairs in dependencies[steps:]:
         last.append(max([last[t] for t, _ in pairs]))
     if all(last[t] < n for n, pairs in enumerate(dependencies[:steps]) for t, _ in pairs):

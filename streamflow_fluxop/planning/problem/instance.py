@@ -1,7 +1,7 @@
 """The problem as the algorithms read it: indices instead of names, whole milliseconds instead of seconds.
 
 Whole numbers make every comparison of times exact, so a plan neither breaks a rule by a rounding error nor depends
-on the order of a sum. Durations are rounded up, to one millisecond at least on a node: a node's life is never empty.
+on the order of a sum. Durations are rounded up, to one millisecond at least on a node: a node's lease is never empty.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Jobs that are alike for placing: same pool, same needs, same flavours. `fits` has an entry a flavour."""
+    """Jobs that are alike for placing: same sharing class, same needs, same flavours. `fits` has an entry a flavour."""
 
-    pool: int
+    sharing: int
     fits: tuple[Fit | None, ...]
-    wishes: tuple[int, ...]
+    feasible_flavours: tuple[int, ...]
 
     def on(self, flavour: int) -> Fit:
         """The fit on a flavour that is known to fit."""
@@ -77,7 +77,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class SharingClass:
     """What can share a MiniCluster: same image, same binding, same group. A `group` gets one MiniCluster, once."""
 
     image: str | None
@@ -105,8 +105,8 @@ class Instance:
     """A compiled problem.
 
     Attributes:
-        steps: in the document's order, and after them the gates.
-        gates: how many of the steps are gates (`dependency_hubs`).
+        steps: in the document's order, and after them the hubs.
+        hubs: how many of the steps are hubs (`dependency_hubs`).
         order: a topological order of the steps.
         capacity: the limits, an entry for each entry of a flavour's `weight`; the last ones are the flavours' own
             counts.
@@ -117,13 +117,13 @@ class Instance:
     steps: tuple[StepData, ...]
     order: tuple[int, ...]
     kinds: tuple[Kind, ...]
-    pools: tuple[Pool, ...]
+    sharing_classes: tuple[SharingClass, ...]
     flavours: tuple[FlavourData, ...]
     capacity: tuple[float, ...]
     max_miniclusters: int | None
     reach: tuple[int | None, ...]
     objective: Objective
-    gates: int = 0
+    hubs: int = 0
 
     @cached_property
     def tails(self) -> tuple[int, ...]:
@@ -165,12 +165,12 @@ class Instance:
         return tuple([s.kind for s in self.steps])
 
     @cached_property
-    def waits(self) -> tuple[int, ...]:
+    def predecessor_counts(self) -> tuple[int, ...]:
         """For each step how many steps all of its jobs wait for."""
         return tuple(sum(not each for _, each in s.before) for s in self.steps)
 
     @cached_property
-    def waits_each(self) -> tuple[int, ...]:
+    def predecessor_counts_each(self) -> tuple[int, ...]:
         """For each step how many steps it waits for job by job."""
         return tuple(sum(each for _, each in s.before) for s in self.steps)
 
@@ -183,7 +183,7 @@ class Instance:
     def cheapest(self) -> tuple[int, ...]:
         """For each kind the flavour on which a job's share of a node costs least; the earlier one where equal."""
         return tuple(
-            min(k.wishes, key=lambda f, k=k: (k.on(f).share * self.flavours[f].price, k.on(f).share, f))  # type: ignore[misc]
+            min(k.feasible_flavours, key=lambda f, k=k: (k.on(f).share * self.flavours[f].price, k.on(f).share, f))  # type: ignore[misc]
             for k in self.kinds
         )
 
@@ -233,7 +233,7 @@ def compile_problem(problem: Problem) -> Instance:
     flavours, capacity = _flavours(problem.flavours, problem.limits)
     reach = tuple(_reach(f, capacity) for f in flavours)
     index = {f.name: i for i, f in enumerate(flavours)}
-    pools: dict[Pool, int] = {}
+    sharing_classes: dict[SharingClass, int] = {}
     kinds: dict[tuple[object, ...], int] = {}
     kind_data: list[Kind] = []
     after: list[list[tuple[int, bool]]] = [[] for _ in dependencies]
@@ -248,50 +248,52 @@ def compile_problem(problem: Problem) -> Instance:
             same = (step.image, step.binding, step.group, alike(step))
             found = kinds.get(same)
             if found is None:
-                pool = pools.setdefault(Pool(step.image, step.binding, step.group), len(pools))
-                wishes = tuple(sorted(set(step.flavours), key=index.__getitem__)) or tuple(index)
-                usual = (step.image, step.binding, step.group, (*step.needs.__dict__.values(), *wishes))
+                sharing = sharing_classes.setdefault(
+                    SharingClass(step.image, step.binding, step.group), len(sharing_classes)
+                )
+                feasible_flavours = tuple(sorted(set(step.flavours), key=index.__getitem__)) or tuple(index)
+                usual = (step.image, step.binding, step.group, (*step.needs.__dict__.values(), *feasible_flavours))
                 found = kinds[same] = kinds.setdefault(usual, len(kind_data))
                 if found == len(kind_data):
                     fits: list[Fit | None] = [None] * len(flavours)
-                    for name in wishes:
+                    for name in feasible_flavours:
                         sits = fit(step.needs, problem.flavours[name])
                         limit = reach[index[name]]
                         fits[index[name]] = sits if sits and (limit is None or sits.nodes <= limit) else None
-                    kind_data.append(Kind(pool, tuple(fits), tuple(f for f, x in enumerate(fits) if x)))
+                    kind_data.append(Kind(sharing, tuple(fits), tuple(f for f, x in enumerate(fits) if x)))
             kind = found
         length = max(ticks(step.duration.seconds), int(kind >= 0))
         spread = TICKS * step.duration.spread
         steps.append(StepData(step.name, kind, step.width, length, before, tuple(then), spread))
-    gates = range(len(steps), len(dependencies))
-    steps += [StepData("", -1, 1, 0, dependencies[g], tuple(after[g])) for g in gates]
+    hubs = range(len(steps), len(dependencies))
+    steps += [StepData("", -1, 1, 0, dependencies[g], tuple(after[g])) for g in hubs]
     return Instance(
         steps=tuple(steps),
         order=tuple(order),
-        kinds=_one_flavour_a_group(kind_data, list(pools)),
-        pools=tuple(pools),
+        kinds=_one_flavour_a_group(kind_data, list(sharing_classes)),
+        sharing_classes=tuple(sharing_classes),
         flavours=flavours,
         capacity=capacity,
         max_miniclusters=problem.limits.miniclusters,
         reach=reach,
         objective=problem.objective,
-        gates=len(gates),
+        hubs=len(hubs),
     )
 
 
-def _one_flavour_a_group(kinds: list[Kind], pools: list[Pool]) -> tuple[Kind, ...]:
+def _one_flavour_a_group(kinds: list[Kind], sharing_classes: list[SharingClass]) -> tuple[Kind, ...]:
     """Take from the kinds of a group the flavours on which not all of the group fits."""
     common: dict[int, set[int]] = {}
     for kind in kinds:
-        if pools[kind.pool].group is not None:
-            common[kind.pool] = common.get(kind.pool, set(kind.wishes)) & set(kind.wishes)
+        if sharing_classes[kind.sharing].group is not None:
+            common[kind.sharing] = common.get(kind.sharing, set(kind.feasible_flavours)) & set(kind.feasible_flavours)
     return tuple(
         k
-        if k.pool not in common
+        if k.sharing not in common
         else Kind(
-            k.pool,
-            tuple(x if f in common[k.pool] else None for f, x in enumerate(k.fits)),
-            tuple(f for f in k.wishes if f in common[k.pool]),
+            k.sharing,
+            tuple(x if f in common[k.sharing] else None for f, x in enumerate(k.fits)),
+            tuple(f for f in k.feasible_flavours if f in common[k.sharing]),
         )
         for k in kinds
     )

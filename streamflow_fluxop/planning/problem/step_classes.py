@@ -1,4 +1,4 @@
-"""Stages: the steps that a search decides about together."""
+"""Step classes: the steps that a search decides about together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StepClass:
     """Steps of one kind on one level of the graph. `work` is in job-ticks, `longest` in ticks."""
 
     kind: int
@@ -21,20 +21,20 @@ class Stage:
     longest: int
 
 
-def stages_of(instance: Instance) -> tuple[tuple[int, ...], tuple[Stage, ...]]:
-    """For each step the number of its stage (-1 for controller steps), and the stages."""
+def step_classes_of(instance: Instance) -> tuple[tuple[int, ...], tuple[StepClass, ...]]:
+    """For each step the number of its step class (-1 for controller steps), and the step classes."""
     members: dict[tuple[int, int], list[int]] = {}
     for s, step in enumerate(instance.steps):
         if step.kind >= 0:
             members.setdefault((instance.levels[s], step.kind), []).append(s)
     of = [-1] * len(instance.steps)
-    stages: list[Stage] = []
+    step_classes: list[StepClass] = []
     for (level, kind), steps in sorted(members.items()):
         for s in steps:
-            of[s] = len(stages)
+            of[s] = len(step_classes)
         data = [instance.steps[s] for s in steps]
-        stages.append(
-            Stage(
+        step_classes.append(
+            StepClass(
                 kind=kind,
                 level=level,
                 steps=tuple(steps),
@@ -43,4 +43,4 @@ def stages_of(instance: Instance) -> tuple[tuple[int, ...], tuple[Stage, ...]]:
                 longest=max(s.ticks for s in data),
             )
         )
-    return tuple(of), tuple(stages)
+    return tuple(of), tuple(step_classes)

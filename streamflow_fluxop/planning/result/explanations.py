@@ -11,44 +11,44 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from streamflow_fluxop.planning.problem.instance import Instance
-    from streamflow_fluxop.planning.result.schedule import Life
+    from streamflow_fluxop.planning.result.schedule import NodeLease
 
 
 def reasons(
-    instance: Instance, members: list[list[Life]], steps: list[dict[int, None]], names: list[str]
+    instance: Instance, members: list[list[NodeLease]], steps: list[dict[int, None]], names: list[str]
 ) -> list[list[str]]:
     """For each MiniCluster why it opens, changes and closes.
 
     Args:
         instance: the problem.
-        members: for each MiniCluster the lives of its nodes.
+        members: for each MiniCluster the leases of its nodes.
         steps: for each MiniCluster its steps in order of their first jobs there.
         names: the MiniClusters' names.
     """
     spans = [(min(n.first for n in nodes), max(n.last for n in nodes)) for nodes in members]
-    by_pool: dict[tuple[int, int], list[int]] = {}
+    by_sharing: dict[tuple[int, int], list[int]] = {}
     for m, nodes in enumerate(members):
-        by_pool.setdefault((nodes[0].pool, nodes[0].flavour), []).append(m)
+        by_sharing.setdefault((nodes[0].sharing, nodes[0].flavour), []).append(m)
     result = []
     for m, nodes in enumerate(members):
-        flavour, pool = instance.flavours[nodes[0].flavour], instance.pools[nodes[0].pool]
+        flavour, sharing = instance.flavours[nodes[0].flavour], instance.sharing_classes[nodes[0].sharing]
         start, end = spans[m]
-        even = flavour.up + flavour.down
-        siblings = [o for o in by_pool[nodes[0].pool, nodes[0].flavour] if o != m]
+        break_even = flavour.up + flavour.down
+        siblings = [o for o in by_sharing[nodes[0].sharing, nodes[0].flavour] if o != m]
         before = max((o for o in siblings if spans[o][1] <= start), key=lambda o: spans[o][1], default=None)
         after = min((o for o in siblings if spans[o][0] >= end), key=lambda o: spans[o][0], default=None)
         lines = [
             f"asked for {seconds(flavour.up)} before {_some(instance, steps[m])} "
             f"{'needs' if len(steps[m]) == 1 else 'need'} it, the time that it takes to come up"
         ]
-        if pool.group is not None:
-            lines.append(f"the group {pool.group} has a MiniCluster of its own, kept from its first job to its last")
+        if sharing.group is not None:
+            lines.append(f"the group {sharing.group} has a MiniCluster of its own, kept from its first job to its last")
         if before is not None:
             gap = start - spans[before][1]
-            if gap > even:
+            if gap > break_even:
                 lines.append(
                     f"new, because {names[before]} would have been idle for {seconds(gap)}, "
-                    f"and bringing nodes up and down again costs only {seconds(even)}"
+                    f"and bringing nodes up and down again costs only {seconds(break_even)}"
                 )
             else:
                 lines.append(f"new, because {names[before]} had to make room")
@@ -61,7 +61,7 @@ def reasons(
         if shrunk:
             lines.append(f"{_nodes(shrunk)} {'goes' if shrunk == 1 else 'go'} early, when there is no work left")
         if after is None:
-            lines.append(f"goes after its last job: nothing later needs {_what(flavour.name, pool.image)}")
+            lines.append(f"goes after its last job: nothing later needs {_what(flavour.name, sharing.image)}")
         else:
             gap = spans[after][0] - end
             lines.append(f"goes after its last job: the next use, in {names[after]}, is {seconds(gap)} away")

@@ -11,13 +11,13 @@ from streamflow_fluxop.model import Plan
 from streamflow_fluxop.planning.problem.instance import TICKS
 from streamflow_fluxop.planning.result.explanations import reasons
 from streamflow_fluxop.planning.result.knowledge import knowledge
-from streamflow_fluxop.planning.result.node_nesting import stack_up
+from streamflow_fluxop.planning.result.node_nesting import nest_nodes
 
 if TYPE_CHECKING:
     from streamflow_fluxop.model import Alternative, Problem
     from streamflow_fluxop.planning.objective import Judge
     from streamflow_fluxop.planning.problem.instance import Instance
-    from streamflow_fluxop.planning.result.schedule import Life, Schedule
+    from streamflow_fluxop.planning.result.schedule import NodeLease, Schedule
 
 
 def make_plan(
@@ -34,11 +34,11 @@ def make_plan(
     instead_of: Alternative | None = None,
 ) -> Plan:
     """The plan that says what a schedule means; a cautious one says what it was made instead of."""
-    steps = len(problem.workflow.steps)  # behind them are gates
-    if instance.gates:
-        schedule = replace(schedule, blocks=[b for b in schedule.blocks if b.step < steps])
-    stack_up(instance, schedule)
-    names = _names(instance, schedule.lives)
+    steps = len(problem.workflow.steps)  # behind them are hubs
+    if instance.hubs:
+        schedule = replace(schedule, placements=[b for b in schedule.placements if b.step < steps])
+    nest_nodes(instance, schedule)
+    names = _names(instance, schedule.leases)
     miniclusters = _miniclusters(instance, schedule, names)
     cost = sum(m["cost"] for m in miniclusters)
     goal = judge.goal(schedule.cost, schedule.makespan)
@@ -127,16 +127,16 @@ def assumptions(problem: Problem) -> list[str]:
     return lines
 
 
-def _names(instance: Instance, lives: list[Life]) -> list[str]:
+def _names(instance: Instance, leases: list[NodeLease]) -> list[str]:
     """Names of the stacks: the group's name where there is one, else flavour and number."""
-    first = {life.stack: life for life in lives if life.rank == 0}
+    first = {lease.stack: lease for lease in leases if lease.rank == 0}
     names: list[str] = []
     count: Counter[str] = Counter()
     for stack in range(len(first)):
-        life = first[stack]
-        base = instance.pools[life.pool].group or instance.flavours[life.flavour].name
+        lease = first[stack]
+        base = instance.sharing_classes[lease.sharing].group or instance.flavours[lease.flavour].name
         count[base] += 1
-        grouped = instance.pools[life.pool].group is not None
+        grouped = instance.sharing_classes[lease.sharing].group is not None
         names.append(base if grouped and count[base] == 1 else f"{base}-{count[base]}")
     if len(set(names)) < len(names):
         names = [f"{name}-m{n}" for n, name in enumerate(names)]
@@ -144,23 +144,23 @@ def _names(instance: Instance, lives: list[Life]) -> list[str]:
 
 
 def _miniclusters(instance: Instance, schedule: Schedule, names: list[str]) -> list[dict[str, Any]]:
-    members: list[list[Life]] = [[] for _ in names]
-    for life in schedule.lives:
-        members[life.stack].append(life)
+    members: list[list[NodeLease]] = [[] for _ in names]
+    for lease in schedule.leases:
+        members[lease.stack].append(lease)
     steps: list[dict[int, None]] = [{} for _ in names]
-    for step, _, _, _, runs in schedule.blocks:
+    for step, _, _, _, runs in schedule.placements:
         for node, _ in runs:
-            steps[schedule.lives[node].stack][step] = None
+            steps[schedule.leases[node].stack][step] = None
     why = reasons(instance, members, steps, names)
     result = []
-    for stack, lives in enumerate(members):
-        flavour, pool = instance.flavours[lives[0].flavour], instance.pools[lives[0].pool]
-        start, end = min(life.first for life in lives), max(life.last for life in lives)
+    for stack, leases in enumerate(members):
+        flavour, sharing = instance.flavours[leases[0].flavour], instance.sharing_classes[leases[0].sharing]
+        start, end = min(lease.first for lease in leases), max(lease.last for lease in leases)
         changes = sorted(
-            [(life.first - flavour.up, 1, life.first) for life in lives if life.first > start]
-            + [(life.last, -1, life.last + flavour.down) for life in lives if life.last < end]
+            [(lease.first - flavour.up, 1, lease.first) for lease in leases if lease.first > start]
+            + [(lease.last, -1, lease.last + flavour.down) for lease in leases if lease.last < end]
         )
-        size = biggest = len(lives) - sum(sign > 0 for _, sign, _ in changes)
+        size = biggest = len(leases) - sum(sign > 0 for _, sign, _ in changes)
         initial = size
         resizes: list[dict[str, Any]] = []
         for at, sign, done in changes:
@@ -171,14 +171,14 @@ def _miniclusters(instance: Instance, schedule: Schedule, names: list[str]) -> l
                 resizes[-1] = resize
             else:
                 resizes.append(resize)
-        node_ticks = sum(life.last - life.first + flavour.up + flavour.down for life in lives)
+        node_ticks = sum(lease.last - lease.first + flavour.up + flavour.down for lease in leases)
         result.append(
             {
                 "name": names[stack],
                 "flavour": flavour.name,
-                "image": pool.image,
-                "binding": pool.binding,
-                "group": pool.group,
+                "image": sharing.image,
+                "binding": sharing.binding,
+                "group": sharing.group,
                 "size": initial,
                 "max_size": biggest,
                 "asked": (start - flavour.up) / TICKS,
@@ -196,46 +196,46 @@ def _miniclusters(instance: Instance, schedule: Schedule, names: list[str]) -> l
 
 
 def _assignments(instance: Instance, schedule: Schedule, names: list[str], skipped: set[str]) -> list[dict[str, Any]]:
-    """One entry for each part of a block that lies in one MiniCluster; none of a step that never runs."""
-    lives, result = schedule.lives, []
-    for step, first, jobs, start, runs in sorted(schedule.blocks, key=itemgetter(3, 0, 1)):
+    """One entry for each part of a placement that lies in one MiniCluster; none of a step that never runs."""
+    leases, result = schedule.leases, []
+    for step, first, jobs, start, runs in sorted(schedule.placements, key=itemgetter(3, 0, 1)):
         data = instance.steps[step]
         if data.name in skipped:
             continue
         common: dict[str, Any] = {"step": data.name, "start": start / TICKS, "end": (start + data.ticks) / TICKS}
         if len(runs) < 2:
             common |= {"first": first, "count": jobs, "minicluster": None, "nodes": []}
-            for life, n in runs:
-                common["minicluster"], common["nodes"] = names[lives[life].stack], [lives[life].rank] * n
+            for lease, n in runs:
+                common["minicluster"], common["nodes"] = names[leases[lease].stack], [leases[lease].rank] * n
             result.append(common)
             continue
-        span = instance.kinds[data.kind].on(lives[runs[0][0]].flavour).nodes
-        stack, nodes, begin = lives[runs[0][0]].stack, list[int](), first
-        for life, n in runs:
-            if lives[life].stack != stack:
+        span = instance.kinds[data.kind].on(leases[runs[0][0]].flavour).nodes
+        stack, nodes, begin = leases[runs[0][0]].stack, list[int](), first
+        for lease, n in runs:
+            if leases[lease].stack != stack:
                 count = len(nodes) // span
                 result.append({**common, "first": begin, "count": count, "minicluster": names[stack], "nodes": nodes})
-                stack, nodes, begin = lives[life].stack, [], begin + count
-            nodes += [lives[life].rank] * n
+                stack, nodes, begin = leases[lease].stack, [], begin + count
+            nodes += [leases[lease].rank] * n
         count = len(nodes) // span
         result.append({**common, "first": begin, "count": count, "minicluster": names[stack], "nodes": nodes})
     return result
 
 
 def _steps(instance: Instance, schedule: Schedule, names: list[str]) -> list[dict[str, Any]]:
-    lives = schedule.lives
+    leases = schedule.leases
     start: list[int | None] = [None] * len(instance.steps)
     end = [0] * len(instance.steps)
     where: list[dict[int, None]] = [{} for _ in instance.steps]
     ticks = instance.ticks
-    for s, _, _, at, runs in schedule.blocks:
+    for s, _, _, at, runs in schedule.placements:
         begun = start[s]
         if begun is None or at < begun:
             start[s] = at
         if at + ticks[s] > end[s]:
             end[s] = at + ticks[s]
-        for life, _ in runs:
-            where[s][lives[life].stack] = None
+        for lease, _ in runs:
+            where[s][leases[lease].stack] = None
     return [
         {
             "step": step.name,
@@ -243,5 +243,5 @@ def _steps(instance: Instance, schedule: Schedule, names: list[str]) -> list[dic
             "end": end[s] / TICKS,
             "miniclusters": [names[stack] for stack in where[s]],
         }
-        for s, step in enumerate(instance.steps[: len(instance.steps) - instance.gates])
+        for s, step in enumerate(instance.steps[: len(instance.steps) - instance.hubs])
     ]
