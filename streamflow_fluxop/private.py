@@ -14,15 +14,18 @@ PRIVATE = 0o700
 
 
 @lru_cache
-def work_folder() -> str:
-    """Where jobs work if nobody says where: a folder of this user's in the temporary directory, for the user alone.
+def work_folder(parent: str | None = None) -> str:
+    """Where jobs work if nobody says where: a folder of this user's, for the user alone.
 
     Somebody else may have made one of that name: then it is another one.
+
+    Args:
+        parent: where it is; None: in the temporary directory.
 
     Raises:
         UserError: none can be made.
     """
-    parent = os.path.realpath(tempfile.gettempdir())
+    parent = os.path.realpath(tempfile.gettempdir() if parent is None else parent)
     folder = os.path.join(parent, f"streamflow-{os.getuid()}")
     try:
         return folder if is_private(folder) else tempfile.mkdtemp(prefix=f"streamflow-{os.getuid()}-", dir=parent)

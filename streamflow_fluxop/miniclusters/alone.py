@@ -61,6 +61,10 @@ class AloneCluster(Cluster):
             image=image, max_size=max_size, usual=self._groups[name], several=self._several,
         )  # fmt: skip
 
+    async def work_folder(self) -> str | None:
+        """See `Cluster.work_folder`."""
+        return await self._inner.work_folder()
+
     async def close(self) -> None:
         """See `Cluster.close`."""
         await self._inner.close()

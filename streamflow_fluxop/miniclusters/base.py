@@ -27,6 +27,10 @@ class MiniClusterError(FluxopError):
         self.final = final
 
 
+class ClusterError(FluxopError):
+    """Where MiniClusters were to run can't be reached, or offers no place for them."""
+
+
 class MiniCluster(ABC):
     """`size` nodes of one flavour with one image, and the agent that runs jobs on them.
 
@@ -159,6 +163,14 @@ class Cluster(ABC):
         self, name: str, flavour: Flavour, size: int, *, image: str | None = None, max_size: int | None = None
     ) -> MiniCluster:
         """A MiniCluster that is not up yet; see `MiniCluster` for the arguments. No I/O happens here."""
+
+    async def work_folder(self) -> str | None:
+        """Where jobs work if the user does not say where; None: where StreamFlow thinks.
+
+        Raises:
+            ClusterError: there is no such place, or nobody can be asked.
+        """
+        return None
 
     @abstractmethod
     async def close(self) -> None:

@@ -16,7 +16,8 @@ from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLo
 from streamflow_fluxop.agent.last_words import LastWords
 from streamflow_fluxop.agent.stream import ByteStream
 from streamflow_fluxop.miniclusters.attached import take_size
-from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
+from streamflow_fluxop.miniclusters.base import Cluster, ClusterError, MiniCluster, MiniClusterError
+from streamflow_fluxop.miniclusters.ssh_folder import NoFolder, own_folder
 from streamflow_fluxop.miniclusters.ssh_instance import Instance
 from streamflow_fluxop.model import Flavour
 from streamflow_fluxop.ssh_config import SSHConfig
@@ -120,6 +121,19 @@ class SSHCluster(Cluster):
     ) -> SSHMiniCluster:
         """See `Cluster.minicluster`."""
         return SSHMiniCluster(self, name, flavour, size, image=image, max_size=max_size)
+
+    async def work_folder(self) -> str:
+        """See `Cluster.work_folder`: the user's alone, there and on this machine, where expressions work in it."""
+        try:
+            elsewhere = bool(self.config.launcher) or self.flux_uri is not None  # other nodes have to see it
+            return await own_folder(self.run, "" if elsewhere else "/tmp")
+        except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+            why = words(self.config, error)
+        except NoFolder as error:
+            why = (
+                f"no work directory can be made on {self.config.host}: {error}\n  Name one: the deployment's `workdir`."
+            )
+        raise ClusterError(why)
 
     async def close(self) -> None:
         """See `Cluster.close`."""
@@ -241,7 +255,7 @@ class SSHMiniCluster(MiniCluster):
             except BaseException as error:
                 await self._clean()
                 if isinstance(error, (AgentError, ConnectionLost, OSError, asyncssh.Error, asyncio.TimeoutError)):
-                    raise MiniClusterError(self.name, self._why(error)) from error
+                    raise MiniClusterError(self.name, words(self._config, error)) from error
                 raise
 
     async def down(self) -> None:
@@ -280,7 +294,7 @@ class SSHMiniCluster(MiniCluster):
                 connection = await self._cluster.connection()
                 process = await connection.create_process(command, encoding=None)
             except (asyncssh.HostKeyNotVerifiable, asyncssh.PermissionDenied, SSHWords) as error:
-                raise Gone(self._why(error)) from error
+                raise Gone(words(self._config, error)) from error
             return SSHStream(process, self.name)
 
         orphan_timeout = self._config.orphan_timeout
@@ -312,18 +326,19 @@ class SSHMiniCluster(MiniCluster):
                     self.name, self._config.host, said,
                 )  # fmt: skip
 
-    def _why(self, error: BaseException) -> str:
-        config = self._config
-        if isinstance(error, asyncssh.HostKeyNotVerifiable):
-            known = config.known_hosts or "~/.ssh/known_hosts"
-            return f"{config.host} is not the host that {known} knows ({error}): add its key there if you trust it"
-        if isinstance(error, asyncssh.PermissionDenied):
-            user = config.user or _our_name(config.host)
-            return f"{config.host} does not let {user} in ({error}): check user and keys"
-        if isinstance(error, SSHWords):
-            return str(error)
-        if isinstance(error, asyncio.TimeoutError):
-            return f"{config.host} does not answer"
-        if isinstance(error, (OSError, asyncssh.Error)):
-            return f"{config.host} port {config.port}: {error}"
+
+def words(config: SSHConfig, error: BaseException) -> str:
+    """Why a host can't be used, for who reads the message."""
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        known = config.known_hosts or "~/.ssh/known_hosts"
+        return f"{config.host} is not the host that {known} knows ({error}): add its key there if you trust it"
+    if isinstance(error, asyncssh.PermissionDenied):
+        user = config.user or _our_name(config.host)
+        return f"{config.host} does not let {user} in ({error}): check user and keys"
+    if isinstance(error, SSHWords):
         return str(error)
+    if isinstance(error, asyncio.TimeoutError):
+        return f"{config.host} does not answer"
+    if isinstance(error, (OSError, asyncssh.Error)):
+        return f"{config.host} port {config.port}: {error}"
+    return str(error)

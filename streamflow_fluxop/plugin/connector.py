@@ -29,6 +29,7 @@ from streamflow_fluxop.errors import BudgetReached, FluxopError
 from streamflow_fluxop.plugin import hook
 from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.failures import account
+from streamflow_fluxop.plugin.local_folders import not_settled, settle
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 from streamflow_fluxop.plugin.tables import comparison
 from streamflow_fluxop.plugin.tar_streams import extract
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ENCODED_SCRIPT = re.compile(r'"\$\(echo ([A-Za-z0-9+/=]*) \| base64 -d\)"')
+_FOR_ALL = re.compile(r"\Amkdir -m 777 ")
+"""How StreamFlow makes a job's directories: so that every user of the machine may write there."""
 _END_OF_JOBS = 5.0
 """Seconds that StreamFlow may take to note that jobs of a run that was interrupted are over."""
 _SHELL_OPERATORS = {"|", ">", "<", "&&", "||", ";", "2>&1"}
@@ -101,10 +104,12 @@ class MiniClusterConnector(Connector):
                 deadline=config.plan.deadline,
             )
         )
+        cluster = self._cluster()
+        await self._settle_work_folder(cluster)
         self._runner = FleetRunner(
             self._fleet.groups.values(),
             config,
-            self._cluster(),
+            cluster,
             Order(self._fleet.plan, self._fleet.open_ended) if self._fleet.plan else None,
             self._record,
             self._fleet.plan.cost if self._fleet.plan else 0.0,
@@ -116,6 +121,21 @@ class MiniClusterConnector(Connector):
                 "local MiniClusters run no containers: commands of %s run as they are on this machine",
                 ", ".join(images),
             )
+
+    async def _settle_work_folder(self, cluster: Cluster) -> None:
+        """Where the file says no work directory, it is the cluster's choice.
+
+        Raises:
+            WorkflowExecutionException: the cluster has none.
+        """
+        if not not_settled(self.deployment_name):
+            return
+        try:
+            folder = await cluster.work_folder()
+        except FluxopError as error:
+            await cluster.close()
+            raise WorkflowExecutionException(f"the fleet {self.deployment_name}: {error}") from None
+        settle(self.deployment_name, folder or os.path.join("/tmp", "streamflow"))
 
     def _cluster(self) -> Cluster:
         alone = self._fleet.alone()
@@ -235,6 +255,8 @@ class MiniClusterConnector(Connector):
         try:
             if job_name is None:
                 line = shell_line(command, environment, workdir, stdin, stdout, stderr)
+                if self._fleet.config.cluster != "kubernetes":  # where containers may have users of their own
+                    line = _FOR_ALL.sub("mkdir -m 700 ", line)
                 result = await self._run_small(location, line, timeout)
                 text = result.output + (result.errors if result.exit_code else b"")
                 output, exit_code = text.decode(errors="replace").strip(), result.exit_code

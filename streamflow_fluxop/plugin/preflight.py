@@ -240,8 +240,8 @@ class Preflight:
             deployment.setdefault("scheduling_policy", POLICY)
             if fleet.shared_path:
                 deployment.setdefault("workdir", os.path.join(fleet.shared_path, "streamflow"))
-            elif fleet.cluster == "local" and deployment.get("workdir") is None:
-                deployment["workdir"] = work_folder()
+            elif fleet.cluster != "ssh" and deployment.get("workdir") is None:  # only the host can say where
+                deployment["workdir"] = work_folder() if fleet.cluster == "local" else work_folder("/tmp")
         for name in self._file.workflows:
             docker = self._config["workflows"][name]["config"].setdefault("docker", [])
             if all(entry["step"] != "/" for entry in docker):

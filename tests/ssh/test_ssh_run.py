@@ -40,6 +40,23 @@ steps:
     out: [out]
 """
 
+WHERE = """\
+cwlVersion: v1.2
+class: Workflow
+inputs: {}
+outputs: {where: {type: File, outputSource: look/out}}
+steps:
+  look:
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'pwd; stat -c %a . ..']
+      inputs: {}
+      outputs: {out: {type: stdout}}
+      stdout: where.txt
+    in: {}
+    out: [out]
+"""
+
 
 def run(folder: Path, deployment: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     (folder / "wf.cwl").write_text(CWL)
@@ -85,6 +102,38 @@ def test_a_workflow_runs_behind_ssh(sshd: Sshd, tmp_path: Path) -> None:  # noqa
     while sshd.running() and time.monotonic() < deadline:
         time.sleep(0.05)  # no event tells the end of other people's processes
     assert not sshd.running()
+
+
+@needs_sshd
+def test_where_nobody_says_where_jobs_work_in_a_folder_of_the_user_s(sshd: Sshd, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "wf.cwl").write_text(WHERE)
+    deployment = {
+        "type": "minicluster",
+        "config": {"cluster": "ssh", "ssh": sshd.config().model_dump(exclude_none=True), "flavours": FLAVOURS,
+                   "scheduler": "embedded"},
+    }  # fmt: skip
+    config = {
+        "version": "v1.0",
+        "workflows": {
+            "wf": {
+                "type": "cwl",
+                "config": {"file": "wf.cwl"},
+                "bindings": [{"step": "/", "target": {"deployment": "fleet"}}],
+            }
+        },
+        "deployments": {"fleet": deployment},
+        "database": {"type": "default", "config": {"connection": ":memory:"}},
+    }
+    (tmp_path / "streamflow.yml").write_text(json.dumps(config))
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "streamflow"), "run", "--outdir", "out", "streamflow.yml"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
+        env={**os.environ, "FLUXOP_RUNS": str(tmp_path / "runs")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-5000:]
+    place, mode, around = (tmp_path / "out/where.txt").read_text().split()
+    assert place.startswith(f"/tmp/streamflow-{os.getuid()}")
+    assert (mode, around) == ("700", "700")
 
 
 @needs_flux
