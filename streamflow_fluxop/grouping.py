@@ -140,28 +140,6 @@ def fits(needs: Needs, flavour: Flavour, limits: Limits) -> bool:
     return nodes is not None and (most is None or nodes <= most)
 
 
-def describe(needs: Needs, defaults: Collection[str] = ()) -> str:
-    """Needs in a user's words, such as `4 tasks with 2 cores and 1 GPU each, 512 MiB`.
-
-    Args:
-        needs: of a job.
-        defaults: `cores`, `memory`: what nobody stated, and is marked.
-    """
-    tasks = f"{needs.tasks} task{'s' * (needs.tasks > 1)} with " if needs.tasks > 1 else ""
-    text = f"{tasks}{needs.cores_per_task} core{'s' * (needs.cores_per_task > 1)}"
-    if needs.gpus_per_task:
-        text += f" and {needs.gpus_per_task} GPU{'s' * (needs.gpus_per_task > 1)}"
-    if needs.tasks > 1:
-        text += " each"
-    if needs.nodes:
-        text += f" on {needs.nodes} node{'s' * (needs.nodes > 1)}"
-    memory = f", {needs.memory} MiB" if needs.memory else ""
-    if "cores" in defaults and "memory" in defaults and memory:
-        return f"{text}{memory} (defaults)"
-    text += " (default)" if "cores" in defaults else ""
-    return text + (f"{memory} (default)" if memory and "memory" in defaults else memory)
-
-
 _Key = tuple[str, str | None, str]
 """Flavour, image, and what keeps a group apart from others with the same."""
 
@@ -214,7 +192,7 @@ def _flavour_of(steps: list[Step], config: FleetConfig, defined: GroupConfig | N
             (s for s in steps if not any(fits(s.needs, config.flavours[f], config.limits) for f in allowed)), step
         )
         return UserError(
-            f"no flavour meets the needs of step {worst.name}: {describe(worst.needs)}",
+            f"no flavour meets the needs of step {worst.name}: {worst.needs.in_words()}",
             fix=_what_would_fit(worst.needs, {f: config.flavours[f] for f in allowed}, config.limits),
         )
     return chosen

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import ceil
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -44,3 +45,23 @@ class Needs(Document):
             return ceil(self.tasks / per_node)
         share = ceil(self.tasks / self.nodes)
         return self.nodes if share <= per_node else None
+
+    def in_words(self, defaults: Collection[str] = ()) -> str:
+        """The needs in a user's words, such as `4 tasks with 2 cores and 1 GPU each, 512 MiB`.
+
+        Args:
+            defaults: `cores`, `memory`: what nobody stated, and is marked.
+        """
+        tasks = f"{self.tasks} task{'s' * (self.tasks > 1)} with " if self.tasks > 1 else ""
+        text = f"{tasks}{self.cores_per_task} core{'s' * (self.cores_per_task > 1)}"
+        if self.gpus_per_task:
+            text += f" and {self.gpus_per_task} GPU{'s' * (self.gpus_per_task > 1)}"
+        if self.tasks > 1:
+            text += " each"
+        if self.nodes:
+            text += f" on {self.nodes} node{'s' * (self.nodes > 1)}"
+        memory = f", {self.memory} MiB" if self.memory else ""
+        if "cores" in defaults and "memory" in defaults and memory:
+            return f"{text}{memory} (defaults)"
+        text += " (default)" if "cores" in defaults else ""
+        return text + (f"{memory} (default)" if memory and "memory" in defaults else memory)

@@ -16,7 +16,7 @@ from streamflow.core.exception import UnrecoverableWorkflowException
 from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.cwl import Asked
 from streamflow_fluxop.errors import FluxopError, UserError
-from streamflow_fluxop.grouping import Group, cheapest_flavour, describe
+from streamflow_fluxop.grouping import Group, cheapest_flavour
 from streamflow_fluxop.model import Duration, Needs, Plan, Step
 from streamflow_fluxop.plugin.recording import Recording
 from streamflow_fluxop.plugin.tables import plan_table
@@ -193,7 +193,7 @@ class FleetRun:
             for f in [self.config.flavours[g.flavour]]
         )
         raise InfeasibleJob(
-            f"no MiniCluster of the fleet can run a job of step {step}, which needs {describe(needs)}",
+            f"no MiniCluster of the fleet can run a job of step {step}, which needs {needs.in_words()}",
             where=f"deployment {self.deployment}",
             fix=f"There are {sizes}. Say what it needs at most in a fluxop:FluxRequirement, or add a larger flavour.",
         )

@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from streamflow_fluxop.fleet.expectation import Expectation
-from streamflow_fluxop.grouping import describe
 from streamflow_fluxop.model import Alternative, Plan, Step
 from streamflow_fluxop.report.names import Names, StepNames, short_names
 from streamflow_fluxop.report.units import duration, number
@@ -148,7 +147,7 @@ def jobs(step: Step) -> str:
 
 def needs(step: Step) -> str:
     """What a job needs; what nobody stated is marked as the default that it is."""
-    return "" if step.controller else describe(step.needs, step.defaults)
+    return "" if step.controller else step.needs.in_words(step.defaults)
 
 
 def where(step: Step, miniclusters: Sequence[str], most: int) -> str:
