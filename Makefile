@@ -23,9 +23,10 @@ example: setup ## plan and run cwl-examples/$(EXAMPLE) on local MiniClusters
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
 
-check: setup ## lint, formatting, types
+check: setup ## lint, formatting, layers, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 
 format: setup ## format the code
