@@ -12,6 +12,7 @@ from streamflow_fluxop.cli.compare import compare
 from streamflow_fluxop.cli.doctor import doctor
 from streamflow_fluxop.cli.estimates import estimates
 from streamflow_fluxop.cli.flavours import flavours
+from streamflow_fluxop.cli.manifests import manifests
 from streamflow_fluxop.cli.plan import plan
 from streamflow_fluxop.cli.report import report
 from streamflow_fluxop.cli.run import run
@@ -79,3 +80,4 @@ app.command()(report)
 app.command()(clean)
 app.command()(flavours)
 app.command()(doctor)
+app.add_typer(manifests)

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from kubernetes_asyncio.client import ApiException
+from typer.testing import CliRunner
 
+from streamflow_fluxop.cli import app
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes.api import Api
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NoRight
+from streamflow_fluxop.miniclusters.kubernetes.rbac import rights
 
 ROOT = Path(__file__).parents[2]
 
 
 def recipe(namespace: str) -> list[dict[str, Any]]:
     """What the command of the docs applies for a namespace."""
-    (command,) = re.findall(r"sed '[^']*' manifests/rbac.yaml", (ROOT / "docs" / "rbac.md").read_text())
-    command = command.replace("YOURS", namespace)
-    return list(yaml.safe_load_all(subprocess.check_output(command, shell=True, cwd=ROOT, text=True)))
+    (command,) = re.findall(
+        r"fluxop (manifests rbac --namespace yours) \| kubectl", (ROOT / "docs/rbac.md").read_text()
+    )
+    done = CliRunner().invoke(app, command.replace("yours", namespace).split(), catch_exceptions=False)
+    return list(yaml.safe_load_all(done.stdout))
 
 
 def key(manifest: dict[str, Any]) -> tuple[str, str, str]:
@@ -37,11 +41,14 @@ def test_the_recipe_for_a_second_namespace_leaves_the_first_one_its_rights() -> 
     assert [m["kind"] for m in first if key(m) in again] == ["ClusterRole"], "what both apply is one object"
     assert all(m == again[key(m)] for m in first if key(m) in again), "and it is the same"
     assert {s["namespace"] for m in second for s in m.get("subjects", [])} == {"two"}
-    assert {
-        s["namespace"]
-        for m in yaml.safe_load_all((ROOT / "manifests/rbac.yaml").read_text())
-        for s in m.get("subjects", [])
-    } == {"fluxop"}
+    assert {s["namespace"] for m in yaml.safe_load_all(rights()) for s in m.get("subjects", [])} == {"fluxop"}
+
+
+def test_a_name_that_no_namespace_can_have_is_refused() -> None:
+    for name in ("Mine", "a_b", "-a", "a" * 64, "", "a\nkind: Secret"):
+        done = CliRunner().invoke(app, ["manifests", "rbac", "--namespace", name])
+        assert (done.exit_code, done.stdout) == (2, ""), name
+        assert "small letters, digits and dashes" in done.stderr
 
 
 def said(message: str, verb: str = "create", resource: str = "pods") -> KubernetesError:

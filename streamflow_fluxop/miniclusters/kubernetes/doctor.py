@@ -14,6 +14,7 @@ from streamflow_fluxop.miniclusters.kubernetes import nodes, pods, resource
 from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, Api
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NoRight
 from streamflow_fluxop.miniclusters.kubernetes.quantities import exceeds
+from streamflow_fluxop.miniclusters.kubernetes.rbac import command
 from streamflow_fluxop.miniclusters.kubernetes.readiness import QUOTA
 from streamflow_fluxop.model import Flavour
 
@@ -54,7 +55,7 @@ RIGHTS = (
         "`fluxop doctor` can't tell the Flux Operator's version", cluster_wide=True,
     ),
 )  # fmt: skip
-"""What the plugin uses; manifests/rbac.yaml grants it, docs/rbac.md explains it."""
+"""What the plugin uses; rbac.yaml grants it, docs/rbac.md explains it."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,7 @@ async def examine(
 
 def _grant(api: Api) -> str:
     """How to get the rights."""
-    sed = f"sed 's/\\(namespace[:-] *\\)fluxop/\\1{api.namespace}/' manifests/rbac.yaml | kubectl apply -f -"
-    apply = "kubectl apply -f manifests/rbac.yaml" if api.namespace == "fluxop" else sed
-    return f"{apply}; docs/rbac.md says what each right is for, and how your own user gets it."
+    return f"{command(api.namespace)}; docs/rbac.md says what each right is for, and how your own user gets it."
 
 
 async def _version(api: Api) -> Finding:
