@@ -64,12 +64,17 @@ def installed(tmp_path_factory) -> Path:
     """The folder of the programs of an environment that has the wheel, and the packages that it depends on."""
     folder = tmp_path_factory.mktemp("wheel")
     source = copy_of_the_repository(folder / "source")
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=source, check=True)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        cwd=source,
+        check=True,
+        capture_output=True,
+    )
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, capture_output=True)
     bin, site = folder / "venv/bin", next((folder / "venv/lib").glob("python*/site-packages"))
     (wheel,) = folder.glob("*.whl")
     uv = [Path(sys.executable).parent / "uv", "pip", "install", "--offline", "--no-deps", "--quiet", "--no-config"]
-    subprocess.run([*uv, "--python", bin / "python", wheel], check=True)
+    subprocess.run([*uv, "--python", bin / "python", wheel], check=True, capture_output=True)
     # a path in a .pth file brings packages, but not what editable installs have in .pth files of their own
     (site / "dependencies.pth").write_text("\n".join(p for p in sys.path if p.endswith("site-packages")))
     streamflow = (Path(sys.executable).parent / "streamflow").read_text()
