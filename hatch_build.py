@@ -1,7 +1,7 @@
 """README.md for a package index: its links and pictures lead into the repository, where its address is known.
 
-The address is `Repository` of `[project.urls]`. Without it a link is its text alone, a picture is left out, and a line says
-where the files are that a wheel brings along.
+The address is `Repository` of `[project.urls]`. Without it a link is its text alone, a picture is left out, and a line
+says where the files are that a wheel brings along.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from streamflow_fluxop.cli import app
 NOT_RUN = {
     r"make example": "tests/examples runs the examples",
     r"make test": "this is it",
-    r"(python3 -m venv|uv venv|source|pip install|uv pip install) .*": "the wheel is installed here another way, offline",
+    r"(python3 -m venv|uv venv|source|pip install|uv pip install) .*": "the wheel is installed here offline",
     r"(kind|minikube|gcloud|kubectl) .*": "needs Kubernetes",
     r"fluxop manifests rbac .*\| kubectl .*": "needs Kubernetes; what it pipes there is in tests/miniclusters",
     r"fluxop (flavours|doctor|clean)\b.*": "needs Kubernetes: tests/kubernetes",
