@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -196,7 +198,7 @@ class Documents:
 @contextmanager
 def reading(file: str) -> Iterator[None]:
     """Turn what cwl-utils raises on a broken document, or on broken inputs, into one error; keep it from logging."""
-    from cwl_utils.errors import WorkflowException
+    from cwl_utils.errors import GraphTargetMissingException, WorkflowException
     from ruamel.yaml.error import YAMLError
     from schema_salad.exceptions import SchemaSaladException
 
@@ -222,6 +224,13 @@ def reading(file: str) -> Iterator[None]:
             "is not valid CWL: something here is of a kind that CWL does not expect",
             where=_parsed_last(error, shown(file)),
             fix="Look for a list or mapping where a name belongs, or a name where a mapping belongs.",
+        ) from error
+    except GraphTargetMissingException as error:
+        names = re.findall(r"#[^\s,]+", str(error)) or ["#NAME"]
+        raise UnreadableCWL(
+            f"has several processes, and none is called main: {', '.join(names)}",
+            where=shown(file),
+            fix=f"Say which one is to run, behind the file's name: `file: {os.path.basename(file)}{names[0]}`.",
         ) from error
     except (WorkflowException, OSError, ValueError) as error:
         reason = str(error).strip() or type(error).__name__

@@ -158,7 +158,7 @@ class Expressions:
     ) -> _Result:
         """What comes of an expression: of references alone where that is all it has, else of JavaScript."""
         result = _Result(UNKNOWN)
-        if library is None or _only_references(text):
+        if library is None or only_references(text):
             result = self._of_references(text, {"inputs": inputs, "self": itself})
             if result.failure is None or library is None:
                 return result  # what fails as a reference, JavaScript may know: the length of a text
@@ -227,7 +227,7 @@ def expressions(*, javascript: bool = True) -> Iterator[Expressions]:
         evaluator.close()
 
 
-def _only_references(text: str) -> bool:
+def only_references(text: str) -> bool:
     """Whether all of an expression's parts are parameter references (CWL 1.2, 3.4), which need no JavaScript."""
     from cwl_utils.sandboxjs import param_re
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamflow_fluxop.cwl.documents import Process
-from streamflow_fluxop.cwl.expressions import Expressions, is_expression
+from streamflow_fluxop.cwl.expressions import Expressions, is_expression, only_references
 from streamflow_fluxop.cwl.places import Place, entry_place, last, line_of
 from streamflow_fluxop.cwl.requirements import Requirements
 from streamflow_fluxop.cwl.values import UNKNOWN
@@ -82,6 +82,12 @@ def failures(tried: Iterable[Trial], evaluator: Expressions) -> Iterator[UserErr
             text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
             what, fix = _said(why, trial.library)
             yield UserError(f"the expression {text} fails: {what}", where=trial.written.where, fix=fix)
+
+
+def first_script(tried: Iterable[Trial]) -> str | None:
+    """Where the first expression stands that is JavaScript, not references alone; None: there is none."""
+    scripts = (t for t in tried if t.library is not None and not only_references(str(t.written.text)))
+    return next((t.written.where for t in scripts), None)
 
 
 def _whys(trial: Trial, evaluator: Expressions) -> Iterator[str | None]:

@@ -109,11 +109,13 @@ class CWLWorkflow:
         name: of the workflow in the StreamFlow file.
         file: the CWL file, as a user would type it.
         steps: by StreamFlow path, in the order of the documents, inner steps where their subworkflow stands.
+        script: where JavaScript stands that every run has to evaluate; None: there is none, or it may be skipped.
     """
 
     name: str
     file: str
     steps: Mapping[str, CWLStep]
+    script: str | None = None
 
     @property
     def workflow(self) -> Workflow:

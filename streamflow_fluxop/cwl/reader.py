@@ -66,7 +66,7 @@ def read_workflow(
         errors = [*errors, *walk.errors] or walk.failures()
     if errors:
         raise UserErrors(list(_once(errors)))
-    return CWLWorkflow(name=name, file=shown(root.cwl.id), steps=steps)
+    return CWLWorkflow(name=name, file=shown(root.cwl.id), steps=steps, script=walk.script)
 
 
 def _inputs(loaded: Mapping[str, Any], path: str | None) -> Inputs:

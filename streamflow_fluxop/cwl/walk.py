@@ -14,7 +14,7 @@ from typing import Any
 from streamflow_fluxop.cwl.documents import Documents, Process, step_yaml
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.expressions import Expressions, is_expression
-from streamflow_fluxop.cwl.failing import Trial, Written, failures, field_place, of_tool, trials
+from streamflow_fluxop.cwl.failing import Trial, Written, failures, field_place, first_script, of_tool, trials
 from streamflow_fluxop.cwl.graph import CWLStep
 from streamflow_fluxop.cwl.hint import merge
 from streamflow_fluxop.cwl.identity import sizes_of, tool_identity
@@ -102,6 +102,11 @@ class Walk:
         ports = {last(i.id): constant(self._given(i), 1) for i in process.cwl.inputs}
         self._process(process, "/", ports, _Scope(), requirements)
         return {name: self._found[name] for name in sorted(self._found, key=self._order.__getitem__)}
+
+    @property
+    def script(self) -> str | None:
+        """Where JavaScript stands that every run has to evaluate, if there is any."""
+        return first_script(self._trials)
 
     def failures(self) -> list[UserError]:
         """The expressions that fail, whatever the run will tell: to be asked for where nothing else is wrong."""

@@ -122,7 +122,7 @@ class Preflight:
         """
         runs = {name: FleetRun(name, config) for name, config in self._fleets.configs.items()}
         bound, errors = self._workflows()
-        errors += [e for b in bound for e in self._fleets.check_bindings(b)]
+        errors += [e for b in bound for e in (*self._fleets.check_bindings(b), *_no_javascript(b))]
         errors += self._fleets.check_steps(bound)
         for name, run in runs.items():
             try:
@@ -252,6 +252,20 @@ def _step_run(step: CWLStep, name: str, group: str | None) -> StepRun | None:
     if step.kind == "ExpressionTool":
         return None
     return StepRun(name, group, step.asked, step.stderr_declared, step.success_codes)
+
+
+_EVALUATE = ("nodejs", "node", "docker", "singularity", "podman", "udocker")
+"""What cwl-utils evaluates JavaScript with, in the run: Node, or a container that has it."""
+
+
+def _no_javascript(workflow: BoundWorkflow) -> Iterator[UserError]:
+    """JavaScript that StreamFlow can't evaluate on this machine: it ends in the middle of a run then."""
+    if workflow.cwl.script is not None and not any(map(shutil.which, _EVALUATE)):
+        yield UserError(
+            "this is JavaScript, and there is no Node.js on the PATH to evaluate it",
+            where=workflow.cwl.script,
+            fix="Install Node.js (apt-get install nodejs, conda install nodejs).",
+        )
 
 
 def unusable(path: str) -> str | None:

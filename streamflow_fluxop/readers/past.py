@@ -116,7 +116,7 @@ class Past:
         steps, jobs = with_history(steps, past, wins=self._wanted)
         if jobs:
             return source.with_steps(
-                steps, f"past runs: {jobs} jobs of {cwl} in {database}, with the time that they waited"
+                steps, f"past runs: {_jobs(jobs)} of {cwl} in {database}, with the time that they waited"
             )
         return source.with_steps(steps, f"there is no past run of {cwl} in {database}") if self._wanted else source
 
@@ -133,6 +133,10 @@ class Past:
         return source.with_flavours(flavours, *notes)
 
 
+def _jobs(count: int) -> str:
+    return f"{count} job{'s' * (count != 1)}"
+
+
 def _told(used: dict[str, Learned], cwl: str, folder: Path) -> list[str]:
     """What durations were taken from."""
     notes = []
@@ -141,9 +145,8 @@ def _told(used: dict[str, Learned], cwl: str, folder: Path) -> list[str]:
         if those:
             jobs = sum(known.jobs for known in those.values())
             steps = f"{len(those)} step{'s' * (len(those) > 1)}"
-            notes.append(
-                f"past runs: {jobs} jobs {whose} tell the times of {steps}, from start to end, in the logs in {folder}"
-            )
+            tell = f"{_jobs(jobs)} {whose} tell{'s' * (jobs == 1)} the times of {steps}"
+            notes.append(f"past runs: {tell}, from start to end, in the logs in {folder}")
     if by_size := [name for name, known in used.items() if known.by_size]:
         few = ", ".join(by_size[:_FEW]) + (f" and {len(by_size) - _FEW} more" if len(by_size) > _FEW else "")
         notes.append(f"the size of their inputs tells the times of the jobs of {few}")

@@ -168,6 +168,15 @@ def test_inputs_that_can_not_be_read_are_named(world, inputs):
         read_workflow(world.write("main.cwl", tool()), inputs)
 
 
+def test_a_packed_document_without_main_says_what_to_write(world):
+    tool = {"class": "CommandLineTool", "baseCommand": "true", "inputs": [], "outputs": []}
+    packed = {"cwlVersion": "v1.2", "$graph": [{**tool, "id": "mosaic"}, {**tool, "id": "tile"}]}
+    path = world.write("packed.cwl", packed)
+    with pytest.raises(UnreadableCWL, match=r"none is called main: #mosaic, #tile\n.*`file: packed.cwl#mosaic`"):
+        read_workflow(str(path))
+    assert read_workflow(f"{path}#tile").steps
+
+
 def test_every_process_of_a_packed_document_can_be_read(world):
     packed = {
         "cwlVersion": "v1.2",

@@ -303,3 +303,16 @@ def test_the_plugin_loads_nothing_heavy_before_a_file_needs_it():
         "matplotlib",
         "typer",
     }
+
+
+def test_javascript_needs_something_to_evaluate_it(check, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        UserError, match=r"wf.cwl:12: step /sum: expression: this is JavaScript, and there is no Node.js"
+    ):
+        check()
+
+
+def test_references_need_no_node(check, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check(cwl=WORKFLOW.replace("$({})", "$(inputs)"))
