@@ -6,6 +6,7 @@ and nothing but files, directories and links among them is made.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tarfile
@@ -124,7 +125,9 @@ class _Root:
     def _symbolic(self, member: tarfile.TarInfo, path: str) -> None:
         target = os.path.realpath(os.path.join(os.path.dirname(path), member.linkname))
         inside = os.path.realpath(self._top)
-        if os.path.isabs(member.linkname) or not (target + "/").startswith(inside.rstrip("/") + "/"):
+        # `..` after a name leads elsewhere once that name is another link
+        names = itertools.dropwhile(lambda part: part in ("", ".", ".."), member.linkname.split("/"))
+        if os.path.isabs(member.linkname) or ".." in names or not (target + "/").startswith(inside.rstrip("/") + "/"):
             raise Refused(f"{member.name!r} is a link that leads out, to {member.linkname!r}")
         self._clear(path)
         os.symlink(member.linkname, path)
@@ -133,6 +136,8 @@ class _Root:
         target = self._files.get(member.linkname)
         if target is None:
             raise Refused(f"{member.name!r} is a link to {member.linkname!r}, which did not come")
+        if os.path.islink(target):  # meanwhile; from another folder it would lead elsewhere
+            raise Refused(f"{member.name!r} is a link to {member.linkname!r}, which is no file any more")
         if target != path:
             self._clear(path)
             os.link(target, path, follow_symlinks=False)

@@ -95,6 +95,33 @@ async def test_what_leads_out_or_is_no_data_is_refused(tmp_path, members):
     assert (tmp_path / "secret").read_text() == "mine"
 
 
+def links(*pairs):
+    return [(member(name, tarfile.SYMTYPE, linkname=target), b"") for name, target in pairs]
+
+
+LATER = {
+    "through a name that is a link later": links(("out/l", "d/../secret"), ("out/d", ".")),
+    "far out": links(("out/l", "d/e/../../secret"), ("out/d", "."), ("out/e", ".")),
+    "after a dot": links(("out/l", "./d/../secret"), ("out/d", ".")),
+    "with three dots": links(("out/l", "..."), ("out/m", ".../../secret")),
+    "a link by another name": [
+        (member("out/s", tarfile.DIRTYPE), b""),
+        (member("out/s/a"), b"a"),
+        *links(("out/s/a", "../secret")),
+        (member("out/h", tarfile.LNKTYPE, linkname="out/s/a"), b""),
+    ],
+}
+
+
+@pytest.mark.parametrize("members", LATER.values(), ids=LATER)
+async def test_no_link_leads_out_by_what_comes_later(tmp_path, members):
+    (tmp_path / "secret").write_text("mine")
+    with pytest.raises(WorkflowExecutionException, match="is a link"):
+        await come(archive((member("out", tarfile.DIRTYPE), b""), *members), tmp_path / "copy")
+    for path in (tmp_path / "copy").rglob("*"):
+        assert path.resolve().is_relative_to(tmp_path / "copy")
+
+
 async def test_nothing_is_written_through_links(tmp_path):
     (tmp_path / "secret").write_text("mine")
     (tmp_path / "outside").mkdir()
