@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, StringConstraints
@@ -63,5 +64,6 @@ class Limits(Document):
             if limit is not None
         ]
         if self.cost_per_hour is not None and flavour.price:
-            bounds.append(int(self.cost_per_hour / flavour.price + 1e-9))
+            nodes = self.cost_per_hour / flavour.price + 1e-9
+            bounds.append(int(nodes) if isfinite(nodes) else None)
         return min((b for b in bounds if b is not None), default=None)

@@ -30,6 +30,7 @@ from streamflow_fluxop.plugin import hook
 from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.failures import account
 from streamflow_fluxop.plugin.local_folders import not_settled, settle
+from streamflow_fluxop.plugin.shared_files import leads_out
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 from streamflow_fluxop.plugin.tables import comparison
 from streamflow_fluxop.plugin.tar_streams import extract
@@ -352,6 +353,21 @@ class MiniClusterConnector(Connector):
         return self._runner
 
     # streams and copies
+
+    async def check_output(self, path: str, locations: Sequence[ExecutionLocation]) -> None:
+        """Whether an output is the fleet's: what jobs link to is looked up on this machine where it sees the storage.
+
+        Raises:
+            WorkflowExecutionException: it leads to files of this machine.
+        """
+        config, controller = self._fleet.config, self._fleet.location(self._fleet.controller)
+        shared = config.shared_path
+        if config.cluster == "local" or shared is None:  # jobs run as we do, or nothing is looked up here
+            return
+        if any(location.local and location.name != controller for location in locations) and (
+            outside := await asyncio.to_thread(leads_out, path, shared)
+        ):
+            raise WorkflowExecutionException(f"the output {path} leads out of the shared storage {shared}: {outside}")
 
     async def get_shell(self, command: MutableSequence[str], location: ExecutionLocation) -> Shell:
         """A shell at `location`: each of its commands goes through the agent."""

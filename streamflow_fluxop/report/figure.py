@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from importlib.util import find_spec
 from io import BytesIO, StringIO
@@ -120,7 +121,8 @@ def _save(charts: Sequence[Chart], title: str, out: Any, kind: str) -> None:
 
     settings = {"svg.hashsalt": "fluxop", "svg.fonttype": "path", "font.size": 9, "hatch.linewidth": 0.6}
     settings["text.parse_math"] = False  # `$` in names
-    with mpl.rc_context({**mpl.rcParamsDefault, **settings}):
+    with mpl.rc_context({**mpl.rcParamsDefault, **settings}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # of names in whatever script
         drawing = _Drawing(charts, Figure, title)
         FigureCanvasAgg(drawing.figure)
         drawing.draw()

@@ -115,11 +115,11 @@ def changed(draw, document):
             around = around[key]
         match draw(st.sampled_from(["replace", "replace", "replace", "leave out", "add", "double"])):
             case "replace":
-                around[way[-1]] = draw(ODD)
+                around[way[-1]] = copy.deepcopy(draw(ODD))  # of which the next change may be
             case "leave out":
                 del around[way[-1]]
             case "add" if isinstance(around, dict):
-                around[draw(st.one_of(st.text(max_size=5), st.integers()))] = draw(ODD)
+                around[draw(st.one_of(st.text(max_size=5), st.integers()))] = copy.deepcopy(draw(ODD))
             case _ if isinstance(around, list):
                 around.append(copy.deepcopy(around[way[-1]]))
     return made
