@@ -5,6 +5,7 @@ Only what surely takes place counts: nothing in steps that may be skipped, or wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,9 +79,13 @@ def failures(tried: Iterable[Trial], evaluator: Expressions) -> Iterator[UserErr
     for trial in tried:
         why = next(filter(None, _whys(trial, evaluator)), None)
         if why is not None:
-            text = " ".join(str(trial.written.text).split())
-            text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+            whole = str(trial.written.text)
             what, fix = _said(why, trial.library)
+            if _in_a_script(whole) and (part := _for_a_shell(why)) and part in whole:
+                fix = " ".join(filter(None, (f"What a shell is to see has a backslash before it: \\{part}.", fix)))
+                whole = part
+            text = " ".join(whole.split())
+            text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
             yield UserError(f"the expression {text} fails: {what}", where=trial.written.where, fix=fix)
 
 
@@ -102,6 +107,21 @@ def _whys(trial: Trial, evaluator: Expressions) -> Iterator[str | None]:
             if itself is None or itself is UNKNOWN:
                 continue  # of null, there is no binding
         yield evaluator.failure(written.text, inputs, trial.library, itself)
+
+
+def _in_a_script(text: str) -> bool:
+    """Whether expressions stand within lines of something else, such as a shell's."""
+    return "\n" in text.strip() and re.match(r"\s*\$[({]", text) is None
+
+
+def _for_a_shell(why: str) -> str | None:
+    """What a shell calls a variable or command, and CWL takes for an expression; None: it fails for another reason."""
+    if reference := re.match(rf"{_CWL_UTILS} '([^']+)'", why):
+        said = reference[1]
+        of_cwl = re.match(r"[({]?(inputs|self|runtime)\b", said)
+        return None if of_cwl else f"${said}" if said[0] in "({" else f"$({said})"
+    name = re.match(r"ReferenceError: (\w+) is not defined", why)
+    return f"${{{name[1]}}}" if name else None
 
 
 _CWL_UTILS = "Syntax error in parameter reference"

@@ -1,10 +1,11 @@
 import time
 
 import pytest
-from cwl_worlds import needs_node
+from cwl_worlds import needs_node, tool
 
 from streamflow_fluxop.cwl.expressions import Expressions, expressions
 from streamflow_fluxop.cwl.values import UNKNOWN, from_document
+from streamflow_fluxop.errors import UserError
 
 FILE = from_document({"class": "File", "location": "some/reads.fastq"}, "file:///")
 
@@ -135,3 +136,34 @@ def test_references_that_lead_nowhere_fail_without_javascript(text):
 def test_references_to_what_is_not_known_may_lead_somewhere(text):
     with expressions(javascript=False) as evaluator:
         assert evaluator.failure(text, {"file": FILE, "unknown": UNKNOWN}, None, UNKNOWN) is None
+
+
+@pytest.mark.parametrize(
+    ("script", "requirements", "part"),
+    [
+        ('set -e\nout="${HOME}/x"\n', {}, "${HOME}"),
+        ("set -e\nls $(date)\n", {}, "$(date)"),
+        pytest.param("set -e\nls ${HOME}\n", {"InlineJavascriptRequirement": {}}, "${HOME}", marks=needs_node),
+    ],
+)
+def test_a_shell_s_variable_in_a_script_is_shown_with_how_to_write_it(world, script, requirements, part):
+    listing = {"InitialWorkDirRequirement": {"listing": [{"entryname": "run.sh", "entry": script}]}}
+    with pytest.raises(UserError) as refused:
+        world.read(tool(requirements=listing | requirements))
+    assert f"the expression {part} fails" in str(refused.value)
+    assert f"What a shell is to see has a backslash before it: \\{part}." in str(refused.value)
+    world.read(tool(requirements=_escaped(listing, part) | requirements))
+
+
+def _escaped(listing, part):
+    (entry,) = listing["InitialWorkDirRequirement"]["listing"]
+    return {"InitialWorkDirRequirement": {"listing": [{**entry, "entry": entry["entry"].replace(part, f"\\{part}")}]}}
+
+
+def test_a_reference_in_a_script_that_leads_nowhere_is_not_the_shell_s(world):
+    listing = {
+        "InitialWorkDirRequirement": {"listing": [{"entryname": "run.sh", "entry": "set -e\nls $(inputs.gone)\n"}]}
+    }
+    with pytest.raises(UserError, match="does not contain key 'gone'") as refused:
+        world.read(tool(requirements=listing))
+    assert "shell" not in str(refused.value)
