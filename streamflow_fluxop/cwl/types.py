@@ -21,8 +21,7 @@ def check_types(process: Process, requirements: Requirements, words: str) -> Ite
         requirements: as they hold in it: its SchemaDefRequirement defines types.
         words: what to call the process in messages, such as ``step /analysis``; empty for the root.
     """
-    schemas = requirements.get("SchemaDefRequirement")
-    defined = {t.name for t in schemas.value.types} if schemas is not None else set()
+    defined = defined_in(requirements)
     for section in ("inputs", "outputs"):
         for port in getattr(process.cwl, section):
             name = last(port.id)
@@ -31,6 +30,34 @@ def check_types(process: Process, requirements: Requirements, words: str) -> Ite
                 if "#" in kind and kind not in defined:
                     fix = "A type is one of CWL's, such as File, string[] or int?, or from a SchemaDefRequirement."
                     yield UserError(f"there is no type {last(kind)}", where=str(place), fix=fix)
+
+
+def defined_in(requirements: Requirements) -> dict[str, Any]:
+    """The types of SchemaDefRequirement, by name."""
+    schemas = requirements.get("SchemaDefRequirement")
+    return {t.name: t for t in schemas.value.types} if schemas is not None else {}
+
+
+def completed(value: Any, kind: Any, defined: Mapping[str, Any]) -> Any:
+    """An input with null in all fields of records that may be null, and are not given (cwltool, `Builder.bind_input`).
+
+    Args:
+        value: as it was given.
+        kind: cwl-utils' object.
+        defined: see `defined_in`.
+    """
+    kind = defined.get(kind, kind) if isinstance(kind, str) else kind
+    if isinstance(kind, list):
+        kinds = [defined.get(k, k) if isinstance(k, str) else k for k in kind]
+        kind = next((k for k in kinds if suits(value, k)), None)
+    inner = getattr(kind, "type_", None)
+    if inner == "array" and isinstance(value, list):
+        return [completed(one, kind.items, defined) for one in value]
+    if inner == "record" and isinstance(value, Mapping):
+        fields = {last(f.name): f.type_ for f in kind.fields or []}
+        nulls = {name: None for name, of in fields.items() if name not in value and suits(None, of)}
+        return {n: completed(v, fields.get(n), defined) for n, v in value.items()} | nulls
+    return value
 
 
 def _names(kind: Any) -> Iterator[str]:

@@ -24,7 +24,7 @@ from streamflow_fluxop.cwl.needs import Asked, asked
 from streamflow_fluxop.cwl.places import Place, entry_place, last
 from streamflow_fluxop.cwl.requirements import Requirements, Said
 from streamflow_fluxop.cwl.scatter import Known, least_sure, scatter
-from streamflow_fluxop.cwl.types import check_types, said, shortly, suits
+from streamflow_fluxop.cwl.types import check_types, completed, defined_in, said, shortly, suits
 from streamflow_fluxop.cwl.values import UNKNOWN, Port, constant, from_document
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Dependency
@@ -99,7 +99,8 @@ class Walk:
         requirements = Requirements(process.version).entered(
             process.cwl, process.yaml, "", process.namespaces, self.errors, self.inputs.requirements
         )
-        ports = {last(i.id): constant(self._given(i), 1) for i in process.cwl.inputs}
+        defined = defined_in(requirements)
+        ports = {last(i.id): constant(completed(self._given(i), i.type_, defined), 1) for i in process.cwl.inputs}
         self._process(process, "/", ports, _Scope(), requirements)
         return {name: self._found[name] for name in sorted(self._found, key=self._order.__getitem__)}
 

@@ -200,6 +200,49 @@ def test_hints_of_steps_reach_the_job_and_lose_against_those_of_its_tool(world):
     assert {n: Path(outputs[n]["path"]).read_text() for n in "abc"} == {"a": "2 300\n", "b": "3 256\n", "c": "4 256\n"}
 
 
+def test_fields_of_records_that_are_not_given_are_null(world):
+    """As with the reference runner: in records, in arrays of them, and in records of records."""
+    sample = {"type": "record", "name": "sample", "fields": {"name": "string", "group": "string?", "n": "int?"}}
+    fields = {"sample": {"type": sample | {"name": "inner"}}, "note": "string?"}
+    record = {"type": "record", "name": "outer", "fields": fields}
+    show = {"class": "ExpressionTool", "inputs": {"x": "Any", "g": "Any?"}, "outputs": {"o": "Any"}}
+    workflow = {
+        "cwlVersion": "v1.2",
+        "class": "Workflow",
+        "requirements": {
+            "InlineJavascriptRequirement": {},
+            "StepInputExpressionRequirement": {},
+            "ScatterFeatureRequirement": {},
+        },
+        "inputs": {
+            "one": {"type": sample},
+            "many": {"type": {"type": "array", "items": sample | {"name": "one_of_many"}}},
+            "deep": {"type": ["null", record]},
+        },
+        "outputs": {n: {"type": "Any", "outputSource": f"{n}_/o"} for n in ("one", "many", "deep")},
+        "steps": {
+            f"{n}_": {
+                "run": show | {"expression": "$({o: [inputs.x, inputs.g]})"},
+                "in": {"x": n, "g": {"source": n, "valueFrom": field}},
+                "out": ["o"],
+            }
+            | ({"scatter": ["x", "g"], "scatterMethod": "dotproduct"} if n == "many" else {})
+            for n, field in (("one", "$(self.group)"), ("many", "$(self.group)"), ("deep", "$(self.sample.group)"))
+        },
+    }
+    world.write("wf.cwl", json.dumps(workflow))
+    world.inputs(one={"name": "a"}, many=[{"name": "b"}, {"name": "c", "group": "G"}], deep={"sample": {"name": "d"}})
+
+    def whole(name, group=None):
+        return {"name": name, "group": group, "n": None}
+
+    assert world.run().outputs == {
+        "one": [whole("a"), None],
+        "many": [[whole("b"), None], [whole("c", "G"), "G"]],
+        "deep": [{"sample": whole("d"), "note": None}, None],
+    }
+
+
 def test_streamflow_is_left_alone_where_it_is_right_by_itself(monkeypatch):
     """A second time nothing is wrong any more, so nothing is touched."""
     for name in mends._MENDS:

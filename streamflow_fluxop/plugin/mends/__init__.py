@@ -13,7 +13,7 @@ from importlib import import_module
 
 logger = logging.getLogger(__name__)
 
-_MENDS = ("commands", "hints", "empty_scatter", "paths", "outputs")
+_MENDS = ("commands", "hints", "empty_scatter", "paths", "outputs", "record_fields")
 """The modules, each with a `MEND`."""
 
 
