@@ -134,6 +134,29 @@ class MiniClusterLost(_OfMiniCluster):
     reason: str
 
 
+WaitReason = Literal["reserved", "planned", "leaving", "size", "queue", "image", "binding"]
+
+
+class JobsWait(_OfMiniCluster):
+    """Jobs wait although nodes of this MiniCluster are idle, and why; said again when the reason changes."""
+
+    event: Literal["jobs-wait"] = "jobs-wait"
+    jobs: NonNegativeInt = Field(description="That wait; 0: none any more, or no node is idle.")
+    idle: NonNegativeInt = Field(0, description="Nodes.")
+    job: str | None = Field(None, description="The first of the jobs.")
+    reason: WaitReason | None = Field(
+        None,
+        description="Why it does not start there: the nodes are kept for what the plan has before it; nothing has "
+        "deviated from the plan, which has it later or elsewhere; the nodes leave; it needs more nodes; other jobs go "
+        "first; the image, or the binding or group, is another.",
+    )
+    kept_for: str | None = Field(None, description="The step, or the job, that goes first.")
+    expected_in: NonNegativeFloat | None = Field(
+        None, description="Seconds after which that, or what the job waits for, is expected; absent: nobody knows."
+    )
+    message: str = Field("", description="The reason in words.")
+
+
 class _OfJob(_OfFleet):
     job: str = Field(min_length=1, description="Its name, such as `/analysis/0.3`.")
 
@@ -265,6 +288,7 @@ Event = (
     | MiniClusterTearingDown
     | MiniClusterGone
     | MiniClusterLost
+    | JobsWait
     | JobAsked
     | JobSubmitted
     | JobStarted

@@ -11,7 +11,7 @@ from enum import Enum
 from itertools import pairwise
 from math import ceil
 
-from streamflow_fluxop.events.documents import BudgetReached, FleetEnded, Forecast, ForecastPassed
+from streamflow_fluxop.events.documents import BudgetReached, FleetEnded, Forecast, ForecastPassed, JobsWait
 from streamflow_fluxop.model import Flavour, Limits, Plan
 
 NO_STEP = "(no step)"
@@ -53,6 +53,7 @@ class MiniClusterLife:
         released: when it was given up, or lost.
         lost: why it did not come up, or ended.
         reasons: why it came, changed and went, each with its time.
+        wait: why jobs wait although nodes of it are idle; None: none do.
         cores_busy: of the jobs that run; so are `gpus_busy`, and `spans`: how many of them are on so many nodes.
     """
 
@@ -77,6 +78,7 @@ class MiniClusterLife:
     resizes: list[tuple[float, float, int]] = field(default_factory=list)
     jobs: Counts = field(default_factory=Counts)
     steps: dict[str, None] = field(default_factory=dict)
+    wait: JobsWait | None = None
     cores_busy: int = 0
     gpus_busy: int = 0
     spans: Counter[int] = field(default_factory=Counter)

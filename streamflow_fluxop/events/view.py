@@ -44,6 +44,7 @@ class RunView:
             d.MiniClusterTearingDown: self._tearing_down,
             d.MiniClusterLost: self._lost,
             d.MiniClusterGone: self._gone,
+            d.JobsWait: self._jobs_wait,
             d.JobAsked: self._job_asked,
             d.JobSubmitted: self._job_submitted,
             d.JobStarted: self._job_started,
@@ -172,6 +173,10 @@ class RunView:
     def _gone(self, event: d.MiniClusterGone) -> None:
         if life := self._life(event):
             life.gone = event.at
+
+    def _jobs_wait(self, event: d.JobsWait) -> None:
+        if life := self._life(event):
+            life.wait = event if event.jobs else None
 
     # jobs
 

@@ -172,6 +172,16 @@ class Jobs:
 
     # what starts
 
+    @property
+    def large(self) -> bool:
+        """Whether durations deviate so far that jobs had better not keep to the places that the plan has for them."""
+        return self.retiming is not None and self.retiming.deviation.large
+
+    def rules(self, now: float, *, room_is_wanted: bool) -> Reservations:
+        """Which nodes are kept for whom; see `start`."""
+        timetable = self._order is not None and not self._order.deviated
+        return Reservations(now, timetable, room_is_wanted, self.retiming.last if self.retiming else 0.0)
+
     def start(self, member: Member, now: float, *, room_is_wanted: bool) -> None:
         """Start what can start at a MiniCluster, or at those that take its jobs.
 
@@ -187,15 +197,13 @@ class Jobs:
                 if job.started == inf:
                     job.started = now
                     self._out.append(StartJob(job.name, member.name))
-        timetable = self._order is not None and not self._order.deviated
-        large = self.retiming is not None and self.retiming.deviation.large
-        rules = Reservations(now, timetable, room_is_wanted, self.retiming.last if self.retiming else 0.0)
+        rules, large = self.rules(now, room_is_wanted=room_is_wanted), self.large
         if not large and member.stage is Stage.UP:
             for job, nodes in startable(member, rules):
                 self._start(job, member, nodes)
             self._agenda.alarm(member, member.queue.patience_ends(now, member.even))
         pool = self.pool_of(member)
-        if large or (not timetable and len(pool.members) > 1):
+        if large or (not rules.timetable and len(pool.members) > 1):
             for job, other, nodes in pool.startable(now, None if large else rules):
                 self._start(job, other, nodes)
                 self._agenda.touch(other)

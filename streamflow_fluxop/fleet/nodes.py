@@ -103,7 +103,7 @@ class Nodes:
         load: Load,
         wanted: Sequence[int],
         top: int,
-        allowed: Callable[[int], bool] | None = None,
+        keeper: Callable[[int], object] | None = None,
         *,
         promised: bool = False,
     ) -> tuple[int, ...] | None:
@@ -113,7 +113,7 @@ class Nodes:
             load: of the job.
             wanted: ranks that the plan has for it, or none.
             top: nodes from this rank on are not to be used.
-            allowed: says which may be used; None: all.
+            keeper: says of a rank for what it is kept, None where it may be used; None: all may.
             promised: the wanted ones may be used in any case.
 
         Returns:
@@ -121,13 +121,13 @@ class Nodes:
         """
         parts, alone = load.parts, load.alone
         if len(wanted) == len(parts) and all(
-            r < top and self.has_room(r, p, alone) and (promised or allowed is None or allowed(r))
+            r < top and self.has_room(r, p, alone) and (promised or keeper is None or keeper(r) is None)
             for r, p in zip(wanted, parts, strict=True)
         ):
             return tuple(wanted)
         found: list[int] = []
         for rank in self.with_room(parts[-1], top, alone):
-            if self.has_room(rank, parts[len(found)], alone) and (allowed is None or allowed(rank)):
+            if self.has_room(rank, parts[len(found)], alone) and (keeper is None or keeper(rank) is None):
                 found.append(rank)
                 if len(found) == len(parts):
                     return tuple(found)

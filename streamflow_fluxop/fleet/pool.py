@@ -28,6 +28,9 @@ BEYOND = 64
 
 Entry = tuple[float, float, int, Job]
 
+Kept = dict[str, dict[int, tuple[float, Job]]]
+"""Until when nodes may be used by others, and for which job they are kept, by MiniCluster and rank."""
+
 
 class Pool:
     """MiniClusters of one flavour whose jobs may run in any of them.
@@ -66,7 +69,7 @@ class Pool:
         if not up:
             return
         until: dict[str, list[float]] = {}
-        kept: dict[str, dict[int, float]] = {}
+        kept: Kept = {}
         passed: list[Job] = []  # those that find no room; most events end here, so what it takes comes after
         heads = [(entry, load) for load in list(self._queues) if (entry := self._head(load))]
         heads.sort(key=lambda head: head[0][:3], reverse=True)
@@ -102,6 +105,32 @@ class Pool:
                 insort(heads, (after, load), key=lambda head: tuple(-x for x in head[0][:3]))
         for load, entry in refused:
             heappush(self._queues.setdefault(load, []), entry)
+
+    def first_of(self, load: Load) -> Job | None:
+        """The job of a kind that goes first."""
+        head = self._head(load) if load in self._queues else None
+        return head[-1] if head else None
+
+    def stands_before(self, job: Job) -> int:
+        """How many jobs of its kind go before a job that waits."""
+        assert job.load is not None
+        return sum(e[-1].waits and e[:2] < (-job.tail, job.key) for e in self._queues.get(job.load, ()))
+
+    def kept_before(self, job: Job, now: float, *, unplanned: bool) -> Kept:
+        """Until when nodes may be used that are kept for jobs which find no room and go before a job, by rank.
+
+        Args:
+            job: waits.
+            now: on the fleet's clock.
+            unplanned: they are kept only for jobs that the plan does not know.
+        """
+        up = [m for m in self.members if m.usable and m.nodes.spare]
+        kept: Kept = {}
+        heads = [entry for load in list(self._queues) if (entry := self._head(load)) and load != job.load]
+        for entry in sorted(heads, key=lambda head: head[:3]):
+            if entry[:2] < (-job.tail, job.key) and (entry[-1].block is None or not unplanned):
+                _keep(entry[-1], up, kept)
+        return kept
 
     def worth(self, member: Member, more: int, now: float) -> int:
         """How many of so many nodes more are worth their coming and going, for the work that is to begin soon.
@@ -184,7 +213,7 @@ def _place(
     job: Job,
     room: list[tuple[Member, list[int]]],
     until: dict[str, list[float]],
-    kept: dict[str, dict[int, float]],
+    kept: Kept,
     now: float,
     reservations: Reservations | None,
 ) -> tuple[Member, tuple[int, ...]] | None:
@@ -209,7 +238,7 @@ def _place(
         if len(ranks) < len(parts):
             continue
         busy, others = until[member.name], kept.get(member.name, {})
-        allowed = reservations.allowed(member, job) if reservations is not None else None
+        keeper = reservations.keeper(member, job) if reservations is not None else None
         cost = 0.0 if member is job.member else MOVED
         found: list[int] = []
         counted = 0
@@ -218,9 +247,11 @@ def _place(
             counted = rank + 1
             if cost >= least:
                 break
-            if end > others.get(rank, inf) + TINY or not member.nodes.has_room(rank, parts[len(found)], alone):
+            if rank in others and end > others[rank][0] + TINY:
                 continue
-            if allowed is not None and not allowed(rank):
+            if not member.nodes.has_room(rank, parts[len(found)], alone):
+                continue
+            if keeper is not None and keeper(rank) is not None:
                 continue
             found.append(rank)
             if len(found) == len(parts):
@@ -229,7 +260,7 @@ def _place(
     return best
 
 
-def _keep(job: Job, up: list[Member], kept: dict[str, dict[int, float]]) -> None:
+def _keep(job: Job, up: list[Member], kept: Kept) -> None:
     """Keep the nodes of its MiniCluster that are free first for a job: others may run there until then."""
     assert job.load is not None
     member, span = job.member, len(job.load.parts)
@@ -238,4 +269,4 @@ def _keep(job: Job, up: list[Member], kept: dict[str, dict[int, float]]) -> None
     others = kept.setdefault(member.name, {})
     first = nsmallest(span, ((member.until.get(r, 0.0), r) for r in range(member.usable) if r not in others))
     if first:
-        others.update((rank, first[-1][0]) for _, rank in first)
+        others.update((rank, (first[-1][0], job)) for _, rank in first)

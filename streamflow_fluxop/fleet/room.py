@@ -23,6 +23,8 @@ class Room:
         self.nodes = Counter[str]()
         self.miniclusters = 0
         counted = [(name, f.count) for name, f in flavours.items() if f.count is not None]
+        self._names = ["MiniClusters", "nodes", "cores", "GPUs", "memory", "cost per hour"]
+        self._names += [f"nodes of flavour {name}" for name, _ in counted]
         self._caps: list[float] = [
             cap if cap is not None else inf
             for cap in (limits.miniclusters, limits.nodes, limits.cores, limits.gpus, limits.memory)
@@ -71,6 +73,13 @@ class Room:
             if used + m > cap + _SLACK:
                 return False
         return True
+
+    def lacks(self, more: list[float]) -> str | None:
+        """In words, the first limit within which more, as `weigh` gives it, can't be held; None: it can."""
+        for name, cap, used, m in zip(self._names, self._caps, self._used, more, strict=True):
+            if m and used + m > cap + _SLACK:
+                return f"{cap:g} {name}"
+        return None
 
 
 def within(limits: Limits, flavours: Mapping[str, Flavour], nodes: Mapping[str, int], miniclusters: int) -> bool:

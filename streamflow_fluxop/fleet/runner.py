@@ -41,6 +41,7 @@ from streamflow_fluxop.fleet.messages import (
 )
 from streamflow_fluxop.fleet.order import Order
 from streamflow_fluxop.fleet.state import Fleet
+from streamflow_fluxop.fleet.waits import Waits
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.model import Needs
@@ -107,6 +108,7 @@ class FleetRunner:
             resizes=cluster.resizes,
             allowance=allowance if allowance.given else None,
         )
+        self._waits = Waits(lambda now: self._fleet.waiting(now).beside_idle_nodes(), record)
         self._ending = Ending()
         self.stopped_for: str | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -174,6 +176,7 @@ class FleetRunner:
         """Take every MiniCluster down, all at the same time, and wait until they are gone."""
         self._handle(Closing())
         self._closed = True
+        self._waits.close()
         if self._timer is not None:
             self._timer.cancel()
         while self._tasks:
@@ -193,6 +196,8 @@ class FleetRunner:
     def _handle(self, event: Event) -> None:
         for instruction in self._fleet.handle(event, asyncio.get_running_loop().time()):
             self._carry_out(instruction)
+        if not self._closed:
+            self._waits.happened()
 
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from heapq import heappop, heappush
 from math import inf
 
@@ -26,8 +27,15 @@ LATER = 0.1
 BEYOND = 64
 """Blocks of a MiniCluster after which it is no longer asked whether a job would make them late."""
 
-Allowed = Callable[[int], bool]
-"""Says of a rank whether a job may have it."""
+
+class Leaves(Enum):
+    """Nobody will have a node: it goes."""
+
+    LEAVES = "leaves"
+
+
+Keeper = Callable[[int], Block | Leaves | None]
+"""Says of a rank for what it is kept from a job; None: the job may have it."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,8 @@ class Reservations:
     room_is_wanted: bool = False
     last: float = 0.0
 
-    def allowed(self, member: Member, job: Job) -> Allowed:
-        """Says whether a job may have a node: nobody whom the plan has before it there would be late for it.
+    def keeper(self, member: Member, job: Job) -> Keeper:
+        """Says for what a node is kept from a job: for whom the plan has before it there, who would be late for it.
 
         Nor does a job of the plan keep a node from leaving, unless it is worth that.
         """
@@ -56,18 +64,18 @@ class Reservations:
         before = (job.key, block.index if block is not None else -1)
         over_at = now + (job.seconds or 0.0) * (1 - LATER)
 
-        def allowed(rank: int) -> bool:
+        def kept_for(rank: int) -> Block | Leaves | None:
             use = member.use_of(rank)
             if use is None or not use.block.gaps.get(rank, (0.0, True))[1]:
-                return rank in own or self._may_keep_it(member, job)
+                return None if rank in own or self._may_keep_it(member, job) else Leaves.LEAVES
             idle = not member.nodes.jobs[rank]
             if idle and (member.given_up or now - member.idle_since[rank] > member.even):
-                return True  # whoever was expected is not coming, or it takes him long
+                return None  # whoever was expected is not coming, or it takes him long
             if (use.planned, use.block.index) >= before or over_at <= use.at:
-                return True
-            return not self.timetable and _fits_beside(member, job, rank, over_at)
+                return None
+            return None if not self.timetable and _fits_beside(member, job, rank, over_at) else use.block
 
-        return allowed
+        return kept_for
 
     def _may_keep_it(self, member: Member, job: Job) -> bool:
         """Whether a job may have a node that would leave else: the run ends so much earlier for it, or it is cheaper.
@@ -108,8 +116,8 @@ def startable(member: Member, rules: Reservations) -> Iterator[tuple[Job, tuple[
         tried += 1
         if timetable and (waits or member.joins_now(job, now)):
             continue
-        allowed = None if impatient(member, job, now) else rules.allowed(member, job)
-        if nodes := _place(member, job, allowed, promised=not waits):
+        keeper = None if impatient(member, job, now) else rules.keeper(member, job)
+        if nodes := _place(member, job, keeper, promised=not waits):
             missed.pop()
             yield job, nodes
             tried, full = 0, set()
@@ -117,7 +125,7 @@ def startable(member: Member, rules: Reservations) -> Iterator[tuple[Job, tuple[
         if not member.nodes.with_room(job.load.parts[-1], member.usable, job.load.alone):
             full.add(job.load)
         short = short or (not waits if timetable else job.block is None)
-        if job.block is None:
+        if job.block is None and not has_room_for(member, job):
             break  # first come, first served
     for entry in missed:
         heappush(member.queue.ready, entry)
@@ -126,7 +134,7 @@ def startable(member: Member, rules: Reservations) -> Iterator[tuple[Job, tuple[
             waited = impatient(member, job, now)
             if (short or (timetable and now < job.key + LATE - TINY)) and not waited:
                 break
-            nodes = _place(member, job, None if waited else rules.allowed(member, job))
+            nodes = _place(member, job, None if waited else rules.keeper(member, job))
             if nodes is None:
                 break
             member.queue.unhold(job)
@@ -138,12 +146,18 @@ def impatient(member: Member, job: Job, now: float) -> bool:
     return now >= max(job.asked, job.key) + member.even - TINY
 
 
-def _place(member: Member, job: Job, allowed: Allowed | None, *, promised: bool = False) -> tuple[int, ...] | None:
+def has_room_for(member: Member, job: Job) -> bool:
+    """Whether a job would find room, if nothing were kept for others."""
+    assert job.load is not None
+    return len(member.nodes.with_room(job.load.parts[-1], member.usable, job.load.alone)) >= len(job.load.parts)
+
+
+def _place(member: Member, job: Job, keeper: Keeper | None, *, promised: bool = False) -> tuple[int, ...] | None:
     wanted: tuple[int, ...] = ()
     if job.block is not None and job.block.minicluster == member.name:
         wanted = job.block.nodes_of(job.index)
     assert job.load is not None
-    return member.nodes.find(job.load, wanted, member.usable, allowed, promised=promised)
+    return member.nodes.find(job.load, wanted, member.usable, keeper, promised=promised)
 
 
 def _fits_beside(member: Member, job: Job, rank: int, over_at: float) -> bool:

@@ -46,6 +46,7 @@ from streamflow_fluxop.fleet.relief import relieve
 from streamflow_fluxop.fleet.retiming import Retiming
 from streamflow_fluxop.fleet.room import Room
 from streamflow_fluxop.fleet.route import Router
+from streamflow_fluxop.fleet.waiting import Waiting
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.model import Flavour, Limits
 
@@ -79,6 +80,7 @@ class Fleet:
         allowance: Allowance | None = None,
     ) -> None:
         self._order = order
+        self._keep_one = keep_one
         self._lead_times = LeadTimes(flavours)
         self._members = {
             g.name: Member(g, flavours[g.flavour], order.of.get(g.name, []) if order else [], self._lead_times)
@@ -132,6 +134,17 @@ class Fleet:
     def group(self, name: str) -> Group:
         """A group; there may be more than there were in the beginning."""
         return self._members[name].group
+
+    def waiting(self, now: float) -> Waiting:
+        """Says why jobs wait beside idle nodes, as of the last event."""
+        return Waiting(
+            self._members,
+            self._room,
+            self._jobs.rules(now, room_is_wanted=bool(self._lives.due)),
+            large=self._jobs.large,
+            due=self._lives.due,
+            keep_one=self._keep_one,
+        )
 
     # events
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from streamflow_fluxop.events.lives import Counts, FleetView, MiniClusterLife, Stage
 from streamflow_fluxop.events.outlook import Outlook
 from streamflow_fluxop.events.view import RunView
+from streamflow_fluxop.events.waits import sentence
 from streamflow_fluxop.report.actual import actual, planned, step_names
 from streamflow_fluxop.report.chart import Bar, Chart, use_of_limits
 from streamflow_fluxop.report.summary import Outcome
@@ -86,7 +87,7 @@ def _tables(
         lines = list(_fleet_lines(fleet, now, named=len(view.fleets) > 1, going=outcome == "running"))
         free = room // len(view.fleets) - len(lines) - kept - 4
         rows = _rows(fleet, max(1, free))
-        shown, words = _miniclusters(fleet, rows, width)
+        shown, words = _miniclusters(fleet, rows, now, width)
         words = words[: max(0, free - len(rows))]
         left_out = len(fleet.lives) - len(rows)
         more = [Text(f"and {left_out} more", style="dim italic")] if left_out else []
@@ -197,7 +198,7 @@ def _rows(fleet: FleetView, most: int) -> list[MiniClusterLife]:
     return sorted(order[:most], key=lambda m: m.asked)
 
 
-def _miniclusters(fleet: FleetView, rows: list[MiniClusterLife], width: int) -> tuple[Table, list[Text]]:
+def _miniclusters(fleet: FleetView, rows: list[MiniClusterLife], now: float, width: int) -> tuple[Table, list[Text]]:
     """The table, and what there is to say of those that are held: below it, where there is no room for it inside."""
     heads = ("MiniCluster", "state", ">nodes", ">busy", ">queued", ">running", ">done")
     cells = [_cells(fleet, life) for life in rows]
@@ -208,9 +209,9 @@ def _miniclusters(fleet: FleetView, rows: list[MiniClusterLife], width: int) -> 
         name, state, *numbers = row
         words: list[RenderableType] = [name, Text(state, style=_STYLES[life.stage]), *numbers]
         if beside:
-            words.append(_line(_word(life), room))
+            words.append(_line(_word(life, now), room))
         made.add_row(*words, style="dim" if life.gone is not None else None)
-    said = [] if beside else [(m.name, _word(m)) for m in rows if m.gone is None]
+    said = [] if beside else [(m.name, _word(m, now)) for m in rows if m.gone is None]
     return made, [_line(f"{name}: {word}", width) for name, word in said if word]
 
 
@@ -234,8 +235,14 @@ def _cells(fleet: FleetView, life: MiniClusterLife) -> list[str]:
     ]
 
 
-def _word(life: MiniClusterLife) -> str:
-    """What there is to say of it: how far it is, else why it is as it is; not why it came, once it is there."""
+def _word(life: MiniClusterLife, now: float) -> str:
+    """What there is to say of it: how far it is, why jobs wait beside its idle nodes, else why it is as it is.
+
+    Not why it came, once it is there.
+    """
+    if life.wait is not None and life.stage is Stage.UP:
+        due = life.wait.expected_in
+        return sentence(life.wait, None if due is None else life.wait.at + due - now, brief=True)
     if life.message or life.lost:
         return life.message or life.lost or ""
     at, why = life.reasons[-1] if life.reasons else (0.0, "")
