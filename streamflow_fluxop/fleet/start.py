@@ -124,8 +124,9 @@ def startable(member: Member, rules: Reservations) -> Iterator[tuple[Job, tuple[
             continue
         if not member.nodes.with_room(job.load.parts[-1], member.usable, job.load.alone):
             full.add(job.load)
-        short = short or (not waits if timetable else job.block is None)
+        short = short or (timetable and not waits)
         if job.block is None and not has_room_for(member, job):
+            short = True
             break  # first come, first served
     for entry in missed:
         heappush(member.queue.ready, entry)

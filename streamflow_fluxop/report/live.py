@@ -31,7 +31,7 @@ FOR_WRAPPING = 2
 """Lines that a table may take more in a narrow terminal."""
 
 WORDY = 36
-"""Columns that words on a MiniCluster need beside it."""
+"""Columns that words on a MiniCluster need beside it; why jobs wait is said as a whole."""
 
 _STYLES = {Stage.COMING: "yellow", Stage.UP: "green", Stage.GOING: "magenta", Stage.GONE: "dim"}
 _OUTCOMES = {
@@ -203,7 +203,8 @@ def _miniclusters(fleet: FleetView, rows: list[MiniClusterLife], now: float, wid
     heads = ("MiniCluster", "state", ">nodes", ">busy", ">queued", ">running", ">done")
     cells = [_cells(fleet, life) for life in rows]
     room = width - sum(max(len(row[i].lstrip(">")) for row in [heads, *cells]) + 3 for i in range(len(heads)))
-    beside = room >= WORDY
+    waits = [len(_word(life, now)) for life in rows if life.wait is not None]
+    beside = room >= max(WORDY, *waits, 0)
     made = table(*heads, *([""] if beside else []))
     for life, row in zip(rows, cells, strict=True):
         name, state, *numbers = row

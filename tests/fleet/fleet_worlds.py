@@ -99,6 +99,50 @@ def plan_by_hand(steps, *placed):
     return made
 
 
+def assert_who_waits_has_a_reason(fleet, now):
+    """No job is ready beside a node of its pool that is free, that it fits on, and that is kept for nobody.
+
+    What the fleet says to that is looked at: whoever a node is kept for is still to come there, and would be late.
+    """
+    waiting = fleet.waiting(now)
+    for own in fleet.members.values():
+        for job in own.queue.in_order():
+            for member in own.pool.members:
+                if member.usable and member.nodes.with_room(job.load.parts[-1], member.usable, job.load.alone):
+                    cause = waiting.cause(job, member)
+                    where = f"{job.name} at {now:g} s beside free nodes of {member.name}"
+                    assert cause is not None, where
+                    assert _is_true(cause, job, member, fleet, now), f"{where}: {cause}"
+
+
+def _is_true(cause, job, member, fleet, now):
+    parts = job.load.parts
+    room = member.nodes.with_room(parts[-1], member.usable, job.load.alone)
+    match cause.reason:
+        case "size":
+            return len(room) < len(parts)
+        case "planned":
+            return not fleet._order.deviated
+        case "leaving":
+            uses = [member.use_of(rank) for rank in room]
+            return any(u is None or not u.block.gaps.get(r, (0, True))[1] for r, u in zip(room, uses, strict=True))
+        case "queue":
+            return cause.keeper.waits and cause.keeper is not job
+        case "reserved" if cause.block is not None:
+            block = cause.block
+            idle = {r: now - member.idle_since[r] for r in room if not member.nodes.jobs[r]}
+            ranks = [r for r in room if r in block.ranks and idle.get(r, 0.0) <= member.even + 1e-6]
+            before = (fleet._jobs.retiming.began + block.start, block.index) < (
+                job.key,
+                job.block.index if job.block else -1,
+            )
+            late = now + (job.seconds or 0.0) > block.expected[0]
+            return ranks and block in member.blocks and block.left > block.begun and before and late
+        case "reserved":
+            return cause.keeper.waits and cause.keeper.tail >= job.tail
+    return False
+
+
 def lives(outcome):
     """(name, asked, released) of each life, in order."""
     return sorted((life.name, round(life.asked), round(life.released)) for life in outcome.lives)

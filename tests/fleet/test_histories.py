@@ -1,7 +1,18 @@
 """Whole runs on simulated time: by the plan where nothing deviates, and within the rules whatever does."""
 
 import pytest
-from fleet_worlds import ARTICLE, GPU, STRATEGIES, histories, lives, plan, plan_by_hand, step, workflows
+from fleet_worlds import (
+    ARTICLE,
+    GPU,
+    STRATEGIES,
+    assert_who_waits_has_a_reason,
+    histories,
+    lives,
+    plan,
+    plan_by_hand,
+    step,
+    workflows,
+)
 from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
@@ -214,7 +225,13 @@ def test_without_deviation_every_plan_of_every_strategy_is_what_happens_whatever
 @given(simulation=histories())
 def test_whatever_happens_jobs_run_once_within_the_limits_and_nothing_idles_for_long(simulation):
     """The simulation itself refuses limits that are passed, nodes that are full, and jobs that wait for ever."""
-    simulation.watch = idleness(simulation)
+    idle = idleness(simulation)
+
+    def watch(now, fleet):
+        idle(now, fleet)
+        assert_who_waits_has_a_reason(fleet, now)
+
+    simulation.watch = watch
     outcome = simulation.run()
     jobs = {(n, i) for n, width in simulation.widths.items() for i in range(width) if not simulation.elsewhere(n)}
     assert set(outcome.starts) == jobs

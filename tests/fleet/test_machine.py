@@ -5,7 +5,7 @@ Whatever comes next is hypothesis' choice: how long anything takes, what is lost
 
 from collections import Counter
 
-from fleet_worlds import STRATEGIES, plan, workflows
+from fleet_worlds import STRATEGIES, assert_who_waits_has_a_reason, plan, workflows
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -80,6 +80,7 @@ class Histories(RuleBasedStateMachine):
             self.now, self.wake = max(self.now, self.wake), None
             self.handle(Tick())
         self.now = until
+        assert_who_waits_has_a_reason(self.fleet, self.now)
 
     @precondition(lambda self: self.running or self.elsewhere)
     @rule(which=st.integers(0, 99), failed=st.sampled_from([False, False, False, True]))
@@ -196,6 +197,7 @@ class Histories(RuleBasedStateMachine):
                 assert self.now - since <= MOST_IDLE * max(member.even, self.longest_gap) + 1e-3, f"{name} idles"
             else:
                 self.idle_since.pop(name, None)
+        assert_who_waits_has_a_reason(self.fleet, self.now)
 
     def carry_out(self, instruction):
         match instruction:

@@ -1,15 +1,16 @@
 """Jobs start when they can: no run waits for the plan's clock."""
 
 import pytest
-from fleet_worlds import FLAVOURS, GPU, plan, step, workflows
+from fleet_worlds import FLAVOURS, GPU, assert_who_waits_has_a_reason, plan, step, workflows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streamflow_fluxop.config import FleetConfig
 from streamflow_fluxop.fleet.messages import BringUp, BroughtUp, JobAsked, JobEnded, StartJob, TearDown, Tick
 from streamflow_fluxop.fleet.order import Order
 from streamflow_fluxop.fleet.simulator import Simulation
 from streamflow_fluxop.fleet.state import Fleet, Stage
-from streamflow_fluxop.grouping import Group, planned_groups
+from streamflow_fluxop.grouping import Group, group_steps, planned_groups
 from streamflow_fluxop.model import Flavour, Limits, Needs
 
 WHOLE = Needs(exclusive=True)
@@ -121,41 +122,25 @@ def test_nodes_come_for_jobs_that_wait_because_others_took_theirs():
     assert Simulation(made, flavours=real).run().makespan < made.makespan - 590
 
 
-def waiting_beside_free_nodes(fleet):
-    """Jobs that are ready, beside a node of theirs that is up and free, and that is kept for nobody before them."""
-    found = []
-    for m in fleet.members.values():
-        if m.stage is not Stage.UP:
-            continue
-        ahead = {rank for b in m.blocks if b.left > b.begun for rank in b.ranks}
-        for job in m.queued():
-            if job.needs is None or len(job.load.parts) > 1 or job.not_before > fleet._now:
-                continue
-            free = m.nodes.with_room(job.load.parts[0], m.usable, job.load.alone)
-            own = (
-                set(job.block.nodes_of(job.index))
-                if job.block is not None and job.block.minicluster == m.name
-                else set()
-            )
-            if any(rank in own and not job.block.waits for rank in free) or (job.block is None and set(free) - ahead):
-                found.append((job.name, m.name, free))
-    return found
-
-
 @settings(
     derandomize=settings().max_examples <= 100,
     max_examples=min(60, settings().max_examples),
     suppress_health_check=list(HealthCheck),
 )
 @given(
-    drawn=workflows(6), bring_ups=st.sampled_from([0.01, 0.3, 3.0]), durations=st.sampled_from([0.01, 0.3, 1.0, 3.0])
+    drawn=workflows(6),
+    bring_ups=st.sampled_from([0.01, 0.3, 1.0, 3.0]),
+    durations=st.sampled_from([0.01, 0.3, 1.0, 3.0]),
+    planned=st.booleans(),
 )
-def test_no_job_waits_for_its_own_node_that_is_up_and_free(drawn, bring_ups, durations):
+def test_no_job_waits_beside_a_free_node_that_is_kept_for_nobody(drawn, bring_ups, durations, planned):
     steps, limits = drawn
     made = plan(steps, limits, "per-step")
+    groups = None
+    if not planned:
+        groups = group_steps(steps, FleetConfig(cluster="local", flavours=FLAVOURS, limits=limits))
 
     def watch(now, fleet):
-        if fleet._order.deviated:
-            assert not waiting_beside_free_nodes(fleet), now
+        assert_who_waits_has_a_reason(fleet, now)
 
-    Simulation(made, flavours=times(bring_ups), seconds=seconds(steps, durations), watch=watch).run()
+    Simulation(made, flavours=times(bring_ups), seconds=seconds(steps, durations), groups=groups, watch=watch).run()
