@@ -24,6 +24,9 @@ HAPPENINGS = [
     events.MiniClusterResized(minicluster="a", size=3, reason="no node is left"),
     events.JobAsked(job="/s/0", step="/s", minicluster="a", nodes=1, cores=2, gpus=0),
     events.JobSubmitted(job="/s/0", minicluster="a"),
+    events.JobsWait(
+        minicluster="a", jobs=2, idle=1, job="/s/0", reason="reserved", kept_for="/t", expected_in=5.0, message="kept"
+    ),
     events.JobStarted(job="/s/0"),
     events.JobEnded(job="/s/0", exit_code=1, reason="time limit of 5 s exceeded"),
     events.MiniClusterLost(minicluster="a", reason="its lead broker ended"),

@@ -56,12 +56,16 @@ def test_the_live_view_shows_messages_of_jobs_escaped(colours):
         d.FleetStarted(deployment="f\x1b[2J", flavours={"cpu": Flavour(cores=1, memory=1)}),
         d.MiniClusterAsked(deployment="f\x1b[2J", minicluster="m\x1b[2J", flavour="cpu", size=1),
         d.MiniClusterProgress(deployment="f\x1b[2J", minicluster="m\x1b[2J", message="[blink]\x1b]0;x\x07 3 of 8"),
+        d.MiniClusterAsked(deployment="f\x1b[2J", minicluster="n", flavour="cpu", size=1),
+        d.MiniClusterUp(deployment="f\x1b[2J", minicluster="n", seconds=1, nodes=1),
+        d.JobsWait(deployment="f\x1b[2J", minicluster="n", jobs=1, idle=1, job="j", message="kept for [b]\x1b[2J"),
     ]
     out = io.StringIO()
     shown = console(file=out, width=120, force_terminal=False)
     shown.print(panel(RunView(events), 5.0, "running", 120, 30, colours=colours, glyphs=Glyphs()))
     assert not CONTROL.search(out.getvalue())
     assert "[blink]" in out.getvalue()
+    assert "kept for [b]" in out.getvalue()
 
 
 def test_pages_hold_no_script_but_our_own(plan):

@@ -167,6 +167,27 @@ def test_the_live_view_says_why_a_minicluster_is_as_it_is(plan, width):
     assert "jobs <come>" not in text, "it is there"
 
 
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_live_view_says_why_jobs_wait_beside_idle_nodes(plan, width):
+    view = until(plan, 0.3)
+    (fleet,) = view.fleets.values()
+    (held,) = fleet.held
+
+    def shown(now):
+        console = Console(width=width, color_system=None)
+        with console.capture() as capture:
+            console.print(panel(view, now, "running", width, colours=False, glyphs=Glyphs()))
+        return capture.get()
+
+    wait = {"minicluster": held.name, "reason": "reserved", "job": "/b/0", "message": "kept for /c"}
+    view.take([e.JobsWait(at=view.at, deployment="fleet", jobs=3, idle=1, expected_in=60.0, **wait)])
+    assert "3 jobs waiting, 1 node idle: kept for /c, expected in 60 s" in shown(view.at)
+    assert "3 jobs waiting, 1 node idle: kept for /c, expected in 40 s" in shown(view.at + 20)
+    assert "expected in" not in shown(view.at + 100)
+    view.take([e.JobsWait(at=view.at, deployment="fleet", minicluster=held.name, jobs=0)])
+    assert "waiting" not in shown(view.at)
+
+
 def test_the_live_view_can_be_drawn_from_the_first_event_on(plan):
     events = list(history(plan))
     for n in range(1, 5):
