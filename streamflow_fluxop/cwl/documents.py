@@ -88,8 +88,8 @@ class Documents:
             try:
                 with reading(file):
                     cwl = load_document_by_yaml(yaml, file, self._options(file, yaml, options), fragment or None)
-            except UnreadableCWL:
-                refuse_as_requirement(yaml, shown(file))
+            except UnreadableCWL as error:
+                self._look_again(yaml, file, fragment, error)
                 raise
             prefix = "/" + cwl.id.split("#")[-1] if "#" in cwl.id else "/"
             namespaces = {**(yaml.get("$namespaces") or {}), **(cwl.loadingOptions.namespaces or {})}
@@ -129,9 +129,8 @@ class Documents:
         Raises:
             UnreadableCWL: see `load`.
         """
-        options = step.loadingOptions
         if isinstance(step.run, str):
-            return self.load(options.fetcher.urljoin(base_url=options.fileuri, url=step.run), options)
+            return self._run_elsewhere(step, Place(workflow.file, step_yaml, f"step {name}: run", "run"))
         tail = step.run.id.split("#")[-1]
         if ":" not in tail:
             prefix = "/" + tail
@@ -142,6 +141,19 @@ class Documents:
         yaml = step_yaml.get("run") if isinstance(step_yaml, Mapping) else None
         yaml = yaml if isinstance(yaml, Mapping) else None
         return Process(step.run, workflow.version, prefix, yaml, workflow.namespaces)
+
+    def _run_elsewhere(self, step: Any, place: Place) -> Process:
+        from streamflow_fluxop.cwl.suspects import NoSuchProcess
+
+        options = step.loadingOptions
+        uri = options.fetcher.urljoin(base_url=options.fileuri, url=step.run)
+        parts = urlsplit(uri)
+        if parts.scheme == "file" and os.path.isdir(unquote(parts.path)):
+            raise UnreadableCWL(f"{shown(uri)} is a directory", where=str(place), fix="Name a CWL file.")
+        try:
+            return self.load(uri, options)
+        except NoSuchProcess as error:
+            raise UnreadableCWL(error.what, where=str(place), fix=error.fix) from None
 
     def _read(self, file: str) -> Any:
         if file not in self._yaml:
@@ -156,7 +168,11 @@ class Documents:
                 self._check_imports(value, file, around)
             imported = yaml.get("$import")
             if isinstance(imported, str):
-                self._check_import(urldefrag(self._fetcher.urljoin(file, imported))[0], around)
+                there = urldefrag(self._fetcher.urljoin(file, imported))[0]
+                if urlsplit(there).scheme == "file" and not os.path.exists(unquote(urlsplit(there).path)):
+                    place = Place(shown(file), yaml, "$import", "$import")
+                    raise UnreadableCWL(f"there is no file {shown(there)}", where=str(place))
+                self._check_import(there, around)
         elif isinstance(yaml, Sequence) and not isinstance(yaml, str):
             for value in yaml:
                 self._check_imports(value, file, around)
@@ -169,6 +185,17 @@ class Documents:
             raise UnreadableCWL(
                 f"there is no CWL version {version} here", where=str(where), fix=f"Those are: {', '.join(_VERSIONS)}."
             )
+
+    def _look_again(self, yaml: Any, file: str, fragment: str, error: UnreadableCWL) -> None:
+        """Say in our own words what is wrong with a document that cwl-utils refuses, where we know."""
+        from streamflow_fluxop.cwl.invalid import VAGUE
+        from streamflow_fluxop.cwl.suspects import refuse_graph, refuse_requirements
+
+        refuse_as_requirement(yaml, shown(file))
+        refuse_graph(yaml, fragment, shown(file))
+        version = str(yaml.get("cwlVersion")) if isinstance(yaml, Mapping) else ""
+        if version in _VERSIONS and VAGUE in error.what:
+            refuse_requirements(yaml, shown(file), file, version)
 
     def _check_import(self, file: str, around: tuple[str, ...]) -> None:
         if file in around:

@@ -65,7 +65,7 @@ _GUARD = """
 
 _REFERENCES_AT_MOST = 20_000
 _SCRIPTS_AT_MOST = 100
-_TRYING = 0.5
+_TRYING = 2.0
 """Seconds for an expression of which only is asked whether it fails."""
 
 

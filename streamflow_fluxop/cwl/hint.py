@@ -106,7 +106,7 @@ def read_hint(hint: Mapping[str, Any], place: Place) -> FluxRequirement:
         UserErrors: unknown keys and wrong values, each with its place and what would be right.
     """
     try:
-        return FluxRequirement.model_validate({k: v for k, v in hint.items() if k != "class"})
+        return FluxRequirement.model_validate({k: v for k, v in hint.items() if k not in ("class", None)})
     except ValidationError as error:
         raise UserErrors(list(_explain(error, place))) from None
 

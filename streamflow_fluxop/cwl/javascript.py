@@ -82,7 +82,7 @@ class Engine(NodeJSEngine):  # type: ignore[misc]
         """
         if self._process is None or self._process.ended:
             try:
-                self._process = Process(node(), self._seconds, timeout)
+                self._process = Process(node(), self._seconds, max(timeout, self._seconds))
             except Unconfined as error:
                 if str(error) not in _told:
                     _told.add(str(error))

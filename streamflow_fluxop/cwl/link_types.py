@@ -120,7 +120,7 @@ def _lacking(step: StepIn) -> Iterator[UserError]:
         yield UserError(
             f"the input {name!r}, which {step.process.file} requires, is not given",
             where=where,
-            fix=f"Link it to a {said(port.type_)}, or give it a `default`.",
+            fix=f"Link it to what has the type {said(port.type_)}, or give it a `default`.",
         )
     made = [last(o.id) for o in step.process.cwl.outputs]
     for output in step.cwl.out:
@@ -146,7 +146,7 @@ def _wrong(sink: Any, source: Any, kind: Any, types: Mapping[str, Any], prefix: 
             comes = {"type": "array", "items": given}
         elif merge == "merge_flattened":
             comes = _flattened(given)
-        if not suits_sink(comes, kind):
+        if not (_undefined(comes) or _undefined(kind) or suits_sink(comes, kind)):
             of = "" if merge is None else f", as {merge} makes it,"
             yield UserError(
                 f"{name} is of type {_said(types[name])}, which{of} is not {_said(kind)}",
@@ -168,6 +168,15 @@ def _picked(kind: Any, pick: str | None) -> Any:
         return kind
     items = [k for k in kind["items"] if k != "null"]
     return {"type": "array", "items": items} if pick == "all_non_null" else items
+
+
+def _undefined(kind: Any) -> bool:
+    """Whether somewhere in a type is one that nobody defines, which is told of elsewhere."""
+    if isinstance(kind, str):
+        return "#" in kind
+    if isinstance(kind, list):
+        return any(map(_undefined, kind))
+    return _undefined(kind.get("items", "Any")) or any(_undefined(f["type"]) for f in kind.get("fields", ()))
 
 
 def _flattened(kind: Any) -> Any:

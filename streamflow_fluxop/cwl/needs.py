@@ -152,7 +152,11 @@ class _Gatherer:
         known = [v for v in found if v is not UNKNOWN and v is not None]
         if wrong := [v for v in known if not (_is_number(v) and v >= 0)]:
             made = f", what {value} comes to," if value != wrong[0] else ""
-            raise UserError(f"{json.dumps(wrong[0])}{made} is no number of at least 0", where=self.said[name])
+            raise UserError(
+                f"{json.dumps(wrong[0])}{made} is no number of at least 0",
+                where=self.said[name],
+                fix="Memory is a number of MiB." if name == "memory" else None,
+            )
         numbers = {ceil(v) for v in known}
         if len(numbers) != 1 or len(known) < len(found):
             self.at_run_time.add(name)

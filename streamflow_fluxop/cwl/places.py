@@ -63,6 +63,7 @@ def no_yaml(error: Exception, file: str) -> UserError:
     """What a YAML parser says of a file, with its line."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or str(error)
+    problem = problem.partition(" with value ")[0]  # ruamel shows both values of a key that is there twice
     where = f"{file}:{mark.line + 1}" if mark else file
     return UserError(f"is no valid YAML: {' '.join(problem.split())}", where=where)
 

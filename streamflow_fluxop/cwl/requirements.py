@@ -100,13 +100,21 @@ class Requirements:
             try:
                 hint = of_its_class(given, element)
             except ValidationException as error:
+                from streamflow_fluxop.cwl.invalid import mistakes
+
                 kind = str(given["class"])
-                what = f"is not valid CWL: {error.message or error}"
-                errors.append(UserError(what, where=str(requirement_place(file, yaml, "hints", kind, words))))
+                place = requirement_place(file, yaml, "hints", kind, words)
+                errors += [UserError(f"is not valid CWL: {what}", where=str(place)) for _, what in mistakes(error)]
                 continue
             if not isinstance(hint, Mapping) and not hasattr(hint, "class_"):
                 fix = "Write it as a mapping with its `class`, or leave it out."
-                errors.append(UserError(f"{hint!r} is no hint", where=str(Place(file, None, words)), fix=fix))
+                at = replace(Place(file, yaml, words), key="hints")
+                errors.append(UserError(f"{hint!r} is no hint", where=str(at), fix=fix))
+                continue
+            if isinstance(hint, Mapping) and not isinstance(hint.get("class"), str):
+                place = Place(file, hint, ": ".join(filter(None, (words, "hints"))))
+                fix = f"Write `class: {next(iter(hint), '…')}` with its fields beside it."
+                errors.append(UserError("a hint without a `class`", where=str(place), fix=fix))
                 continue
             if not isinstance(hint, Mapping):
                 kind = str(hint.class_)
@@ -147,7 +155,7 @@ def of_its_class(hint: Any, element: Any) -> Any:
     Raises:
         schema_salad.exceptions.ValidationException: it is not as CWL wants it.
     """
-    if not isinstance(hint, Mapping) or hint.get("class") not in _CWL_S_OWN:
+    if not isinstance(hint, Mapping) or hint.get("class") not in CWL_S_OWN:
         return hint
     parser = sys.modules[type(element).__module__]  # of the element's version
     made = getattr(parser, hint["class"], None)
@@ -155,7 +163,7 @@ def of_its_class(hint: Any, element: Any) -> Any:
     return hint if made is None else made.fromDoc(hint, str(options.fileuri), options)
 
 
-_CWL_S_OWN = {
+CWL_S_OWN = {
     "DockerRequirement",
     "EnvVarRequirement",
     "InitialWorkDirRequirement",

@@ -150,7 +150,7 @@ class StreamFlowFile:
             if self._mapping(self.config, "workflows", name).get("type") != "cwl":
                 continue
             config = self._mapping(self.config, "workflows", name, "config")
-            if not isinstance(config.get("file"), str):
+            if not isinstance(config.get("file"), str) or not config["file"]:
                 raise UserError(
                     "no CWL file", where=self.where("workflows", name, "config"), fix="Name it as `file: …`."
                 )
@@ -198,9 +198,11 @@ class StreamFlowFile:
         """
         entry = self.workflow(name)
         for key, path in (("file", entry.file), ("settings", entry.settings)):
-            if path and "://" not in path and not os.path.exists(path.partition("#")[0]):
+            if path and "://" not in path and not os.path.isfile(path.partition("#")[0]):
                 where = self.where("workflows", entry.name, "config", key)
-                raise UnreadableCWL(f"there is no file {path}", where=where, fix="Relative names start at this file.")
+                there = os.path.isdir(path.partition("#")[0])
+                what = f"{path} is a directory" if there else f"there is no file {path}"
+                raise UnreadableCWL(what, where=where, fix="Relative names start at this file.")
         cwl = read_workflow(
             entry.file,
             entry.settings,

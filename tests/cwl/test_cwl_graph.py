@@ -194,3 +194,32 @@ def test_the_document_has_every_step(world):
     read = world.read(workflow("x", a=step(tool(), x="x"), b=step(tool(), x="a/o")))
     assert [s.name for s in read.workflow.steps] == ["/a", "/b"]
     assert read.workflow.steps[1].after[0].step == "/a"
+
+
+@pytest.mark.parametrize(
+    ("graph", "says"),
+    [
+        ("{main: {class: Workflow}}", r"main.cwl:2: \$graph: is no list of processes"),
+        ("[{class: Operation}]", r"main.cwl:2: \$graph\[0\]: the process has no `id`"),
+        ("[{id: a, class: Operation, inputs: [], outputs: []}, {id: a, class: Operation}]", "second process `a`"),
+        ("[{id: top, class: Operation, inputs: [], outputs: []}, {id: b, class: Operation, inputs: [], outputs: []}]",
+         "there is no process `main` in .*\n  It has: top, b. Name one as"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_packed_document_is_said(world, graph, says):
+    with pytest.raises(UnreadableCWL, match=says):
+        read_workflow(world.write("main.cwl", f"cwlVersion: v1.2\n$graph: {graph}\n"))
+
+
+@pytest.mark.parametrize(
+    ("requirement", "says"),
+    [
+        ("ScatterRequirement: {}", "there is no requirement `ScatterRequirement` here: did you mean `ScatterFeature"),
+        ("EnvVarRequirement: {envDef: {A: 5}}", "EnvVarRequirement: envDef.envValue: is a whole number, and must"),
+        ("ResourceRequirement: {coreMin: 1}", "there is no field `coreMin` here: did you mean `coresMin`"),
+    ],
+)
+def test_a_wrong_requirement_is_named(world, requirement, says):
+    text = f"cwlVersion: v1.2\nclass: Operation\nrequirements:\n  {requirement}\ninputs: []\noutputs: []\n"
+    with pytest.raises(UnreadableCWL, match=rf"(?s)main.cwl:4.*{says}"):
+        read_workflow(world.write("main.cwl", text))
