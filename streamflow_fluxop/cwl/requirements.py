@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
+from streamflow_fluxop.cwl.classes import CWL_S_OWN
 from streamflow_fluxop.cwl.documents import requirement_place
 from streamflow_fluxop.cwl.hint import CLASS, FluxRequirement, is_ours, merge, read_hint
 from streamflow_fluxop.cwl.places import Place, shown
@@ -161,27 +162,6 @@ def of_its_class(hint: Any, element: Any) -> Any:
     made = getattr(parser, hint["class"], None)
     options = element.loadingOptions
     return hint if made is None else made.fromDoc(hint, str(options.fileuri), options)
-
-
-CWL_S_OWN = {
-    "DockerRequirement",
-    "EnvVarRequirement",
-    "InitialWorkDirRequirement",
-    "InlineJavascriptRequirement",
-    "InplaceUpdateRequirement",
-    "LoadListingRequirement",
-    "MultipleInputFeatureRequirement",
-    "NetworkAccess",
-    "ResourceRequirement",
-    "ScatterFeatureRequirement",
-    "SchemaDefRequirement",
-    "ShellCommandRequirement",
-    "SoftwareRequirement",
-    "StepInputExpressionRequirement",
-    "SubworkflowFeatureRequirement",
-    "ToolTimeLimit",
-    "WorkReuse",
-}
 
 
 def _cwltool(hint: Mapping[str, Any]) -> str | None:

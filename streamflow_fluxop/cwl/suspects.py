@@ -8,10 +8,10 @@ from typing import Any
 
 from schema_salad.exceptions import SchemaSaladException
 
+from streamflow_fluxop.cwl.classes import CWL_S_OWN
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.invalid import guessed, mistakes
 from streamflow_fluxop.cwl.places import Place, entries
-from streamflow_fluxop.cwl.requirements import CWL_S_OWN
 
 
 class NoSuchProcess(UnreadableCWL):
