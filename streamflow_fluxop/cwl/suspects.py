@@ -23,7 +23,7 @@ def refuse_graph(yaml: Any, fragment: str, file: str) -> None:
 
     Args:
         yaml: a document.
-        fragment: the process that is wanted; empty: `main`.
+        fragment: the process that is wanted; empty: `main`, whose absence is told elsewhere.
         file: as a user would type it.
 
     Raises:
@@ -43,12 +43,9 @@ def refuse_graph(yaml: Any, fragment: str, file: str) -> None:
         if name in names:
             raise UnreadableCWL(f"there is a second process `{name}`", where=at, fix="Give it another `id`.")
         names.append(name)
-    if (fragment or "main") not in names:
-        raise NoSuchProcess(
-            f"there is no process `{fragment or 'main'}` in {file}",
-            where=str(place),
-            fix=f"It has: {', '.join(names)}." + ("" if fragment else " Name one as `file: ….cwl#name`."),
-        )
+    if fragment and fragment not in names:
+        what = f"there is no process `{fragment}` in {file}"
+        raise NoSuchProcess(what, where=str(place), fix=f"It has: {', '.join(names)}.")
 
 
 def refuse_requirements(yaml: Any, file: str, uri: str, version: str) -> None:

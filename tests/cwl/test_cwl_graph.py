@@ -202,8 +202,6 @@ def test_the_document_has_every_step(world):
         ("{main: {class: Workflow}}", r"main.cwl:2: \$graph: is no list of processes"),
         ("[{class: Operation}]", r"main.cwl:2: \$graph\[0\]: the process has no `id`"),
         ("[{id: a, class: Operation, inputs: [], outputs: []}, {id: a, class: Operation}]", "second process `a`"),
-        ("[{id: top, class: Operation, inputs: [], outputs: []}, {id: b, class: Operation, inputs: [], outputs: []}]",
-         "there is no process `main` in .*\n  It has: top, b. Name one as"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_packed_document_is_said(world, graph, says):
