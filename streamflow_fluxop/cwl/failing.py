@@ -116,7 +116,7 @@ def _in_a_script(text: str) -> bool:
 
 def _for_a_shell(why: str) -> str | None:
     """What a shell calls a variable or command, and CWL takes for an expression; None: it fails for another reason."""
-    if reference := re.match(rf"{_CWL_UTILS} '([^']+)'", why):
+    if reference := _CWL_UTILS.match(why):
         said = reference[1]
         of_cwl = re.match(r"[({]?(inputs|self|runtime)\b", said)
         return None if of_cwl else f"${said}" if said[0] in "({" else f"$({said})"
@@ -124,18 +124,19 @@ def _for_a_shell(why: str) -> str | None:
     return f"${{{name[1]}}}" if name else None
 
 
-_CWL_UTILS = "Syntax error in parameter reference"
+_CWL_UTILS = re.compile(
+    r"Syntax error in parameter reference '(\{.*\}|\(.*\)|[^']*)'(?:: (.*?))?\.+ This could be", re.DOTALL
+)
+"""What cwl-utils says of an expression (with quotes of its own, perhaps), and why."""
 _NO_JAVASCRIPT = "Without an InlineJavascriptRequirement only references such as $(inputs.x) are understood."
 
 
 def _said(why: str, library: list[str] | None) -> tuple[str, str | None]:
     """cwl-utils' or JavaScript's words in a line, and a remedy."""
-    if why.startswith(_CWL_UTILS):
-        _, _, reason = why.partition("': ")
-        reason = reason.partition(". This could be")[0]
-        if reason.endswith("is unexpected"):
-            reason = "it is no reference"
-        return (reason or "it is no reference"), None if library is not None else _NO_JAVASCRIPT
+    if of_cwl_utils := _CWL_UTILS.match(why):
+        reason = of_cwl_utils[2]
+        known = bool(reason) and not reason.endswith("is unexpected")
+        return (reason if known else "it is no reference"), None if library is not None else _NO_JAVASCRIPT
     if why.startswith("Substitution error"):
         return "a bracket or quote in it is never closed", None
     return " ".join(why.split()), None

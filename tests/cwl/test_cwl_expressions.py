@@ -167,3 +167,9 @@ def test_a_reference_in_a_script_that_leads_nowhere_is_not_the_shell_s(world):
     with pytest.raises(UserError, match="does not contain key 'gone'") as refused:
         world.read(tool(requirements=listing))
     assert "shell" not in str(refused.value)
+
+
+def test_what_is_no_reference_is_said_whatever_quotes_it_has(world):
+    listing = {"InitialWorkDirRequirement": {"listing": "${ return {'a': 1, 'b': inputs}; }"}}
+    with pytest.raises(UserError, match=r"; } fails: it is no reference\n  Without an InlineJavascriptRequirement"):
+        world.read(tool(requirements=listing))

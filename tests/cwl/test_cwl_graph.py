@@ -168,6 +168,12 @@ def test_inputs_that_can_not_be_read_are_named(world, inputs):
         read_workflow(world.write("main.cwl", tool()), inputs)
 
 
+def test_a_document_that_is_not_there_is_told_as_a_file_that_is_not_there(world):
+    path = world.write("main.cwl", workflow(a={"run": "modules/gone.cwl", "in": {}, "out": []}))
+    with pytest.raises(UnreadableCWL, match=r"main.cwl:\d+: .*steps.a.run: there is no file .*modules/gone.cwl"):
+        read_workflow(str(path))
+
+
 def test_a_packed_document_without_main_says_what_to_write(world):
     tool = {"class": "CommandLineTool", "baseCommand": "true", "inputs": [], "outputs": []}
     packed = {"cwlVersion": "v1.2", "$graph": [{**tool, "id": "mosaic"}, {**tool, "id": "tile"}]}
