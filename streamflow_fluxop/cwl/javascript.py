@@ -147,7 +147,7 @@ class Process:
     Args:
         program: Node.
         cpu: seconds of CPU time that it may take in all.
-        timeout: seconds that it may take to start.
+        timeout: seconds that it may take to start, which is more where the machine is busy than an expression has.
 
     Raises:
         Unconfined: it can't be confined.
