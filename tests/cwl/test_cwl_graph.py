@@ -170,7 +170,7 @@ def test_inputs_that_can_not_be_read_are_named(world, inputs):
 
 def test_a_document_that_is_not_there_is_told_as_a_file_that_is_not_there(world):
     path = world.write("main.cwl", workflow(a={"run": "modules/gone.cwl", "in": {}, "out": []}))
-    with pytest.raises(UnreadableCWL, match=r"main.cwl:\d+: .*steps.a.run: there is no file .*modules/gone.cwl"):
+    with pytest.raises(UnreadableCWL, match=r"main.cwl:\d+: .*steps.a.run: there is no .*modules/gone.cwl"):
         read_workflow(str(path))
 
 
