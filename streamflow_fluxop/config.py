@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, String
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.model import Document, Flavour, Limits
+from streamflow_fluxop.reuse_config import ReuseConfig
 from streamflow_fluxop.ssh_config import SSHConfig
 from streamflow_fluxop.steps_config import StepConfig
 
@@ -137,6 +138,11 @@ class FleetConfig(Document):
         description="Where cluster is local: variables that jobs get from this program's environment beside those that "
         "they need to start; names, or patterns such as `OMP_*`; `*` is all.",
     )
+    reuse: bool | ReuseConfig = Field(
+        False,
+        description="Whether a job that would do the same as one that succeeded in a past run is not run again; or how "
+        "that is found out. `fluxop run --resume` turns it on for one run.",
+    )
     bring_up_timeout: NonNegativeFloat = Field(600.0, description="Seconds after which a bring-up has failed.")
     transferBufferSize: PositiveInt = Field(65536, description="Bytes in each piece of a data transfer.")
 
@@ -151,6 +157,11 @@ class FleetConfig(Document):
             for name, flavour in data["flavours"].items()
         }
         return {**data, "flavours": flavours}
+
+    @property
+    def reusing(self) -> ReuseConfig:
+        """`reuse` in full."""
+        return ReuseConfig(enabled=self.reuse) if isinstance(self.reuse, bool) else self.reuse
 
     def is_alone(self, group: str | None) -> bool:
         """Whether each job of a group that the user defined gets a MiniCluster of its own."""

@@ -52,6 +52,12 @@ class Fleets:
         for name in self._file.fleets:
             yield from self._deployment(name, section[name])
 
+    def reuse(self) -> None:
+        """Let the fleets use results of past runs, whatever they say themselves."""
+        for name, config in self.configs.items():
+            said = config.reusing.model_copy(update={"enabled": True})
+            self.configs[name] = config.model_copy(update={"reuse": said})
+
     def _deployment(self, name: str, entry: Mapping[str, Any]) -> Iterator[UserError]:
         def where(*keys: str | int) -> str:
             return self._file.where("deployments", name, *keys)

@@ -48,6 +48,7 @@ MODULES = (
     "shell_answers",
     "shell_questions",
     "shell_changes",
+    "job_files",
     "shell",
     "backlog",
     "pace",

@@ -126,6 +126,24 @@ def checksums(paths: Iterable[str]) -> dict[str, list[Any]]:
     return found
 
 
+def text(path: str, most: int) -> str:
+    """What a file holds, which is UTF-8.
+
+    Raises:
+        Unfit: that is too much, or something else.
+        OSError: it can't be read.
+    """
+    with open(path, "rb") as file:
+        data = file.read(most + 1)
+    try:
+        found = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Unfit(f"{path} is no text") from None
+    if len(data) > most:
+        raise Unfit(f"{path} has more than {most} bytes")
+    return found
+
+
 def versions(paths: Iterable[str]) -> dict[str, list[int]]:
     """Of each of the paths at which a file is, what tells one version of it from another: its stamp."""
     found = {}
@@ -365,6 +383,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "entries": entries,
     "contents": contents,
     "checksums": checksums,
+    "text": text,
     "versions": versions,
     "bring": bring,
     "unchanged": unchanged,

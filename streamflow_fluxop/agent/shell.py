@@ -7,13 +7,17 @@ for each costs milliseconds; looking for itself costs the agent microseconds.
 The rule is: **exactly what /bin/sh would have given**: output, exit code, and what it leaves on disk. So a line is
 answered only where it has one of the known shapes, and where nothing goes wrong: the real shell decides about every
 error, and words it in its own locale. That is why every command here may be carried out twice.
+
+One line is no shell's: ``fluxop-job-files`` with a request in JSON, which is for `job_files.carry_out`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 
+from streamflow_fluxop.agent import job_files
 from streamflow_fluxop.agent.protocol import CommandResult
 from streamflow_fluxop.agent.shell_answers import Budget, Heavy, Unsure
 from streamflow_fluxop.agent.shell_changes import chmod, cp, ln, made, mkdir, rm
@@ -24,6 +28,9 @@ __all__ = ["QUICK", "Heavy", "answer"]
 
 QUICK = 200
 """System calls, more or less, that the event loop can wait for."""
+
+JOB_FILES = "fluxop-job-files "
+"""How a request for `job_files` begins."""
 
 _SIZE_TAIL = " -type f -exec ls -ln {} \\+ | awk 'BEGIN {sum=0} {sum+=$5} END {print sum}';"
 _GLOB_TAIL = """ ; test -e "$1" && printf '%s\\n' "$@" ; :"""
@@ -56,6 +63,10 @@ def answer(command: str, budget: int | None = None) -> CommandResult | None:
 
 
 def _answer(command: str, budget: Budget) -> CommandResult:
+    if command.startswith(JOB_FILES):
+        budget.spend(QUICK + 1)
+        answer = job_files.carry_out(json.loads(command[len(JOB_FILES) :]))
+        return CommandResult(json.dumps(answer, separators=(",", ":")).encode("ascii"), 0)
     line = command.strip(" ")
     if line.endswith(_SIZE_TAIL):
         words = simple(line[: -len(_SIZE_TAIL)])

@@ -40,21 +40,27 @@ def run(ctx: typer.Context) -> None:
 
     Options and exit code are those of streamflow run; Ctrl-C takes everything down in order. Where standard output is
     no terminal there is no live view.
+
+    With --resume it goes on with the newest run of the file, with --resume RUN with that one: jobs that would do the
+    same as one that succeeded are not run again.
     """
     from streamflow.log_handler import logger
     from streamflow.main import main
 
-    from streamflow_fluxop.plugin import signals
+    from streamflow_fluxop.plugin import resuming, signals
 
-    _check(ctx.args)
+    asked, words = resuming.taken_out(ctx.args)
+    _check(words)
+    if asked is not None:
+        resuming.resume(asked)
     try:
         if sys.stdout.isatty():
             with _live_view() as stream:
                 for handler in logger.handlers:
                     handler.setStream(stream)
-                code = main(["run", *ctx.args])
+                code = main(["run", *words])
         else:
-            code = main(["run", *ctx.args])
+            code = main(["run", *words])
     except (KeyboardInterrupt, asyncio.CancelledError):
         signals.end_by_signal()
     raise typer.Exit(code)

@@ -36,6 +36,7 @@ class RunStarted(_Happening):
     pid_started: float | None = Field(
         None, description="When that process was started, in seconds since 1970: ids are used again."
     )
+    resumes: str | None = Field(None, description="The run that it goes on with, where the user said so.")
     simulated: bool = Field(False, description="Nothing was really run: `at` is simulated time.")
 
 
@@ -230,6 +231,15 @@ class JobEnded(_OfJob):
     said: str | None = Field(None, description="The end of what it wrote on standard error, if it failed.")
 
 
+class JobReused(_OfJob):
+    """It need not run, as one that would do the same has succeeded before: what that left is there instead."""
+
+    event: Literal["job-reused"] = "job-reused"
+    run: str = Field(description="The run in which that was.")
+    of: str = Field(description="That job's name.")
+    seconds: NonNegativeFloat = Field(description="That it ran.")
+
+
 class Forecast(_OfFleet):
     """What the fleet is expected to come to now, where there is a budget or a deadline."""
 
@@ -293,6 +303,7 @@ Event = (
     | JobSubmitted
     | JobStarted
     | JobEnded
+    | JobReused
     | Forecast
     | ForecastPassed
     | BudgetReached

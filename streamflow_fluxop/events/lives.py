@@ -35,11 +35,12 @@ class Counts:
     running: int = 0
     done: int = 0
     failed: int = 0
+    reused: int = 0
 
     @property
     def all(self) -> int:
         """Of all that were asked for."""
-        return self.queued + self.running + self.done + self.failed
+        return self.queued + self.running + self.done + self.failed + self.reused
 
 
 @dataclass(slots=True)
@@ -120,6 +121,7 @@ class JobLife:
         minicluster: where it runs, or is to run; None: nobody knows yet.
         failed: whether it is over, and with no success.
         said: the end of what it wrote on standard error, if it failed.
+        reused: the run whose result it has, so that it did not run.
         memory: MiB that it asked for.
         peak_memory: MiB that it used at most; None where nobody measured it, as `cpu_seconds`.
     """
@@ -138,6 +140,7 @@ class JobLife:
     reason: str | None = None
     failed: bool = False
     said: str | None = None
+    reused: str | None = None
     memory: int | None = None
     peak_memory: int | None = None
     cpu_seconds: float | None = None
@@ -151,6 +154,7 @@ class StepLife:
         started: when its first job ran.
         ended: when its last job so far ended.
         seconds: that its successful jobs ran, together.
+        saved: seconds that those ran, together, whose results were reused.
     """
 
     name: str
@@ -158,6 +162,7 @@ class StepLife:
     started: float | None = None
     ended: float | None = None
     seconds: float = 0.0
+    saved: float = 0.0
     miniclusters: dict[str, None] = field(default_factory=dict)
 
     @property

@@ -43,6 +43,7 @@ class EventLog:
     Args:
         path: of the file; it must not be there yet. Its folder is made.
         file: what is run.
+        resumes: the run that it goes on with.
         run: the run's id; None: the path's name without its ending.
         clock: seconds, on any monotonic clock; the log's times count from now on it.
         simulated: whether that clock is a simulation's.
@@ -56,6 +57,7 @@ class EventLog:
         path: Path,
         *,
         file: str | None = None,
+        resumes: str | None = None,
         run: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         simulated: bool = False,
@@ -71,6 +73,7 @@ class EventLog:
                 run=self.run,
                 started=datetime.now(timezone.utc),
                 file=file,
+                resumes=resumes,
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 pid_started=process_started(os.getpid()),
@@ -79,14 +82,14 @@ class EventLog:
         )
 
     @classmethod
-    def of_new_run(cls, file: str | None = None) -> EventLog:
+    def of_new_run(cls, file: str | None = None, resumes: str | None = None) -> EventLog:
         """The log of a run that starts now, in the user's folder of runs.
 
         Raises:
             OSError: the file can't be made.
         """
         folder = runs_folder()
-        return cls(folder / f"{new_run_id()}.jsonl", file=file)
+        return cls(folder / f"{new_run_id()}.jsonl", file=file, resumes=resumes)
 
     def record(self, event: Event) -> None:
         """Append an event that happens now."""

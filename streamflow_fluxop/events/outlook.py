@@ -80,4 +80,4 @@ class Outlook:
     def _over(self, step: StepLife) -> bool:
         """Whether as many jobs have ended well as were planned, and none is under way."""
         jobs = step.jobs
-        return jobs.done >= self._width[step.name] and not jobs.queued and not jobs.running
+        return jobs.done + jobs.reused >= self._width[step.name] and not jobs.queued and not jobs.running

@@ -108,20 +108,27 @@ def logs(folder: Path | None = None) -> list[Path]:
 
 def running_logs() -> list[Path]:
     """The logs of this user's runs whose controllers are alive on this machine, the newest first."""
-    return [path for path in logs() if _runs(path)]
+    return [path for path in logs() if is_going(path)]
 
 
-def _runs(path: Path) -> bool:
+def is_going(path: Path) -> bool:
     """Whether the controller is alive and the last line is no end: only both ends of the file are read."""
+    started = beginning(path)
+    if started is None or not is_alive(started):
+        return False
     with path.open("rb") as file:
-        first = file.readline()
         file.seek(max(0, path.stat().st_size - _TAIL))
         last = file.read().splitlines()[-1:]
+    return not (last and b'"event":"run-ended"' in last[0])
+
+
+def beginning(path: Path) -> RunStarted | None:
+    """The first event of a log, without reading more; None: there is none, or of another version."""
     try:
-        started = RunStarted.model_validate_json(first)
-    except ValidationError:
-        return False
-    return bool(is_alive(started)) and not (last and b'"event":"run-ended"' in last[0])
+        with path.open("rb") as file:
+            return RunStarted.model_validate_json(file.readline())
+    except (OSError, ValidationError):
+        return None
 
 
 def find_log(run: str) -> Path:

@@ -49,6 +49,7 @@ class RunView:
             d.JobSubmitted: self._job_submitted,
             d.JobStarted: self._job_started,
             d.JobEnded: self._job_ended,
+            d.JobReused: self._job_reused,
         }
         self.take(events)
 
@@ -233,6 +234,20 @@ class RunView:
             counts.running += 1
         if life is not None:
             life.occupy(job)
+
+    def _job_reused(self, event: d.JobReused) -> None:
+        fleet = self._fleet(event)
+        job = fleet.under_way.pop(event.job, None)
+        if job is None:
+            return
+        job.ended, job.exit_code, job.reused = event.at, 0, event.run
+        step, life = fleet.steps[job.step], job.minicluster
+        step.ended = event.at
+        step.saved += event.seconds
+        for counts in (fleet.counts, step.jobs) if life is None else (fleet.counts, step.jobs, life.jobs):
+            counts.queued -= 1
+        for counts in (fleet.counts, step.jobs):
+            counts.reused += 1
 
     def _job_ended(self, event: d.JobEnded) -> None:
         fleet = self._fleet(event)

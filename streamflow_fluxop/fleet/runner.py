@@ -91,7 +91,7 @@ class FleetRunner:
         self._record = record
         wish = config.plan
         allowance = Allowance(
-            spent=lambda now: self.account.spent(now - self._began),
+            spent=lambda now: self.account.spent(now - (now if self._began is None else self._began)),
             budget=None if config.external else wish.budget,  # others pay
             deadline=wish.deadline,
             stops=wish.on_budget == "stop",
@@ -116,7 +116,7 @@ class FleetRunner:
         self._hopeless: dict[tuple[str, str | None], str] = {}
         self._refused: set[str] = set()
         self._closed = False
-        self._began = 0.0
+        self._began: float | None = None
         self.makespan = 0.0
         self.account = Account()
         self._timeout = config.bring_up_timeout
@@ -129,9 +129,10 @@ class FleetRunner:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self) -> None:
-        """Start the plan's clock: what the first jobs need is asked for now."""
-        self._began = asyncio.get_running_loop().time()
-        self._handle(Tick())
+        """Start the plan's clock, unless it runs: what the first jobs need is asked for now."""
+        if self._began is None:
+            self._began = asyncio.get_running_loop().time()
+            self._handle(Tick())
 
     @asynccontextmanager
     async def job(
@@ -372,7 +373,8 @@ class FleetRunner:
 
     def _now(self) -> float:
         """Seconds since the begin."""
-        return asyncio.get_running_loop().time() - self._began
+        now = asyncio.get_running_loop().time()
+        return now - (now if self._began is None else self._began)
 
     def _hold(self, name: str, nodes: int) -> None:
         """From now on it holds so many nodes, unless it tells itself how many are there."""

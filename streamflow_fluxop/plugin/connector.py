@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import json
 import logging
 import os
 import re
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping, MutableMapping, MutableSequence, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -24,9 +26,10 @@ from streamflow.core.scheduling import AvailableLocation
 from streamflow.deployment.connector import base
 
 from streamflow_fluxop.agent.protocol import CommandResult, JobRequest
-from streamflow_fluxop.agent.shell import answer
+from streamflow_fluxop.agent.shell import JOB_FILES, answer
 from streamflow_fluxop.errors import BudgetReached, FluxopError
 from streamflow_fluxop.plugin import hook
+from streamflow_fluxop.plugin.current_job import current_job
 from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.failures import account
 from streamflow_fluxop.plugin.local_folders import not_settled, settle
@@ -39,7 +42,10 @@ if TYPE_CHECKING:
     from streamflow_fluxop.events import Recorder
     from streamflow_fluxop.fleet.runner import FleetRunner
     from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster
-    from streamflow_fluxop.plugin.run import FleetRun
+    from streamflow_fluxop.plugin.job_identity import Do, Identity
+    from streamflow_fluxop.plugin.reusing import Reuse
+    from streamflow_fluxop.plugin.run import FleetRun, Placement
+    from streamflow_fluxop.reuse.results import Result
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +77,7 @@ class MiniClusterConnector(Connector):
         self._fleet: FleetRun = current_run().fleets[deployment_name]
         self._runner: FleetRunner | None = None
         self._record: Recorder  # from deploy on
+        self._reuse: Reuse | None = None
         self._uses = itertools.count()
         self._directories = Directories()
         self._locations = self._make_locations()
@@ -115,7 +122,9 @@ class MiniClusterConnector(Connector):
             self._record,
             self._fleet.plan.cost if self._fleet.plan else 0.0,
         )
-        self._runner.begin()
+        self._reuse = self._reusing()
+        if self._reuse is None or not self._reuse.takes:  # else perhaps nothing has to run
+            self._runner.begin()
         images = sorted({g.image for g in self._fleet.groups.values() if g.image})
         if images and config.cluster == "local":
             logger.warning(
@@ -137,6 +146,18 @@ class MiniClusterConnector(Connector):
             await cluster.close()
             raise WorkflowExecutionException(f"the fleet {self.deployment_name}: {error}") from None
         settle(self.deployment_name, folder or os.path.join("/tmp", "streamflow"))
+
+    def _reusing(self) -> Reuse | None:
+        """What jobs may take from earlier runs, and leave for later ones."""
+        from streamflow_fluxop.events.log import runs_folder
+        from streamflow_fluxop.plugin.reusing import Reuse
+        from streamflow_fluxop.plugin.run import current_run
+
+        run, options = current_run(), self._fleet.config.reusing
+        if run.recording.run is None or not (options.enabled or options.record):
+            return None
+        scope = replace(run.reused, but=run.recording.run) if options.enabled else None
+        return Reuse(self._fleet.config, scope, run.recording.run, run.recording.file, runs_folder())
 
     def _cluster(self) -> Cluster:
         alone = self._fleet.alone()
@@ -178,6 +199,8 @@ class MiniClusterConnector(Connector):
             return
         runner, self._runner = self._runner, None
         try:
+            if self._reuse is not None:  # while there is somebody who sees the files
+                await self._reuse.close()
             await asyncio.shield(asyncio.create_task(self._take_down(runner)))
             if runner.stopped_for is not None:
                 hook.run_was_stopped(f"the fleet {self.deployment_name} was stopped: {runner.stopped_for}")
@@ -307,7 +330,12 @@ class MiniClusterConnector(Connector):
         named = [workdir or "", *request.environment.values(), *request.argv, request.stdin or ""]
         await self._directories.made(location.name, " ".join(named))
         group = self._fleet.group_at(location.name)
+        image, do = self._fleet.groups[placement.group].image, self._files_at(location)
+        known = await self._reuse.identify(current_job(), request, placement, image, do) if self._reuse else None
+        if known is not None and (found := await self._reused(name, known, placement, group, do)):
+            return found.output.strip(), found.exit_code
         use = f"{name} {next(self._uses)}"
+        began = time.monotonic()
         with recorded_job(self._record, self._fleet, name, group) as job:
             async with self._active().job(use, group, placement.step, needs, _index(name)) as (minicluster, nodes):
                 if minicluster.max_size > 1 and self._fleet.config.flux_uri is None:  # there, others choose nodes too
@@ -315,6 +343,7 @@ class MiniClusterConnector(Connector):
                         request, ranks=nodes, nodes=needs.nodes or (len(nodes) if len(nodes) > 1 else None)
                     )
                 logger.info("SUBMITTING job %s to MiniCluster %s", name, minicluster.name)
+                began = time.monotonic()
                 result = await minicluster.client.run_job(request, on_state=job.on_state(minicluster.name))
             job.result = result
             ran_in = minicluster.name
@@ -323,8 +352,42 @@ class MiniClusterConnector(Connector):
                 location.name, {workdir, temporary}, lambda line: self._run_command(location, line, None)
             )
         if not job.failed:
+            if known is not None and self._reuse is not None and self._fleet.config.reusing.record:
+                kept = self._reuse.keep(known, name, placement.step, result, time.monotonic() - began, do)
+                if known.in_place:  # the next job may write to its files
+                    await kept
             return result.output.strip(), result.exit_code
         return account(result, request, ran_in), result.exit_code or 1
+
+    async def _reused(self, name: str, identity: Identity, placement: Placement, group: str, do: Do) -> Result | None:
+        """Take the result of a job that did the same, so that this one need not run."""
+        from streamflow_fluxop.events import JobAsked, JobReused
+
+        if self._reuse is None or not self._reuse.takes:
+            return None
+        found = await self._reuse.take(identity, name, placement.step, do)
+        if found is None:
+            return None
+        flavour = self._fleet.config.flavours[self._fleet.groups[group].flavour]
+        step, size = placement.step or None, placement.input_bytes
+        self._record(JobAsked.of(name, placement.needs, flavour, step, None, size))
+        self._record(JobReused(job=name, run=found.run, of=found.job, seconds=found.seconds))
+        logger.info("REUSED job %s: it succeeded in run %s as %s", name, found.run, found.job)
+        return found
+
+    def _files_at(self, location: ExecutionLocation) -> Do:
+        """Carries out what `agent.job_files` can, where the location's files are."""
+        from streamflow_fluxop.plugin.reusing import done
+
+        async def do(request: Mapping[str, Any]) -> Any:
+            if location.local and self._reuse is not None:
+                return await self._reuse.here(request)
+            result = await self._run_command(location, JOB_FILES + json.dumps(request), None)
+            if result.exit_code:
+                return done({"unfit": result.errors.decode(errors="replace")})
+            return done(json.loads(result.output))
+
+        return do
 
     async def _run_small(self, location: ExecutionLocation, line: str, timeout: float | None) -> CommandResult:
         """One of the command lines that StreamFlow has around each job."""
@@ -350,6 +413,7 @@ class MiniClusterConnector(Connector):
     def _active(self) -> FleetRunner:
         if self._runner is None:
             raise WorkflowExecutionException(f"the fleet {self.deployment_name} is not deployed, or not any more")
+        self._runner.begin()
         return self._runner
 
     # streams and copies

@@ -84,6 +84,7 @@ def _remembering_file(validate_file: Any) -> Any:
 def _with_our_check(validate: Any) -> Any:
     @functools.wraps(validate)
     def wrapper(self: SfValidator, streamflow_config: MutableMapping[str, Any]) -> Any:
+        from streamflow_fluxop.plugin.current_job import tell_current_job
         from streamflow_fluxop.plugin.mends import mend_streamflow
         from streamflow_fluxop.plugin.preflight import Preflight
 
@@ -97,6 +98,7 @@ def _with_our_check(validate: Any) -> Any:
         if preflight is not None:
             preflight.complete()
             mend_streamflow()
+            tell_current_job()
             signals.terminate_like_interrupt()
         return config
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def bytes_of(tokens: Iterable[Token]) -> int | None:
     """Bytes of all files in a job's inputs; None where those of one are not known."""
-    return total([_plain(token) for token in tokens])
+    return total([plain(token) for token in tokens])
 
 
-def _plain(token: Token) -> Any:
+def plain(token: Token) -> Any:
     """A token's value without tokens inside."""
     if isinstance(token, ListToken):
-        return [_plain(part) for part in token.value]
+        return [plain(part) for part in token.value]
     if isinstance(token, ObjectToken):
-        return {key: _plain(part) for key, part in token.value.items()}
+        return {key: plain(part) for key, part in token.value.items()}
     return token.value

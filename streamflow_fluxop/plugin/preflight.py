@@ -17,8 +17,10 @@ from streamflow_fluxop.fleets import POLICY, Fleets, steps_of
 from streamflow_fluxop.grouping import Group, group_steps, planned_groups
 from streamflow_fluxop.model import Plan
 from streamflow_fluxop.plugin.recording import Recording
+from streamflow_fluxop.plugin.resuming import Resumed, resumed
 from streamflow_fluxop.plugin.run import FleetRun, Run, StepRun, set_current_run
 from streamflow_fluxop.private import work_folder
+from streamflow_fluxop.reuse.results import Scope
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Preflight:
         self._path = path
         self._file = StreamFlowFile.from_config(config, path).with_lines()
         self._fleets = Fleets(self._file)
+        self._resumed: Resumed | None = None
 
     @classmethod
     def of(cls, config: Any, path: str | None) -> Preflight | None:
@@ -53,6 +56,9 @@ class Preflight:
             UserErrors: every mistake, with file, line, key and what would be right.
         """
         errors = list(self._fleets.check_deployments())
+        self._resumed = resumed(self._path)
+        if self._resumed is not None:
+            self._fleets.reuse()
         errors += [e for name, config in self._fleets.configs.items() for e in self._not_here(name, config)]
         errors += self._no_database()
         if errors:
@@ -136,7 +142,9 @@ class Preflight:
         if errors:
             raise UserErrors(list({str(e): e for e in errors}.values()))
         self._fill_in()
-        set_current_run(Run(runs, Recording(self._path)))
+        gone_on_with = self._resumed.run if self._resumed else None
+        results = self._resumed.results if self._resumed else Scope()
+        set_current_run(Run(runs, results, Recording(self._path, gone_on_with)))
 
     def _workflows(self) -> tuple[list[BoundWorkflow], list[UserError]]:
         bound, errors = [], []

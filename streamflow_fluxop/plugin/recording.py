@@ -38,10 +38,15 @@ class Recording:
 
     Args:
         file: the StreamFlow file, None where nobody knows.
+        resumes: the run that this one goes on with.
+
+    Attributes:
+        file: its absolute path.
     """
 
-    def __init__(self, file: str | None = None) -> None:
-        self._file = os.path.abspath(file) if file else None
+    def __init__(self, file: str | None = None, resumes: str | None = None) -> None:
+        self.file = os.path.abspath(file) if file else None
+        self._resumes = resumes
         self._log: EventLog | None = None
         self._failed = False
         try:
@@ -62,7 +67,7 @@ class Recording:
 
     def _begin(self) -> None:
         try:
-            self._log = EventLog.of_new_run(self._file)
+            self._log = EventLog.of_new_run(self.file, self._resumes)
         except OSError as error:
             self._failed = True
             logger.warning("no event log is kept of this run: %s: %s", error.filename, error.strerror)

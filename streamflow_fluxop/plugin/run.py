@@ -20,6 +20,7 @@ from streamflow_fluxop.grouping import Group, cheapest_flavour
 from streamflow_fluxop.model import Duration, Needs, Plan, Step
 from streamflow_fluxop.plugin.recording import Recording
 from streamflow_fluxop.plugin.tables import plan_table
+from streamflow_fluxop.reuse.results import Scope
 
 _UNREAD = Asked(at_run_time=frozenset({"cores", "memory"}))
 """Of a step that only StreamFlow could read."""
@@ -201,9 +202,10 @@ class FleetRun:
 
 @dataclass
 class Run:
-    """All fleets of a run, by deployment, and what happens in it."""
+    """All fleets of a run, by deployment, whose results it may use, and what happens in it."""
 
     fleets: dict[str, FleetRun]
+    reused: Scope = field(default_factory=Scope)
     recording: Recording = field(default_factory=Recording)
 
 

@@ -185,9 +185,10 @@ def _count(line: Text, counts: Counts) -> None:
         ("queued", counts.queued, ""),
         ("running", counts.running, "bold"),
         ("done", counts.done, "green"),
+        ("reused", counts.reused, "green"),
         ("failed", counts.failed, "red"),
     ):
-        if jobs or word != "failed":
+        if jobs or word not in ("failed", "reused"):
             line.append(f"{number(jobs)} {word}  ", style=style if jobs else "dim")
     line.right_crop(2)
 

@@ -106,8 +106,10 @@ def steps(fleet: FleetReport, rows: int | None = None) -> Rows:
     for s in fleet.steps[:rows]:
         p, a = s.planned, s.actual
         jobs = number(a.done) if a else "0"
-        if p and (a is None or a.done != p.jobs):
+        if p and (a is None or a.done + a.reused != p.jobs):
             jobs += f" of {number(p.jobs)}"
+        if a and a.reused:
+            jobs += f", {number(a.reused)} reused"
         if a and a.failed:
             jobs += f", {number(a.failed)} failed"
         if a and a.unfinished:

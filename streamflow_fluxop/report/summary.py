@@ -69,6 +69,8 @@ class ActualStep(Document):
 
     done: NonNegativeInt
     failed: NonNegativeInt
+    reused: NonNegativeInt = 0
+    """Jobs that did not run, as their results were there."""
     unfinished: NonNegativeInt
     mean: NonNegativeFloat | None
     least: NonNegativeFloat | None
@@ -326,7 +328,8 @@ def _actual(jobs: list[JobLife], miniclusters: list[str]) -> ActualStep:
     cpu = [job.cpu_seconds for job in jobs if job.cpu_seconds is not None and not job.failed]
     waits = [job.started - job.asked for job in started if job.started is not None]
     return ActualStep(
-        done=sum(job.ended is not None and not job.failed for job in jobs),
+        done=sum(job.ended is not None and not job.failed and job.reused is None for job in jobs),
+        reused=sum(job.reused is not None for job in jobs),
         failed=sum(job.failed for job in jobs),
         unfinished=sum(job.ended is None for job in jobs),
         mean=sum(ran) / len(ran) if ran else None,

@@ -53,6 +53,7 @@ class Result:
         staged: paths of those that were there before it started, and are unchanged.
         removed: paths of those that were there before it started, and are not any more.
         links: what symbolic links point to, directories by role.
+        texts: what files with directories in them hold, directories by role.
         origin: names the execution, the same for all places to which its result was brought.
         id: in the database; None: it is not there yet.
     """
@@ -71,11 +72,12 @@ class Result:
     staged: Sequence[str] = ()
     removed: Sequence[str] = ()
     links: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ""
     id: int | None = None
 
 
-_ABOUT = ("exit_code", "output", "folders", "entries", "staged", "removed", "links")
+_ABOUT = ("exit_code", "output", "folders", "entries", "staged", "removed", "links", "texts")
 _COLUMNS = "fingerprint, origin, run, file, step, job, directory, seconds, about"
 
 
