@@ -75,6 +75,8 @@ class Lives:
             return
         wanted, again = member.wanted(now)
         wanted = max(wanted, self._relieved(member))
+        if member.fixed:  # it goes as a whole, and comes again with more
+            wanted = min(wanted, member.target)
         self._agenda.alarm(member, again)
         if wanted > member.target and member.target >= member.size:
             self.due.add(member.name)

@@ -300,13 +300,24 @@ class Fleet:
 
     # decisions
 
-    def _settle(self) -> None:
+    def _decide(self) -> None:
+        """What starts, and what should come and go."""
         while names := self._agenda.take():
             for name in names:
                 self._jobs.start(self._members[name], self._now, room_is_wanted=bool(self._lives.due))
             for name in names:
                 self._lives.examine(self._members[name], self._now)
+
+    def _settle(self) -> None:
+        self._decide()
+        room_was_wanted = bool(self._lives.due)
         self._lives.make_room(self._now)
+        if room_was_wanted and not self._lives.due:  # nodes that were to leave for others may be kept
+            for member in self._members.values():
+                if member.stage is Stage.UP:
+                    self._agenda.touch(member)
+            self._decide()
+            self._lives.make_room(self._now)
         progress = self._jobs.progress
         alarm = self._watch.alarm(self._now) if self._watch else inf
         self._out += self._agenda.wake(min(alarm, progress.next_look if progress else inf))
