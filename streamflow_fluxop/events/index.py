@@ -22,7 +22,7 @@ from streamflow_fluxop.events.log import runs_folder
 
 NAME = "history.sqlite"
 """The index's file, in the folder of the runs."""
-AT_ONCE = 6 * 2**20
+AT_ONCE = 4 * 2**20
 """Bytes of logs that are read before a plan at most, the newest first: a tenth to a fifth of a second."""
 OVERHEAD = 4096
 """Bytes that could be read in the time that it takes to open a log."""
