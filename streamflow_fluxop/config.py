@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.model import Document, Flavour, Limits
+from streamflow_fluxop.planning.strategies import names
 from streamflow_fluxop.reuse_config import ReuseConfig
 from streamflow_fluxop.ssh_config import SSHConfig
 from streamflow_fluxop.steps_config import StepConfig
@@ -21,6 +22,11 @@ SCHEMA_ID = "urn:streamflow-fluxop:schema:connector:minicluster:1"
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
 """Short enough, and made of such letters, that Kubernetes' object and host names can derive from it."""
 
+if TYPE_CHECKING:
+    StrategyName = str
+else:
+    StrategyName = Literal[names() + ("dynamic",)]  # noqa: RUF005 - mypy takes the star for one of Python 3.11
+"""How to plan: the name of a strategy, or `dynamic`, which is none."""
 
 LEAD_TIMES = {"local": (1.0, 1.0), "ssh": (5.0, 2.0), "kubernetes": (60.0, 30.0)}
 """Seconds that a bring-up and a tear-down take where a flavour does not say: processes of this machine, of another one,
@@ -60,7 +66,7 @@ class Storage(Document):
 class PlanOptions(Document):
     """What the plan assumes and wants."""
 
-    strategy: Literal["auto", "optimal", "per-task", "per-step", "single", "by-level", "dynamic"] = Field(
+    strategy: StrategyName = Field(
         "auto",
         description="How to plan: `auto` is the best of all; `dynamic` plans nothing, and MiniClusters come when jobs "
         "need them; the others are those of `fluxop plan --strategy`.",

@@ -17,6 +17,7 @@ from itertools import product
 from math import exp, log, log2
 from multiprocessing import get_context
 from pathlib import Path
+from random import Random
 
 from bench.planner.adversary import climb
 from bench.planner.baselines import baselines
@@ -27,7 +28,8 @@ from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Plan, Problem
 from streamflow_fluxop.planning import budget, solve
 from streamflow_fluxop.planning.bound.lower_bounds import least_score, lower_bounds
-from streamflow_fluxop.planning.improve import cpsat
+from streamflow_fluxop.planning.improve.base import Task
+from streamflow_fluxop.planning.improve.cpsat import CPSAT, PACE
 from streamflow_fluxop.planning.objective import Judge
 from streamflow_fluxop.planning.portfolio import automatic
 from streamflow_fluxop.planning.problem.instance import TICKS, compile_problem
@@ -203,13 +205,13 @@ def alone(options: argparse.Namespace) -> list[str]:
 def with_cpsat(case: Problem, seconds: float, more: float) -> Schedule:
     """What CP-SAT makes of the plan in so many seconds more, where the problem is small enough to be written down."""
     instance = compile_problem(case)
-    if not cpsat.applies(instance, 200):
+    solver = CPSAT(more / PACE, 200)
+    if not solver.applies(instance):
         raise UserError("too large for CP-SAT")
     judge = Judge(instance, lower_bounds(instance))
     found = automatic(instance, judge, seed=0, seconds=seconds)
-    answer = cpsat.improve(
-        instance, judge, found.best, seed=0, seconds=more / cpsat.PACE, budget=budget.Budget(3 * more, instance.jobs)
-    )
+    task = Task(instance, judge, budget.Budget(3 * more, instance.jobs), Random(0), 0)
+    answer = solver.improve(task, found.best)
     return answer.schedule or found.best
 
 

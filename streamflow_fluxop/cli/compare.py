@@ -30,7 +30,7 @@ def compare(
     """
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.cli.planning import Request
-    from streamflow_fluxop.planning import STRATEGIES
+    from streamflow_fluxop.planning.strategies import names
     from streamflow_fluxop.report import tables
 
     request = Request(
@@ -54,13 +54,14 @@ def compare(
     )
     out = Output()
     for number, source in enumerate(request.sources()):
-        first = request.solve(source, STRATEGIES[0])
-        others = request.others(source, first, STRATEGIES[1:])
+        best, *rest = names()
+        first = request.solve(source, best)
+        others = request.others(source, first, rest)
         share = first.problem.objective.weight
         if number:
             out.line()
         out.line(source.title, style="bold")
         out.line()
-        out.show(tables.strategies(first, [tables.totals(first, STRATEGIES[0]), *others], score=True))
+        out.show(tables.strategies(first, [tables.totals(first, best), *others], score=True))
         out.line()
         out.line(f"score: {share:g} x cost / its bound + {1 - share:g} x makespan / its bound", style="dim")

@@ -92,9 +92,9 @@ class Goal(str, Enum):
 
 
 def _strategies(incomplete: str) -> list[str]:
-    from streamflow_fluxop.planning import STRATEGIES
+    from streamflow_fluxop.planning.strategies import names
 
-    return [s for s in STRATEGIES if s.startswith(incomplete)]
+    return [s for s in names() if s.startswith(incomplete)]
 
 
 _WHAT = "What to plan for"

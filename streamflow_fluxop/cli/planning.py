@@ -91,11 +91,12 @@ class Request:
         Raises:
             UserError: there is no plan, or none within deadline and budget, with the place in the file and a remedy.
         """
-        from streamflow_fluxop.planning import STRATEGIES, solve
+        from streamflow_fluxop.planning import solve
+        from streamflow_fluxop.planning.strategies import names
 
-        if strategy not in (None, *STRATEGIES):
+        if strategy not in (None, *names()):
             raise UserError(
-                f"there is no strategy {strategy!r}", where="--strategy", fix=f"Take one of {', '.join(STRATEGIES)}."
+                f"there is no strategy {strategy!r}", where="--strategy", fix=f"Take one of {', '.join(names())}."
             )
         options, notes = source.options, source.notes
         if strategy is None and options.strategy == "dynamic":

@@ -10,20 +10,21 @@ deadline is there for every looser one, too; the same with budgets.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from math import ceil, exp, floor, log
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planning.budget import Budget
-from streamflow_fluxop.planning.improve import cpsat
 from streamflow_fluxop.planning.improve.annealing import Annealing, State
+from streamflow_fluxop.planning.improve.base import Task
+from streamflow_fluxop.planning.improve.cpsat import CPSAT
 from streamflow_fluxop.planning.improve.left_shift import left_shifted
-from streamflow_fluxop.planning.improve.ruin_and_recreate import RuinAndRecreate, applies
+from streamflow_fluxop.planning.improve.ruin_and_recreate import RuinAndRecreate
 from streamflow_fluxop.planning.objective import Judge, Value
-from streamflow_fluxop.planning.portfolio import HOT, MANY_JOBS, PROOF_JOBS, REPACKED, Found, automatic
+from streamflow_fluxop.planning.portfolio import Found, automatic
 from streamflow_fluxop.planning.problem.instance import TICKS
+from streamflow_fluxop.planning.tuning import TUNING
 
 if TYPE_CHECKING:
     from streamflow_fluxop.planning.problem.instance import Instance
@@ -131,15 +132,16 @@ def within_targets(instance: Instance, judge: Judge, *, seed: int, seconds: floa
         candidates += _swept(free, plain, axis, candidates, budget, seed).schedules(instance)
         cut = cut or budget.cut
     best = min(candidates, key=lambda s: judge.value(s.cost, s.makespan))
-    proved = found.optimal and cpsat.applies(instance, PROOF_JOBS)  # then others will be proved as well
     if not keeps(judge, best):
         aimed = automatic(instance, judge, seed=seed, seconds=seconds, proof=0.0)
         best = min((best, aimed.best), key=lambda s: judge.value(s.cost, s.makespan))
         cut = cut or aimed.cut
     result = Found(best, found.others, bound=found.bound, cut=cut, searched=True)
-    if proved and keeps(judge, best) and find_spec("ortools") is not None:
-        effort = PATIENCE * max(proof, 0.4) * seconds
-        answer = cpsat.improve(instance, judge, best, seed=seed, seconds=effort, budget=Budget(effort, instance.jobs))
+    effort = PATIENCE * max(proof, 0.4) * seconds
+    prover = CPSAT(effort, TUNING.proof_jobs)
+    if found.optimal and keeps(judge, best) and prover.applies(instance):  # then others will be proved as well
+        task = Task(instance, judge, Budget(effort, instance.jobs), Random(seed), seed)
+        answer = prover.improve(task, best)
         result.cut = result.cut or answer.cut
         if answer.optimal:  # what is only better might be better than what is found for a looser target
             result.optimal, result.bound = True, answer.bound
@@ -161,7 +163,7 @@ def _swept(instance: Instance, plain: Judge, axis: Axis, known: list[Schedule], 
         front.add(schedule)
     run, rng = _Sweep(instance, plain, budget, front), Random(seed)
     for state in run.starts():
-        if budget.over() or (instance.jobs > MANY_JOBS and front.start(plain) is not None):
+        if budget.over() or (instance.jobs > TUNING.many_jobs and front.start(plain) is not None):
             break
         try:
             run.try_state(state)
@@ -171,7 +173,6 @@ def _swept(instance: Instance, plain: Judge, axis: Axis, known: list[Schedule], 
     low = float(plain.bounds.makespan) if axis == "deadline" else plain.bounds.cost
     targets = _targets(low, high, budget.left // 2)
     targets += targets[-2::-1]  # what the tight ones found is a start for the loose ones
-    moved = applies(instance)
     for n, target in enumerate(targets):
         if budget.over() or not run.step_classes:
             break
@@ -180,12 +181,15 @@ def _swept(instance: Instance, plain: Judge, axis: Axis, known: list[Schedule], 
         if start is None:
             break
         each = budget.left // (len(targets) - n)
-        last = int(REPACKED * each) if moved else 0
+        ruin = RuinAndRecreate(int(TUNING.ruin_share * each), TUNING.ruin_hot, TUNING.ruin_hot / 20)
+        last = ruin.schedules if ruin.applies(instance) else 0
         run.best, run.best_value = None, (float("inf"),) * 3  # of this target
         run.anneal(start, run.try_state(start), rng, each - last, hot=WARM, cold=WARM / 10)
         if last and not budget.over():
-            ruin = RuinAndRecreate(instance, judge, front.start_of_single_jobs(judge))
-            front.add(ruin.run(rng, budget, schedules=last, hot=HOT, cold=HOT / 20))
+            task = Task(instance, judge, budget, rng, seed)
+            moved = ruin.improve(task, front.start_of_single_jobs(judge)).schedule
+            assert moved is not None
+            front.add(moved)
     return front
 
 

@@ -13,9 +13,9 @@ from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
 from streamflow_fluxop.planning.budget import Budget
 from streamflow_fluxop.planning.improve.annealing import Annealing
 from streamflow_fluxop.planning.objective import Judge
-from streamflow_fluxop.planning.portfolio import SIMPLE
 from streamflow_fluxop.planning.problem import dependency_hubs, feasibility
 from streamflow_fluxop.planning.problem.instance import compile_problem
+from streamflow_fluxop.planning.strategies import simple
 from streamflow_fluxop.verification import verify
 
 
@@ -62,7 +62,7 @@ def test_few_dependencies_have_no_gates():
     assert compile_problem(all_to_all(100, 100)).hubs == 0
 
 
-@pytest.mark.parametrize("strategy", SIMPLE)
+@pytest.mark.parametrize("strategy", simple())
 def test_a_plan_with_gates_is_as_good_as_one_without(monkeypatch, strategy):
     case = all_to_all(40, 40, "c", "d")
     without = solve(case, strategy=strategy)

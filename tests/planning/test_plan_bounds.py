@@ -11,8 +11,8 @@ from streamflow_fluxop.model import Flavour, Limits, Objective, Problem
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
 from streamflow_fluxop.planning.objective import Judge
-from streamflow_fluxop.planning.portfolio import SIMPLE
 from streamflow_fluxop.planning.problem.instance import compile_problem
+from streamflow_fluxop.planning.strategies import simple
 from streamflow_fluxop.verification import verify
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
@@ -51,9 +51,9 @@ def test_no_schedule_is_below_a_bound(problem):
         return
     limits = lower_bounds(instance)
     judge = Judge(instance, limits)
-    for strategy in SIMPLE.values():
+    for strategy in simple().values():
         try:
-            schedule = strategy(instance)
+            schedule = strategy.schedule(instance)
         except UserError:
             continue
         assert schedule.cost >= limits.cost * (1 - 1e-9)

@@ -18,10 +18,11 @@ from streamflow_fluxop.planning.budget import Budget
 from streamflow_fluxop.planning.improve.annealing import Annealing
 from streamflow_fluxop.planning.improve.left_shift import left_shifted
 from streamflow_fluxop.planning.objective import Judge
-from streamflow_fluxop.planning.portfolio import SIMPLE, automatic
+from streamflow_fluxop.planning.portfolio import automatic
 from streamflow_fluxop.planning.problem.instance import TICKS, compile_problem
 from streamflow_fluxop.planning.result.plan_builder import make_plan
 from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, make_schedule
+from streamflow_fluxop.planning.strategies import simple
 from streamflow_fluxop.verification import verify
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
@@ -54,7 +55,7 @@ def begins_late(plan, strategy):
         alone = steps[name].controller and None not in before
         ends[name] = max(before, default=0) + steps[name].duration.seconds if alone else None
     first = min((m.asked for m in plan.miniclusters), default=0)
-    if strategy in SIMPLE:  # they ask when a job is ready, not ahead
+    if strategy in simple():  # they ask when a job is ready, not ahead
         return 0 if any(ends.values()) else first
     predecessor_counts = [
         s.start - ends[d.step] for s in plan.steps if ends[s.step] is None for d in steps[s.step].after if ends[d.step]

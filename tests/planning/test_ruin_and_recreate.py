@@ -16,7 +16,7 @@ from streamflow_fluxop.planning import budget
 from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
 from streamflow_fluxop.planning.budget import Budget
 from streamflow_fluxop.planning.improve.annealing import Annealing
-from streamflow_fluxop.planning.improve.ruin_and_recreate import RuinAndRecreate, applies
+from streamflow_fluxop.planning.improve.ruin_and_recreate import JobWalk, RuinAndRecreate
 from streamflow_fluxop.planning.improve.timeline import Timeline, packed
 from streamflow_fluxop.planning.objective import Judge
 from streamflow_fluxop.planning.portfolio import automatic
@@ -36,7 +36,7 @@ def first_schedule(problem):
 
 def repacked(instance, judge, schedule, *, seed=0, hot=0.01):
     time = Budget(100, instance.jobs)
-    return RuinAndRecreate(instance, judge, schedule).run(Random(seed), time, schedules=60, hot=hot, cold=hot / 20)
+    return JobWalk(instance, judge, schedule).run(Random(seed), time, schedules=60, hot=hot, cold=hot / 20)
 
 
 @given(
@@ -85,7 +85,7 @@ def test_what_is_put_back_breaks_no_rule_and_is_no_worse(problem, seed, hot):
     except UserError:
         event("no plan")
         return
-    assume(applies(instance))
+    assume(RuinAndRecreate(1, 0.0, 0.0).applies(instance))
     event("plan")
     better = repacked(instance, judge, schedule, seed=seed, hot=hot)
     assert verify(make_plan(problem, instance, better, judge, seed=0)) == []
@@ -96,7 +96,7 @@ def test_what_is_put_back_breaks_no_rule_and_is_no_worse(problem, seed, hot):
 def test_cost_and_makespan_are_kept_up_on_the_way():
     whole = workflow("a x9 => b x9 -> c x5", a=takes(70, cores_per_task=2), b=takes(30), c=takes(90, cores_per_task=2))
     instance, judge, schedule = first_schedule(Problem(workflow=whole, flavours={"cpu": CPU}, limits=Limits(nodes=4)))
-    walk = RuinAndRecreate(instance, judge, schedule)
+    walk = JobWalk(instance, judge, schedule)
     walk.run(Random(1), Budget(100, instance.jobs), schedules=60, hot=1.0, cold=1.0)
     nodes = [node for own in walk.nodes for node in own]
     assert walk.cost == pytest.approx(sum(node.cost for node in nodes))
@@ -127,7 +127,7 @@ def test_equal_seeds_give_equal_schedules():
 def test_a_machine_on_which_the_clock_ends_the_list_schedules_moves_single_jobs_too(monkeypatch):
     clock, runs = itertools.count(), []
     monkeypatch.setattr(budget, "monotonic", lambda: float(next(clock)))  # each look at it takes a second
-    monkeypatch.setattr(RuinAndRecreate, "run", lambda self, *args, **how: runs.append(next(clock)) or self.schedule())
+    monkeypatch.setattr(JobWalk, "run", lambda self, *args, **how: runs.append(next(clock)) or self.schedule())
     whole = workflow("a x9 => b x9 -> c x5", a=takes(70, cores_per_task=2), b=takes(30), c=takes(90, cores_per_task=2))
     instance, judge, _ = first_schedule(Problem(workflow=whole, flavours={"cpu": CPU}))
     before = next(clock)

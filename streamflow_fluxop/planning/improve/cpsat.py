@@ -5,21 +5,23 @@ rounded. Every job is one of its own. For each sharing class and flavour there a
 that is no worse than the known one can pay for. Since MiniClusters grow and shrink node by node, leases are all that a
 plan consists of.
 
-Not for jobs that span nodes, groups, and a limit of MiniClusters: `applies` says so.
+Only where nodes are independent (`Instance.nodes_are_independent`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import floor, gcd
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.planning.bound.energetic import least_work
+from streamflow_fluxop.planning.improve.base import Improvement
 from streamflow_fluxop.planning.problem.instance import TICKS
 from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.planning.budget import Budget
+    from streamflow_fluxop.planning.improve.base import Task
     from streamflow_fluxop.planning.objective import Judge
     from streamflow_fluxop.planning.problem.instance import Instance
 
@@ -30,47 +32,28 @@ SCALE = 2_000_000
 """The bounds of cost and makespan in the integer objective."""
 
 
-def applies(instance: Instance, most_jobs: int) -> bool:
-    """Whether the model says all there is to say about an instance, and is small enough."""
-    return (
-        0 < instance.jobs <= most_jobs
-        and instance.max_miniclusters is None
-        and all(p.group is None for p in instance.sharing_classes)
-        and all(fit is None or fit.nodes == 1 for k in instance.kinds for fit in k.fits)
-    )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the solver says.
+@dataclass(frozen=True, slots=True)
+class CPSAT:
+    """Looks for the best schedule, and for a proof that there is none better.
 
     Attributes:
-        schedule: a better one, if it was found.
-        optimal: whether it, or the known one, is.
-        bound: of the goal.
-        cut: whether the clock ended the search.
-    """
-
-    schedule: Schedule | None
-    optimal: bool
-    bound: float
-    cut: bool
-
-
-def improve(instance: Instance, judge: Judge, known: Schedule, *, seed: int, seconds: float, budget: Budget) -> Answer:
-    """Look for a better schedule than a known one.
-
-    Args:
-        instance: one that `applies`.
-        judge: says what is better.
-        known: a feasible schedule.
-        seed: of the solver.
-        seconds: how much to search, in seconds of a slow machine, counted in the solver's deterministic units, so that
+        effort: how much to search, in seconds of a slow machine, counted in the solver's deterministic units, so that
             equal calls have equal answers.
-        budget: whose clock ends what takes far longer than expected.
+        most_jobs: jobs up to which it applies.
     """
-    model = _Model(instance, judge, known)
-    return model.solve(seed=seed, units=PACE * seconds, limit=budget.rest())
+
+    effort: float
+    most_jobs: int
+
+    def applies(self, instance: Instance) -> bool:
+        """Whether OR-Tools is there, the model says all there is to say about an instance, and is small enough."""
+        small = 0 < instance.jobs <= self.most_jobs
+        return small and instance.nodes_are_independent and find_spec("ortools") is not None
+
+    def improve(self, task: Task, known: Schedule) -> Improvement:
+        """Look for a better schedule than a known one."""
+        model = _Model(task.instance, task.judge, known)
+        return model.solve(seed=task.seed, units=PACE * self.effort, limit=task.budget.rest())
 
 
 @dataclass(slots=True)
@@ -342,7 +325,7 @@ class _Model:
                 for n, x in var_job.on.items():
                     self.m.add_hint(x, n == slot[i])
 
-    def solve(self, *, seed: int, units: float, limit: float) -> Answer:
+    def solve(self, *, seed: int, units: float, limit: float) -> Improvement:
         solver = self.cp.CpSolver()
         solver.parameters.catch_sigint_signal = False  # it would leave SIGINT without Python's handler
         solver.parameters.random_seed = seed
@@ -353,12 +336,12 @@ class _Model:
         status = solver.solve(self.m)
         cut = status != self.cp.OPTIMAL and solver.wall_time >= 0.99 * limit
         if status not in (self.cp.OPTIMAL, self.cp.FEASIBLE):
-            return Answer(None, False, 0.0, cut)
+            return Improvement(None, False, 0.0, cut)
         bound = solver.best_objective_bound / self.factor / SCALE
         schedule = self._schedule(solver)
         value = self.judge.value(schedule.cost, schedule.makespan)
         better = value < self.value
-        return Answer(schedule if better else None, status == self.cp.OPTIMAL, bound, cut)
+        return Improvement(schedule if better else None, status == self.cp.OPTIMAL, bound, cut)
 
     def _schedule(self, solver: Any) -> Schedule:
         number: dict[int, int] = {}

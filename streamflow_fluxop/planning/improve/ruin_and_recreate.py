@@ -5,14 +5,16 @@ wait until they fill a node together, or leave one alone that can then go sooner
 itself: a few jobs that lie near each other are taken out, and put back one after the other between the jobs that they
 wait for and those that wait for them (Schrimpf, Schneider, Stamm-Wilbrandt, Dueck 2000).
 
-Not for jobs that span nodes, groups, and a limit of MiniClusters.
+Only where nodes are independent (`Instance.nodes_are_independent`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import exp, inf
 from typing import TYPE_CHECKING
 
+from streamflow_fluxop.planning.improve.base import Improvement
 from streamflow_fluxop.planning.improve.timeline import Timeline, packed
 from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from streamflow_fluxop.planning.budget import Budget
+    from streamflow_fluxop.planning.improve.base import Task
     from streamflow_fluxop.planning.objective import Judge
     from streamflow_fluxop.planning.problem.instance import Instance
 
@@ -38,24 +41,39 @@ Slot = tuple[int, Timeline, int]
 """A job, its node, its start."""
 
 
-def applies(instance: Instance) -> bool:
-    """Whether each job runs on one node, each node comes and goes as it likes, and dependencies are not too many."""
-    steps = instance.steps
-    pairs = sum(s.width if each else s.width * steps[t].width for s in steps for t, each in s.before)
-    return (
-        instance.jobs > 0
-        and instance.max_miniclusters is None
-        and all(p.group is None for p in instance.sharing_classes)
-        and all(fit is None or fit.nodes == 1 for k in instance.kinds for fit in k.fits)
-        and pairs <= MOST_PAIRS * instance.jobs
-    )
-
-
+@dataclass(frozen=True, slots=True)
 class RuinAndRecreate:
+    """Moves single jobs of a schedule.
+
+    Attributes:
+        schedules: how many schedules' work to spend.
+        hot: by how much worse a step may be, at first, as a share of the goal.
+        cold: and in the end.
+    """
+
+    schedules: int
+    hot: float
+    cold: float
+
+    def applies(self, instance: Instance) -> bool:
+        """Whether nodes are independent, and dependencies between jobs not too many."""
+        steps = instance.steps
+        pairs = sum(s.width if each else s.width * steps[t].width for s in steps for t, each in s.before)
+        return instance.jobs > 0 and instance.nodes_are_independent and pairs <= MOST_PAIRS * instance.jobs
+
+    def improve(self, task: Task, known: Schedule) -> Improvement:
+        """Walk from a schedule; what is found may be as good as it."""
+        walk = JobWalk(task.instance, task.judge, known)
+        return Improvement(
+            walk.run(task.rng, task.budget, schedules=self.schedules, hot=self.hot, cold=self.cold), cut=task.budget.cut
+        )
+
+
+class JobWalk:
     """A schedule, job by job, that changes.
 
     Args:
-        instance: one that the search `applies` to.
+        instance: one that `RuinAndRecreate` applies to.
         judge: says what is better.
         schedule: where to begin.
     """

@@ -180,6 +180,18 @@ class Instance:
         return sum(s.width for s in self.steps if s.kind >= 0)
 
     @cached_property
+    def nodes_are_independent(self) -> bool:
+        """Whether each job runs on one node, and each node comes and goes as it likes.
+
+        So it is without jobs that span nodes, groups, and a limit of MiniClusters.
+        """
+        return (
+            self.max_miniclusters is None
+            and all(c.group is None for c in self.sharing_classes)
+            and all(fit is None or fit.nodes == 1 for k in self.kinds for fit in k.fits)
+        )
+
+    @cached_property
     def cheapest(self) -> tuple[int, ...]:
         """For each kind the flavour on which a job's share of a node costs least; the earlier one where equal."""
         return tuple(

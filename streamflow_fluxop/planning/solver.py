@@ -11,21 +11,19 @@ from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
 from streamflow_fluxop.planning.cautious import cautious
 from streamflow_fluxop.planning.improve.left_shift import left_shifted
 from streamflow_fluxop.planning.objective import Judge
-from streamflow_fluxop.planning.portfolio import SIMPLE, Found, automatic
+from streamflow_fluxop.planning.portfolio import Found, automatic
 from streamflow_fluxop.planning.problem.instance import TICKS, compile_problem
 from streamflow_fluxop.planning.result.explanations import seconds
 from streamflow_fluxop.planning.result.knowledge import known_nothing
 from streamflow_fluxop.planning.result.node_nesting import nest_nodes
 from streamflow_fluxop.planning.result.plan_builder import make_plan
+from streamflow_fluxop.planning.strategies import REGISTRY, names
 from streamflow_fluxop.planning.targets import within_targets
 
 if TYPE_CHECKING:
     from streamflow_fluxop.model import Plan, Problem
     from streamflow_fluxop.planning.problem.instance import Instance
     from streamflow_fluxop.planning.result.schedule import Schedule
-
-STRATEGIES = ("auto", "optimal", *SIMPLE)
-"""What `solve` takes as a strategy."""
 
 
 def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit: float = 5.0) -> Plan:
@@ -50,24 +48,21 @@ def solve(problem: Problem, *, strategy: str = "auto", seed: int = 0, time_limit
     Raises:
         UserError: there is no plan, or none found that keeps deadline and budget; says why, and what would help.
     """
-    if strategy not in STRATEGIES:
-        raise UserError(
-            f"there is no strategy {strategy}", where="strategy", fix=f"take one of {', '.join(STRATEGIES)}"
-        )
+    chosen = REGISTRY.get(strategy)
+    if chosen is None:
+        raise UserError(f"there is no strategy {strategy}", where="strategy", fix=f"take one of {', '.join(names())}")
     with paused():
         instance = compile_problem(problem)
         judge = Judge(instance, lower_bounds(instance))
         _check_targets(judge)
-        if strategy in SIMPLE:
-            found = Found(SIMPLE[strategy](instance), [])
+        if chosen.function:
+            found = Found(chosen.schedule(instance), [])
         else:
-            proof = 0.8 if strategy == "optimal" else 0.4
             wish = instance.objective
             search = automatic if wish.deadline is None and wish.budget is None else within_targets
-            found = search(instance, judge, seed=seed, seconds=time_limit, proof=proof)
+            found = search(instance, judge, seed=seed, seconds=time_limit, proof=chosen.proof)
             if found.searched:
                 found.best = left_shifted(instance, found.best)
-        if strategy not in SIMPLE:
             _check_found(judge, found.best)
         fine = None
         if strategy == "auto" and known_nothing(problem):
