@@ -33,10 +33,11 @@ from streamflow_fluxop.plugin.current_job import current_job
 from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.failures import account
 from streamflow_fluxop.plugin.local_folders import not_settled, settle
-from streamflow_fluxop.plugin.shared_files import leads_out
+from streamflow_fluxop.plugin.shared_files import leads_out, leads_up, never_ends
 from streamflow_fluxop.plugin.streams import AgentShell, agent_reader, agent_writer
 from streamflow_fluxop.plugin.tables import comparison
 from streamflow_fluxop.plugin.tar_streams import extract
+from streamflow_fluxop.printable import printable
 
 if TYPE_CHECKING:
     from streamflow_fluxop.events import Recorder
@@ -418,20 +419,32 @@ class MiniClusterConnector(Connector):
 
     # streams and copies
 
-    async def check_output(self, path: str, locations: Sequence[ExecutionLocation]) -> None:
-        """Whether an output is the fleet's: what jobs link to is looked up on this machine where it sees the storage.
+    async def check_output(self, path: str, kind: str, locations: Sequence[ExecutionLocation]) -> None:
+        """Whether an output may be looked at: links of jobs are followed, on this machine where it sees the storage.
+
+        Args:
+            path: of the file or directory.
+            kind: "File" or "Directory".
+            locations: where it is.
 
         Raises:
-            WorkflowExecutionException: it leads to files of this machine.
+            WorkflowExecutionException: it leads to files of this machine, or in a circle.
         """
         config, controller = self._fleet.config, self._fleet.location(self._fleet.controller)
-        shared = config.shared_path
-        if config.cluster == "local" or shared is None:  # jobs run as we do, or nothing is looked up here
+        place = next((location for location in locations if location.name != controller), None)
+        if place is None:
             return
-        if any(location.local and location.name != controller for location in locations) and (
-            outside := await asyncio.to_thread(leads_out, path, shared)
-        ):
-            raise WorkflowExecutionException(f"the output {path} leads out of the shared storage {shared}: {outside}")
+        why: str | None = ""
+        if place.local and config.cluster != "local" and config.shared_path is not None:  # else jobs run as we do
+            outside = await asyncio.to_thread(leads_out, path, config.shared_path)
+            why = outside and f"it leads out of the shared storage {config.shared_path}: {outside}"
+        if kind == "Directory" and not why:
+            if place.local:
+                why = await asyncio.to_thread(never_ends, path)
+            elif up := await self.run(place, [leads_up(path)], capture_output=True):
+                why = up[0] and f"a link in it leads back to where it is: {up[0].splitlines()[0][-300:]}"
+        if why:
+            raise WorkflowExecutionException(printable(f"the output {path} can't be taken: {why}"))
 
     async def get_shell(self, command: MutableSequence[str], location: ExecutionLocation) -> Shell:
         """A shell at `location`: each of its commands goes through the agent."""

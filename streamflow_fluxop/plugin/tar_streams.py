@@ -24,6 +24,9 @@ MEMBERS_MAX = 5_000_000
 HEADER_MAX = 1 << 20
 """Bytes of a long name or an extended header (pax), which are read at once."""
 
+ROUNDS = 8
+"""Times that the names of a path may come again, one after the other."""
+
 _PIECE = 1 << 16
 _LONG = {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 
@@ -63,6 +66,11 @@ async def extract(stream: StreamWrapper, src: str, dst: str) -> None:
         raise WorkflowExecutionException(
             f"FAILED copy of {src} from a MiniCluster: {error or type(error).__name__}"
         ) from None
+
+
+def _goes_round(parts: list[str]) -> bool:
+    """Whether a path ends in `ROUNDS` times the same: tar(1) followed a link that leads up."""
+    return any(parts[-length * ROUNDS :] == parts[-length:] * ROUNDS for length in range(1, len(parts) // ROUNDS + 1))
 
 
 class _Root:
@@ -106,6 +114,8 @@ class _Root:
     def _place(self, member: tarfile.TarInfo) -> str:
         """Where a member goes."""
         parts = member.name.split("/")
+        if _goes_round([part for part in parts if part not in ("", ".")]):
+            raise Refused(f"a link in {self._name!r} leads back to where it is: {member.name[-200:]!r}")
         if parts[0] != self._name or ".." in parts or "\0" in member.name:
             raise Refused(f"{member.name!r} is no part of {self._name!r}")
         rest = [part for part in parts[1:] if part not in ("", ".")]

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from streamflow.core.exception import WorkflowExecutionException
 
 from streamflow_fluxop.plugin.mends.outputs import MEND, SIZE_MAX, read_output_object
-from streamflow_fluxop.plugin.shared_files import leads_out
+from streamflow_fluxop.plugin.shared_files import leads_out, never_ends
 
 FILE = {"class": "File", "path": "f"}
 STREAMFLOW = str(Path(sys.executable).parent / "streamflow")
 
 
-def run(folder: Path, script: str, out: dict[str, Any]) -> str:
+def run(folder: Path, script: str, out: dict[str, Any], *, here: bool = True) -> str:
     """Run one job, which must fail in words; gives them."""
     tool = {"class": "CommandLineTool", "baseCommand": ["sh", "-c", script], "inputs": {}, "outputs": {"o": out}}
     workflow = {
@@ -34,7 +34,12 @@ def run(folder: Path, script: str, out: dict[str, Any]) -> str:
         "steps": {"s": {"run": tool, "in": {}, "out": ["o"]}},
     }
     (folder / "wf.cwl").write_text(json.dumps(workflow))
-    fleet = {"cluster": "local", "scheduler": "embedded", "flavours": {"n": {"cores": 1, "memory": 1000}}}
+    fleet = {
+        "cluster": "local",
+        "scheduler": "embedded",
+        "flavours": {"n": {"cores": 1, "memory": 1000}},
+        "storage": {"controller": here},
+    }
     binding = {"step": "/", "target": {"deployment": "f"}}
     file = {
         "version": "v1.0",
@@ -72,6 +77,13 @@ def run(folder: Path, script: str, out: dict[str, Any]) -> str:
 def test_no_job_writes_beside_the_output_folder(tmp_path: Path, script: str, out: dict[str, Any]) -> None:
     assert "'../../evil' as `basename` of an output is no file's name" in run(tmp_path, script, out)
     assert not list(tmp_path.rglob("evil"))
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["files here", "files behind the agent"])
+def test_a_link_in_a_directory_that_leads_up_is_not_followed(tmp_path: Path, here: bool) -> None:
+    out = {"type": "Directory", "outputBinding": {"glob": "d"}}
+    assert "a link in it leads back to" in run(tmp_path, "mkdir d; ln -s ../../.. d/up", out, here=here)
+    assert not list((tmp_path / "a").rglob("up"))
 
 
 def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
@@ -150,3 +162,34 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     started = time.monotonic()
     assert leads_out(f"{tmp_path}/a", str(tmp_path)) is None
     assert time.monotonic() - started < 5
+
+
+def test_links_that_make_endless_copies_are_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop/again").symlink_to(".")
+    assert "leads back" in (never_ends(f"{tmp_path}/loop") or "")
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").symlink_to(f"../{other}")
+    assert "leads back" in (never_ends(f"{tmp_path}/a") or "")
+    for number in range(40):  # two links each to the next: 2^40 files
+        folder = tmp_path / "bomb" / f"{number}"
+        folder.mkdir(parents=True)
+        for link in ("l", "r"):
+            (folder / link).symlink_to(f"../{number + 1}")
+    started = time.monotonic()
+    assert "more than 1000000 files" in (never_ends(f"{tmp_path}/bomb") or "")
+    assert time.monotonic() - started < 5
+
+
+def test_links_among_the_files_of_a_directory_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "env/lib/python3.11").mkdir(parents=True)
+    (tmp_path / "env/lib64").symlink_to("lib")
+    (tmp_path / "env/lib/python3").symlink_to("python3.11")
+    (tmp_path / "env/lib/nothing").symlink_to("nowhere")
+    (tmp_path / "env/lib/self").symlink_to("self")
+    deep = tmp_path / "env"
+    for _ in range(300):
+        deep = deep / "d"
+        deep.mkdir()
+    assert never_ends(f"{tmp_path}/env") is None

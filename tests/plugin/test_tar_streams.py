@@ -95,6 +95,16 @@ async def test_what_leads_out_or_is_no_data_is_refused(tmp_path, members):
     assert (tmp_path / "secret").read_text() == "mine"
 
 
+@pytest.mark.parametrize("way", ["loop", "up/work/7/out"])
+async def test_a_link_that_leads_up_is_not_followed_for_ever(tmp_path, way):
+    names = f"out/{way}/" + f"{way}/" * 38
+    folders = ["/".join(names.split("/")[:length]) for length in range(1, names.count("/") + 1)]
+    members = [(member(folder, tarfile.DIRTYPE), b"") for folder in folders]
+    with pytest.raises(WorkflowExecutionException, match="leads back to where it is"):
+        await come(archive(*members), tmp_path / "copy")
+    assert len(found(tmp_path / "copy")) < 40
+
+
 def links(*pairs):
     return [(member(name, tarfile.SYMTYPE, linkname=target), b"") for name, target in pairs]
 

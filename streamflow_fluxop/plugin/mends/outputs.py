@@ -3,7 +3,8 @@
 StreamFlow 0.2.0rc3 joins the `basename` of a File or Directory to the folder that it is copied to: with `../../.bashrc`
 there, in `cwl.output.json` or in what an expression gives, a job writes where it likes, as whoever runs StreamFlow. CWL
 (v1.2, File) forbids `/` in it. `cwl.output.json` itself is read whatever it is: a pipe, without end, nested without
-end; and it may send StreamFlow to any address of the web.
+end; and it may send StreamFlow to any address of the web. A link in an output Directory that leads up is followed for
+ever by the copy to the output folder.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,8 +20,10 @@ from streamflow.core.deployment import ExecutionLocation
 from streamflow.core.exception import WorkflowExecutionException
 from streamflow.cwl import command, step, utils
 from streamflow.data.remotepath import StreamFlowPath
+from streamflow.deployment.connector import local
 
 from streamflow_fluxop.plugin.mends import Mend
+from streamflow_fluxop.plugin.shared_files import never_ends
 from streamflow_fluxop.printable import printable
 
 OUTPUT_OBJECT = "cwl.output.json"
@@ -122,6 +126,17 @@ class _OutputObject:
             raise _wrong(str(error)) from None
 
 
+def copy_here(copy: Any, src: str, dst: str, read_only: bool) -> None:
+    """StreamFlow's copy on this machine, which follows links, unless it would never end.
+
+    Raises:
+        WorkflowExecutionException: it would not.
+    """
+    if not read_only and os.path.isdir(src) and (why := never_ends(src)):
+        raise WorkflowExecutionException(printable(f"FAILED copy of {src}: {why}"))
+    copy(src, dst, read_only)
+
+
 def _path(*parts: Any, **where: Any) -> Any:
     path = StreamFlowPath(*parts, **where)
     return _OutputObject(path) if parts[-1] == OUTPUT_OBJECT else path
@@ -153,6 +168,7 @@ def _apply() -> None:
     utils.get_file_token = _checking_names(utils.get_file_token)
     transfer: Any = step.CWLTransferStep
     transfer._update_file_token = _checking_tokens(transfer._update_file_token)
+    local._local_copy = functools.partial(copy_here, local._local_copy)
     command.StreamFlowPath = _path
     command.json = SimpleNamespace(loads=read_output_object, dumps=json.dumps)
 
@@ -162,8 +178,9 @@ def _checking_names(get_file_token: Any) -> Any:
     async def wrapper(*args: Any, **fields: Any) -> Any:
         check_name(fields.get("basename"))
         connector: Any = fields.get("connector")
+        connector = getattr(connector, "_connector", None) or connector  # of a deployment that came when it was needed
         if not fields.get("is_literal") and hasattr(connector, "check_output"):
-            await connector.check_output(fields["filepath"], fields["locations"])
+            await connector.check_output(fields["filepath"], fields["token_class"], fields["locations"])
         return await get_file_token(*args, **fields)
 
     return wrapper
