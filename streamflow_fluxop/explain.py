@@ -31,6 +31,16 @@ _KINDS = {
     "model_type": "a mapping of `key: value` lines",
 }
 
+_LIMITS = {
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "finite_number": "a number that is finite",
+}
+
+_PATTERN_FIX = "Small letters, digits and dashes, and no dash at either end; our own names start with a letter."
+
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", re.IGNORECASE)
 
 
@@ -67,6 +77,19 @@ def _explain_one(
         case "too_short":
             least = problem["ctx"]["min_length"]
             return UserError(f"it needs {least} {'entry' if least == 1 else 'entries'} at least", where=place)
+        case "literal_error" | "enum":
+            options = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+            value = json.dumps(problem["input"], default=str)
+            close = get_close_matches(str(problem["input"]).lower(), options, n=1)
+            fix = f"Did you mean {close[0]!r}? " if close else ""
+            fix += f"Possible here: {', '.join(options)}."
+            return UserError(f"{value} is not possible here", where=place, fix=fix)
+        case kind if kind in _LIMITS:
+            value = json.dumps(problem["input"], default=str)
+            return UserError(f"{value} is not {_LIMITS[kind].format(**problem.get('ctx', {}))}", where=place)
+        case "string_pattern_mismatch":
+            value = json.dumps(problem["input"], default=str)
+            return UserError(f"{value} is no name that is possible here", where=place, fix=_PATTERN_FIX)
         case kind if kind in _KINDS:
             value = json.dumps(problem["input"], default=str)
             field = _fields_at(model, way[:-1]).get(str(way[-1])) if way else None

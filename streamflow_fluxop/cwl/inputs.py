@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -53,25 +54,57 @@ def _mistakes(process: Process, given: Mapping[str, Any], path: str | None, all_
         elif not suits(from_document(value, base), port.type_):
             yield UserError(f"{shortly(value)} is not of type {wanted}", where=name)
         elif all_given:
-            yield from (
-                UserError(f"there is no file or directory {missing}", where=name, fix="Relative names start there.")
-                for missing in _missing_files(value, base)
-            )
+            for way, what, remedy in wrong_files(value, base):
+                yield UserError(what, where=".".join(map(str, (name, *way))), fix=remedy)
 
 
-def _missing_files(value: Any, base: str) -> Iterator[str]:
+_SOURCES = ("location", "path", "contents", "listing")
+
+
+def wrong_files(value: Any, base: str) -> Iterator[tuple[tuple[str | int, ...], str, str | None]]:
+    """The files and directories in a value that a run could not read: the way to each, what is wrong, and a remedy.
+
+    Args:
+        value: of an input.
+        base: what relative names start from, as a URI.
+    """
     if isinstance(value, list):
-        for element in value:
-            yield from _missing_files(element, base)
-    elif isinstance(value, Mapping):
-        location = value.get("location", value.get("path"))
-        if value.get("class") in ("File", "Directory") and isinstance(location, str):
-            parts = urlsplit(urljoin(base, location))
-            if parts.scheme == "file" and not os.path.exists(unquote(parts.path)):
-                yield unquote(parts.path)
-        elif "class" not in value:
-            for element in value.values():
-                yield from _missing_files(element, base)
+        for index, element in enumerate(value):
+            yield from (((index, *way), *rest) for way, *rest in wrong_files(element, base))  # type: ignore[misc]
+        return
+    if not isinstance(value, Mapping):
+        return
+    if value.get("class") in ("File", "Directory"):
+        yield from _wrong_file(value, base)
+        inner: Mapping[str, Any] = {k: value[k] for k in ("secondaryFiles", "listing") if k in value}
+    else:
+        inner = value
+    for key, element in inner.items():
+        yield from (((str(key), *way), *rest) for way, *rest in wrong_files(element, base))  # type: ignore[misc]
+
+
+def _wrong_file(value: Mapping[str, Any], base: str) -> Iterator[tuple[tuple[str | int, ...], str, str | None]]:
+    kind = value["class"]
+    key = "location" if "location" in value else "path"
+    location = value.get(key)
+    if location is None:
+        if not any(key in value for key in _SOURCES):
+            fix = "Write `path: …`; relative names start at this file."
+            yield (), f"the {kind} has neither `location` nor `path`", fix
+        return
+    if not isinstance(location, str):
+        yield (key,), f"{shortly(location)} is no name of a {kind.lower()}", None
+        return
+    parts = urlsplit(urljoin(base, location))
+    path = unquote(parts.path)
+    if parts.scheme != "file":
+        return
+    if not os.path.exists(path):
+        yield (key,), f"there is no file or directory {path}", "Relative names start there."
+    elif kind == "File" and os.path.isdir(path):
+        yield (key,), f"{path} is a directory", "Write `class: Directory`, or name a file."
+    elif kind == "Directory" and not os.path.isdir(path):
+        yield (key,), f"{path} is no directory", "Write `class: File`, or name a directory."
 
 
 def _uri(path: str) -> str:
@@ -91,7 +124,15 @@ def _lines(path: str | None) -> Any:
 
 
 def _placed(error: UserError, file: str, lines: Any) -> UserError:
+    """The error with the line of the innermost thing that its way leads to."""
     key = error.where or None
-    line = line_of(lines, key) if key else None
+    line, node = None, lines
+    whole = isinstance(lines, Mapping) and key in lines  # a name may have dots
+    for part in [key] if key and whole else key.split(".") if key else []:
+        step: str | int = int(part) if isinstance(node, list) and part.isdigit() else part
+        line = line_of(node, step) or line
+        inside = isinstance(node, Mapping) and step in node
+        node = node[step] if inside or (isinstance(node, list) and isinstance(step, int)) else None
+    words = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", key) if key else None
     where = f"{file}:{line}" if line else file
-    return UserError(error.what, where=f"{where}: {key}" if key else where, fix=error.fix)
+    return UserError(error.what, where=f"{where}: {words}" if words else where, fix=error.fix)

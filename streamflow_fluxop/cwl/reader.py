@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,7 +64,7 @@ def read_workflow(
         steps = walk.root(root)
         errors = [*errors, *walk.errors] or walk.failures()
     if errors:
-        raise UserErrors(list(_once(errors)))
+        raise UserErrors(errors)
     return CWLWorkflow(name=name, file=shown(root.cwl.id), steps=steps, script=walk.script)
 
 
@@ -74,30 +73,10 @@ def _inputs(loaded: Mapping[str, Any], path: str | None) -> Inputs:
         return Inputs({}, {})
     place = Place(shown(path), None, "cwl:requirements")
     said = loaded.get("cwl:requirements") or []
+    if not isinstance(said, list):
+        raise UserError("is no list", where=str(place), fix="Begin each requirement with `- class: …`.")
     requirements = {
         str(r["class"]): Said(SimpleNamespace(**r), place) for r in said if isinstance(r, Mapping) and "class" in r
     }
     base = path if "://" in path else Path(path).resolve().as_uri()
     return Inputs({k: from_document(v, base) for k, v in loaded.items()}, requirements)
-
-
-_STEP = re.compile(r"(?:(?<=: )|^)step (/\S*)(?=: |$)")
-_STEPS_NAMED = 3
-
-
-def _once(errors: Iterable[UserError]) -> Iterator[UserError]:
-    """Each mistake once, though it stands in what many steps run: with the steps that are concerned."""
-    steps: dict[tuple[str, str, str | None], dict[str, None]] = {}
-    for error in errors:
-        where = error.where or ""
-        named = _STEP.search(where)
-        key = (_STEP.sub("step {}", where, count=1), error.what, error.fix)
-        steps.setdefault(key, {})[named[1] if named else ""] = None
-    for (where, what, fix), found in steps.items():
-        names = list(found)
-        if len(names) > 1:
-            more = f" and {len(names) - _STEPS_NAMED} more" if len(names) > _STEPS_NAMED else ""
-            where = where.replace("step {}", f"steps {', '.join(names[:_STEPS_NAMED])}{more}", 1)
-        else:
-            where = where.replace("step {}", f"step {names[0]}", 1)
-        yield UserError(what, where=where or None, fix=fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -228,7 +229,9 @@ class StreamFlowFile:
             binding = self._mapping(self.config, *keys, "bindings", index)
             if "step" in binding:
                 where = self.where(*keys, "bindings", index, "step")
-                if not str(binding["step"]).startswith("/"):
+                if not isinstance(binding["step"], str):
+                    raise UserError(f"{binding['step']!r} is not text", where=where, fix="Write the step's path.")
+                if not binding["step"].startswith("/"):
                     raise UserError(
                         f"{binding['step']!r} is no absolute path", where=where, fix=f"Write /{binding['step']}."
                     )
@@ -246,7 +249,7 @@ class StreamFlowFile:
 
     def _binding(self, binding: Mapping[str, Any], keys: tuple[str | int, ...]) -> Binding:
         target = binding.get("target")
-        if isinstance(target, Sequence):
+        if isinstance(target, Sequence) and not isinstance(target, str):
             places = [(*keys, "target", i) for i in range(len(target))]
         else:
             places = [(*keys, "target")]
@@ -258,6 +261,9 @@ class StreamFlowFile:
 
     def _target(self, keys: tuple[str | int, ...]) -> Target:
         target = self._mapping(self.config, *keys)
+        for key, kind, said in (("service", str, "text"), ("locations", int, "a whole number")):
+            if not isinstance(target.get(key, kind()), kind):
+                raise UserError(f"{json.dumps(target[key], default=str)} is not {said}", where=self.where(*keys, key))
         name = target.get("deployment", target.get("model"))
         deployments = self.deployments
         if not isinstance(name, str) or name not in deployments:

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from streamflow.config.validator import SfValidator
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.plugin import FluxopPlugin
 from streamflow_fluxop.plugin.run import InfeasibleJob, current_run
+from streamflow_fluxop.readers.streamflow import read_streamflow
 
 WORKFLOW = """\
     cwlVersion: v1.2
@@ -53,6 +55,11 @@ FILE = """\
 FILE_TEXT = textwrap.dedent(FILE)
 
 
+needs_node = pytest.mark.skipif(
+    not (shutil.which("nodejs") or shutil.which("node")), reason="needs node for JavaScript"
+)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def registered():
     FluxopPlugin().register()
@@ -79,7 +86,13 @@ def check(tmp_path, monkeypatch):
     ("old", "new", "message"),
     [
         ("cluster: local", "", "streamflow.yml:12: deployments.fleet.config: the key 'cluster' is missing"),
-        ("cluster: local", "cluster: slurm", 'streamflow.yml:13: deployments.fleet.config.cluster: "slurm": input'),
+        ("cluster: local", "cluster: slurm", 'config.cluster: "slurm" is not possible here\n  Possible here: local, '),
+        ("cluster: local", "cluster: Local", "Did you mean 'local'? Possible here: local, kubernetes, ssh."),
+        ("cores: 4", "cores: -4", "streamflow.yml:15: deployments.fleet.config.flavours.cpu.cores: -4 is not more"),
+        ("cpu: {cores", "CPU: {cores", '"CPU" is no name that is possible here\n  Small letters, digits and dashes'),
+        ("{deployment: fleet}", "{deployment: fleet, locations: two}", 'locations: "two" is not a whole number'),
+        ("{deployment: fleet}", "fleet", "streamflow.yml:8: workflows.wf.bindings[0].target"),
+        ("{file: wf.cwl}", "{file: .}", "streamflow.yml:5: workflows.wf.config.file: . is a directory"),
         ("cluster: local", "cluster: local\n      scheduler: flux", "there is no `flux` on the PATH"),
         ("cores: 4", "cores: four", 'flavours.cpu.cores: "four" is not a whole number'),
         ("cores: 4", "cpus: 4", "streamflow.yml:15: deployments.fleet.config.flavours.cpu.cpus: unknown key 'cpus'"),
@@ -163,7 +176,24 @@ def test_a_mistake_in_the_cwl_is_refused(check, old, new, message):
         ("int", "n: three", 'in.yml:1: n: "three" is not of type int'),
         ("int?", "n: 1.5", "in.yml:1: n: 1.5 is not of type int?"),
         ("'File[]'", "n: {class: File, path: in.yml}", "is not of type File[]"),
-        ("File", "n: {class: File, path: there.txt}", "there is no file or directory"),
+        ("File", "n:\n  class: File\n  path: there.txt", "in.yml:3: n.path: there is no file or directory"),
+        ("File", "n: {class: File}", "in.yml:1: n: the File has neither `location` nor `path`"),
+        ("File", "n: {class: File, path: 3}", "n.path: 3 is no name of a file"),
+        ("File", "n: {class: File, path: .}", "is a directory\n  Write `class: Directory`"),
+        ("Directory", "n: {class: Directory, path: in.yml}", "in.yml is no directory"),
+        ("'File[]'", "n:\n- {class: File, path: in.yml}\n- {class: File, path: x}", "in.yml:3: n[1].path: there is no"),
+        (
+            "File",
+            "n:\n  class: File\n  path: in.yml\n  secondaryFiles:\n  - {class: File, path: x}",
+            "in.yml:5: n.secondaryFiles[0].path: there is no file",
+        ),
+        (
+            "Directory",
+            "n:\n  class: Directory\n  basename: d\n  listing:\n  - {class: File, path: x}",
+            "in.yml:5: n.listing[0].path: there is no file",
+        ),
+        ("{type: {type: record, fields: {a: File}}}", "n:\n  a:\n    class: File\n    location: x", "in.yml:4: n.a."),
+        ("int?", "cwl:requirements: 5", "in.yml: cwl:requirements: is no list"),
         ("{type: {type: enum, symbols: [a, b]}}", "n: c", 'n: "c" is not of type enum of a, b'),
         ("{type: {type: record, fields: {a: int}}}", "n: {a: x}", "is not of type record of a: int"),
         ("int", "[3]", "in.yml: the inputs are no mapping"),
@@ -178,6 +208,59 @@ def test_a_mistake_in_the_inputs_is_refused(check, tmp_path, kind, inputs, messa
     with pytest.raises(UserError) as error:
         check(*files, cwl=WORKFLOW.replace("inputs: []", f"inputs: {{n: {kind}}}", 1))
     assert message in str(error.value)
+
+
+EXPRESSION = """\
+    cwlVersion: v1.2
+    class: Workflow
+    requirements: {InlineJavascriptRequirement: {}, StepInputExpressionRequirement: {}}
+    inputs: {n: {type: int, default: 3}}
+    outputs: []
+    steps:
+      one:
+        run:
+          class: CommandLineTool
+          baseCommand: echo
+          arguments: [$(inputs.x)]
+          inputs: {x: int}
+          outputs: []
+        in: {x: n}
+        out: []
+    """
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{x: n}", "{x: {source: n, valueFrom: $(self.a.b)}}", "wf.cwl:14: step /one: in.x.valueFrom: the expressio"),
+        ("{x: n}", "{x: n}\n        when: $(inputs.y.z)", "wf.cwl:15: step /one: when: the expression $(inputs.y.z)"),
+        ("[$(inputs.x)]", "\n            - a\n            - $(gone())", "wf.cwl:13: step /one: arguments[1]: the expr"),
+        ("outputs: []\n        in", "stdout: $(inputs.x.y.z)\n          outputs: []\n        in", "cwl:13: step"),
+    ],
+)
+def test_an_expression_that_fails_is_refused_by_plan_and_run(check, tmp_path, old, new, message):
+    with pytest.raises(UserError) as run:
+        check(cwl=EXPRESSION.replace(old, new, 1))
+    with pytest.raises(UserError) as plan:
+        read_streamflow("streamflow.yml")
+    assert message in str(run.value)
+    assert str(plan.value) == str(run.value)
+
+
+@needs_node
+@pytest.mark.parametrize("more", ["when: $(inputs.unknown)", "when: $(false)", "scatter: x"])
+def test_an_expression_that_may_never_be_evaluated_is_not_refused(check, more):
+    """A step that surely or perhaps does not run."""
+    cwl = EXPRESSION.replace("$(inputs.x)", "$(inputs.x.a.b)").replace("in: {x: n}", f"in: {{x: n}}\n        {more}")
+    cwl = cwl.replace("in: {x: n}", "in: {x: n, unknown: two/o}")
+    tool = "class: CommandLineTool, baseCommand: 'true', inputs: [], outputs: {o: {type: boolean, outputBinding:"
+    two = f"two: {{run: {{{tool} {{outputEval: $(true)}}}}}}}}, in: [], out: [o]}}"
+    cwl = cwl.replace("      one:", f"      {two}\n      one:", 1)
+    if "scatter" in more:
+        cwl = cwl.replace("Requirement: {}, Step", "Requirement: {}, ScatterFeatureRequirement: {}, Step")
+        cwl = cwl.replace("{type: int, default: 3}", "{type: 'int[]', default: []}")
+    check(cwl=cwl)
 
 
 def test_pods_need_an_image(check):
