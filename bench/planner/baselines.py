@@ -30,7 +30,7 @@ def baselines(problem: Problem) -> Iterator[tuple[str, Callable[[], Schedule]]]:
 
 
 def by_category(problem: Problem) -> Problem:
-    """The same with a group a category (and level of it): what a MiniCluster a scattered step is."""
+    """The problem with a group a category (and level of it): what a MiniCluster a scattered step is."""
     steps = [
         s.model_copy(update={"group": s.name.rsplit("_", 1)[0] + str(hash(s.needs)) + str(s.image)})
         for s in problem.workflow.steps

@@ -12,7 +12,7 @@ from streamflow_fluxop.verification import verify
 
 
 def guessed(problem: Problem, seconds: float | None = 60) -> Problem:
-    """The same with durations that are all assumed."""
+    """A problem with durations that are all assumed."""
     steps = []
     for s in problem.workflow.steps:
         assumed = Duration(seconds=s.duration.seconds if seconds is None else seconds, source="assumed")

@@ -55,7 +55,7 @@ def least_shares(instance: Instance, sharing: int, worth: list[float], amount: l
 
 
 def weighted(instance: Instance, sharing: int, worth: list[float], weights: Weights) -> list[float]:
-    """The same with given weights of cores, GPUs and memory."""
+    """What a job of each kind of a class takes at least of something, by given weights of cores, GPUs and memory."""
     with_gpus, without = weights
     return [
         min(
@@ -106,7 +106,7 @@ def classes(values: list[int], steps: Iterable[int]) -> list[int]:
 def areas_at(
     instance: Instance, heads: list[int], tails: list[int], load: list[float], hs: list[int], qs: list[int]
 ) -> list[list[float]]:
-    """The same for each h (a row) and q (a column) of the classes, which all heads and tails are to be in."""
+    """The work of the jobs with head >= h and tail >= q, for each h (a row) and q (a column) of the classes."""
     grid = [[0.0] * (len(qs) + 1) for _ in range(len(hs) + 1)]
     for s, step in enumerate(instance.steps):
         if step.kind >= 0 and load[step.kind]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planning.construct.resource_profile import ResourceProfile, times
+from streamflow_fluxop.planning.problem.ready_jobs import ReadyJobs
 from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ class _Run:
         self.where: list[int] = []
         self.events: list[tuple[int, int, int]] = []
         self.pending: list[tuple[float, int]] = []
-        self.left = [s.width for s in instance.steps]
-        self.predecessor_counts = [sum(not each for _, each in s.before) for s in instance.steps]
-        self.predecessor_counts_each = [[sum(each for _, each in s.before)] * s.width for s in instance.steps]
+        self.frontier = ReadyJobs(instance)
         self.level_left: dict[int, int] = {}
         for s, step in enumerate(instance.steps):
             self.level_left[instance.levels[s]] = self.level_left.get(instance.levels[s], 0) + step.width
@@ -107,9 +106,8 @@ class _Run:
         self.touched: set[int] = set()
 
     def schedule(self) -> Schedule:
-        for s, step in enumerate(self.instance.steps):
-            if not self.predecessor_counts[s]:
-                self.ready_of(s, 0, step.width, 0)
+        for ready in self.frontier.first():
+            self.ready(*ready, 0)
         self.serve(0)
         while self.events:
             now = self.events[0][0]
@@ -122,26 +120,13 @@ class _Run:
             self.serve(now)
             if not self.events and self.pending and self.give_way(now):
                 self.serve(now)
-        if any(self.left):
+        if any(self.frontier.left):
             raise UserError(
                 f"the limits leave no room for the MiniClusters of strategy {self.strategy}",
                 where="limits",
                 fix="raise the limits, or take another strategy",
             )
         return make_schedule(self.instance, self.leases, self.placements, self.strategy)
-
-    def ready_of(self, step: int, first: int, end: int, now: int) -> None:
-        predecessor_counts = self.predecessor_counts_each[step]
-        job = first
-        while job < end:
-            begin = job
-            while job < end and predecessor_counts[job] == 0:
-                predecessor_counts[job] = -1
-                job += 1
-            if job > begin:
-                self.ready(step, begin, job - begin, now)
-            else:
-                job += 1
 
     def ready(self, step: int, first: int, count: int, now: int) -> None:
         instance = self.instance
@@ -195,17 +180,8 @@ class _Run:
             self.touched.add(self.where[number])
             if not cluster.jobs:
                 self.close(cluster, now)
-        self.left[s] -= count
-        for t, each in step.after:
-            if each:
-                for job in range(first, first + count):
-                    self.predecessor_counts_each[t][job] -= 1
-                if not self.predecessor_counts[t]:
-                    self.ready_of(t, first, first + count, now)
-            elif not self.left[s]:
-                self.predecessor_counts[t] -= 1
-                if not self.predecessor_counts[t]:
-                    self.ready_of(t, 0, self.instance.steps[t].width, now)
+        for ready in self.frontier.over(s, first, count):
+            self.ready(*ready, now)
         level = self.instance.levels[s]
         self.level_left[level] -= count
         while self.barrier and self.level_left.get(self.level) == 0:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planning.construct.node_pool import FreeNodePool, NestedNodePool
 from streamflow_fluxop.planning.construct.resource_profile import ResourceProfile
+from streamflow_fluxop.planning.problem.ready_jobs import ReadyJobs
 from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
@@ -143,12 +144,7 @@ class _Run:
         self.alarms: set[tuple[int, int]] = set()
         self.events: list[tuple[int, int]] = []
         self.bookings: list[tuple[int, int, Weight, int]] = []
-        self.left = list(instance.widths)
-        self.predecessor_counts = list(instance.predecessor_counts)
-        self.predecessor_counts_each = [
-            [n] * width if n else None
-            for n, width in zip(instance.predecessor_counts_each, instance.widths, strict=True)
-        ]
+        self.frontier = ReadyJobs(instance)
         self.patience = choices.patience
         self.dirty: set[int] = set()
         self.starved_for_capacity: set[int] = set()
@@ -161,9 +157,8 @@ class _Run:
             ]
 
     def schedule(self) -> Schedule:
-        for s, step in enumerate(self.instance.steps):
-            if not step.before:
-                self.ready(s, 0, step.width, 0)
+        for ready in self.frontier.first():
+            self.ready(*ready, 0)
         self.serve(0)
         events = self.events
         while events:
@@ -178,12 +173,12 @@ class _Run:
                     self.wake(event - DUE)
             if self.dirty:
                 self.serve(now)
-            if not events and any(self.left):
+            if not events and any(self.frontier.left):
                 self.patience = float("inf")
                 for pool in range(len(self.pools)):
                     self.wake(pool)
                 self.serve(now)
-        if any(self.left):
+        if any(self.frontier.left):
             raise self.stuck()
         return make_schedule(self.instance, self.leases, self.placements, "list")
 
@@ -240,37 +235,8 @@ class _Run:
                     if self.unstall(other, here, nodes):
                         self.dirty.add(other)
             self.pools[self.pool_of[s]].jobs -= count
-        self.left[s] = left = self.left[s] - count
-        for t, each in self.instance.steps[s].after:
-            if each:
-                predecessor_counts = self.predecessor_counts_each[t]
-                assert predecessor_counts is not None
-                for job in range(first, first + count):
-                    predecessor_counts[job] -= 1
-                if not self.predecessor_counts[t]:
-                    self.ready_of(t, first, first + count, now)
-            elif not left:
-                self.predecessor_counts[t] = open_ = self.predecessor_counts[t] - 1
-                if not open_:
-                    if self.predecessor_counts_each[t] is None:
-                        self.ready(t, 0, self.instance.widths[t], now)
-                    else:
-                        self.ready_of(t, 0, self.instance.widths[t], now)
-
-    def ready_of(self, step: int, first: int, end: int, now: int) -> None:
-        """Queue the jobs of a range that wait for nothing more, as few ranges as possible."""
-        predecessor_counts = self.predecessor_counts_each[step]
-        assert predecessor_counts is not None
-        job = first
-        while job < end:
-            if predecessor_counts[job]:
-                job += 1
-                continue
-            begin = job
-            while job < end and not predecessor_counts[job]:
-                predecessor_counts[job] = -1
-                job += 1
-            self.ready(step, begin, job - begin, now)
+        for ready in self.frontier.over(s, first, count):
+            self.ready(*ready, now)
 
     def due(self, booking: int) -> None:
         """Nodes that were booked are up: their room is the node pool's, if it still wants them."""

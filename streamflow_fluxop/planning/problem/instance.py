@@ -201,7 +201,7 @@ class Instance:
 
     @cached_property
     def reversed(self) -> Instance:
-        """The same problem with time running backwards: arrows turned round, bring-up and tear-down exchanged."""
+        """This problem with time running backwards: arrows turned round, bring-up and tear-down exchanged."""
         return replace(
             self,
             steps=tuple(s._replace(before=s.after, after=s.before) for s in self.steps),
