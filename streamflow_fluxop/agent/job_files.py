@@ -379,6 +379,9 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
+LIGHT = ("versions", "text")
+"""What is done as fast as one can ask for it."""
+
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "entries": entries,
     "contents": contents,

@@ -308,6 +308,7 @@ class MiniClusterConnector(Connector):
         timeout: int | None,
     ) -> tuple[str, int]:
         from streamflow_fluxop.plugin.recording import recorded_job
+        from streamflow_fluxop.plugin.reusing import Left
 
         placement = self._fleet.placements[name]
         if stderr == stdout and not placement.merge_stderr:
@@ -354,9 +355,10 @@ class MiniClusterConnector(Connector):
             )
         if not job.failed:
             if known is not None and self._reuse is not None and self._fleet.config.reusing.record:
-                kept = self._reuse.keep(known, name, placement.step, result, time.monotonic() - began, do)
-                if known.in_place:  # the next job may write to its files
-                    await kept
+                left = Left(known, name, placement.step, result, time.monotonic() - began)
+                self._reuse.keep(left, None if location.local else do)
+                if known.in_place:
+                    await self._reuse.kept()
             return result.output.strip(), result.exit_code
         return account(result, request, ran_in), result.exit_code or 1
 

@@ -37,7 +37,7 @@ SCRIPT_MOST = 1 << 16
 """Bytes of a text that is made for a job in which names of its directories are looked for."""
 
 _PATH = re.compile(r"(?<![A-Za-z0-9_.~/-])/[A-Za-z0-9@%+=:,._/-]*[A-Za-z0-9@%+=_/-]")
-_WORD = re.compile(r"[A-Za-z0-9_.+-]+")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*")
 _SHELLS = ("sh", "bash", "dash", "ksh", "zsh", "env")
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib")
 _NOT_FILES = ("/dev/", "/proc/", "/sys/")

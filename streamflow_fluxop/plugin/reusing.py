@@ -8,11 +8,11 @@ import posixpath
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from streamflow_fluxop.agent.job_files import Unfit, carry_out
+from streamflow_fluxop.agent.job_files import LIGHT, Unfit, carry_out, entries, text
 from streamflow_fluxop.plugin.job_identity import Do, Identities, Identity, rewritten
 from streamflow_fluxop.reuse.fingerprint import Folders, fingerprint
 from streamflow_fluxop.reuse.results import Result, Results, Scope
@@ -43,6 +43,59 @@ SAID = 3
 """Jobs of which it is said that their result could not be used; there may be thousands."""
 
 
+@dataclass(frozen=True)
+class Left:
+    """What a job that succeeded has left, before its files have been looked at.
+
+    Attributes:
+        identity: of the job.
+        job: its name.
+        step: its step, as the plan names it.
+        ended: how it ended.
+        seconds: that it ran.
+    """
+
+    identity: Identity
+    job: str
+    step: str
+    ended: JobResult
+    seconds: float
+
+    def result(self, run: str, file: str | None, listed: Sequence[Sequence[Any]], output: str | None) -> Result:
+        """The result to be kept.
+
+        Args:
+            run: the run's id.
+            file: what it runs.
+            listed: what lies in the job's directory now.
+            output: the text of its `cwl.output.json`; None: there is none.
+
+        Raises:
+            Unfit: another job could not have it.
+        """
+        folders = self.identity.folders
+        before = {entry[0]: list(entry[:4]) for entry in self.identity.staged}
+        staged = [entry[0] for entry in listed if before and before.get(entry[0]) == list(entry[:4])]
+        there = {entry[0] for entry in listed} if before else set()
+        return Result(
+            fingerprint=fingerprint(self.identity.about, folders),
+            run=run,
+            file=file,
+            step=self.step or None,
+            job=self.job,
+            directory=self.identity.directory,
+            seconds=self.seconds,
+            exit_code=self.ended.exit_code,
+            output=self.ended.output,
+            folders=folders.paths,
+            entries=listed,
+            staged=staged,
+            removed=[name for name in before if name not in there],
+            links=_links(listed, set(staged), folders),
+            texts={} if output is None else {OUTPUT: rewritten(output, folders)},
+        )
+
+
 class Reuse:
     """What a fleet's jobs may take from earlier runs, and leave for later ones.
 
@@ -62,6 +115,7 @@ class Reuse:
         self._database = ThreadPoolExecutor(1, "results")
         self._here = ThreadPoolExecutor(4, "job files")
         self._results: Results | None = None
+        self._left: list[Left] = []
         self._pending: list[Result] = []
         self._checksums: dict[str, tuple[Sequence[int], str]] = {}
         self._writes: asyncio.TimerHandle | None = None
@@ -82,6 +136,8 @@ class Reuse:
         Raises:
             Unfit: it can't be done.
         """
+        if request["do"] in LIGHT:
+            return done(carry_out(request))
         return done(await asyncio.get_running_loop().run_in_executor(self._here, carry_out, request))
 
     async def identify(
@@ -125,8 +181,12 @@ class Reuse:
 
     def _find(self, identity: Identity) -> list[Result]:
         assert self._scope is not None
-        key = self._fingerprint(identity)
-        return self._open().find(key, self._scope) if key else []
+        try:
+            key = fingerprint(identity.about, identity.folders)
+        except (TypeError, ValueError) as error:  # a value that JSON has not
+            logger.debug("a job can't be compared with others: %s", error)
+            return []
+        return self._open().find(key, self._scope)
 
     async def _bring(self, found: Result, identity: Identity, job: str, step: str, do: Do) -> Result:
         new = identity.folders
@@ -148,9 +208,9 @@ class Reuse:
         }
         fresh = await do(request)
         if fresh:
-            entries = [[*e[:3], fresh[e[0]], e[4]] if e[0] in fresh else e for e in found.entries]
-            await self._in_thread(lambda: self._written(lambda: self._open().update(found, entries)))
-        entries = await do({"do": "entries", "directory": identity.directory, "checksums_up_to": CHECKSUMS_UP_TO})
+            stamped = [[*e[:3], fresh[e[0]], e[4]] if e[0] in fresh else e for e in found.entries]
+            await self._in_thread(lambda: self._written(lambda: self._open().update(found, stamped)))
+        listed = await do({"do": "entries", "directory": identity.directory, "checksums_up_to": CHECKSUMS_UP_TO})
         own = replace(
             found,
             run=self._run,
@@ -159,7 +219,7 @@ class Reuse:
             step=step or None,
             directory=identity.directory,
             folders=new.paths,
-            entries=entries,
+            entries=listed,
             id=None,
         )
         if self._config.reusing.record:
@@ -169,52 +229,51 @@ class Reuse:
 
     # keeping
 
-    def keep(
-        self, identity: Identity, job: str, step: str, result: JobResult, seconds: float, do: Do
-    ) -> asyncio.Task[None]:
-        """Keep what a job has left, behind the back of whoever goes on."""
-        task = asyncio.create_task(self._keep(identity, job, step, result, seconds, do))
+    def keep(self, left: Left, do: Do | None) -> None:
+        """Keep what a job has left, soon, behind the back of whoever goes on.
+
+        Args:
+            left: by the job.
+            do: carries out what is to be done where its files are; None: they are on this machine.
+        """
+        if do is None:
+            self._left.append(left)
+            self._write_soon()
+            return
+        task = asyncio.create_task(self._keep_from(left, do))
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
-        return task
 
-    async def _keep(self, identity: Identity, job: str, step: str, result: JobResult, seconds: float, do: Do) -> None:
+    async def kept(self) -> None:
+        """Wait until all that has been left is kept: the next job may write to it."""
+        if self._keeping:
+            await asyncio.wait(set(self._keeping))
+        await self._in_thread(lambda: self._written(self._write_all))
+
+    async def _keep_from(self, left: Left, do: Do) -> None:
         async with self._few:
+            directory = left.identity.directory
             try:
-                directory = identity.directory
-                entries = await do({"do": "entries", "directory": directory, "checksums_up_to": CHECKSUMS_UP_TO})
-                before = {entry[0]: list(entry[:4]) for entry in identity.staged}
-                staged = [e[0] for e in entries if before.get(e[0]) == list(e[:4])]
-                links = _links(entries, set(staged), identity.folders)
-                texts = {}
-                if any(e[0] == OUTPUT for e in entries):
+                listed = await do({"do": "entries", "directory": directory, "checksums_up_to": CHECKSUMS_UP_TO})
+                text = None
+                if any(entry[0] == OUTPUT for entry in listed):
                     text = await do({"do": "text", "path": posixpath.join(directory, OUTPUT), "most": OUTPUT_MOST})
-                    texts[OUTPUT] = rewritten(text, identity.folders)
+                result = left.result(self._run, self._file, listed, text)
             except Unfit as error:
-                logger.debug("the result of job %s is not kept: %s", job, error)
+                logger.debug("the result of job %s is not kept: %s", left.job, error)
                 return
-            there = {entry[0] for entry in entries}
-            left = Result(
-                fingerprint="",
-                run=self._run,
-                file=self._file,
-                step=step or None,
-                job=job,
-                directory=directory,
-                seconds=seconds,
-                exit_code=result.exit_code,
-                output=result.output,
-                folders=identity.folders.paths,
-                entries=entries,
-                staged=staged,
-                removed=[name for name in before if name not in there],
-                links=links,
-                texts=texts,
-            )
-            key = await self._in_thread(lambda: self._fingerprint(identity))
-            if key:
-                self._pending.append(replace(left, fingerprint=key))
-                self._write_soon()
+        self._pending.append(result)
+        self._write_soon()
+
+    def _keep_here(self, left: Left) -> None:
+        directory = left.identity.directory
+        try:
+            listed = entries(directory, CHECKSUMS_UP_TO)
+            there = any(entry[0] == OUTPUT for entry in listed)
+            written = text(posixpath.join(directory, OUTPUT), OUTPUT_MOST) if there else None
+            self._pending.append(left.result(self._run, self._file, listed, written))
+        except (Unfit, OSError, TypeError, ValueError) as error:
+            logger.debug("the result of job %s is not kept: %s", left.job, error)
 
     async def close(self, timeout: float = 5.0) -> None:
         """Keep what is to be kept, within some seconds."""
@@ -240,13 +299,6 @@ class Reuse:
                 logger.warning("no results are kept for later runs, nor used: %s", self._results.problem)
         return self._results
 
-    def _fingerprint(self, identity: Identity) -> str | None:
-        try:
-            return fingerprint(identity.about, identity.folders)
-        except (TypeError, ValueError, RecursionError) as error:  # a value that JSON has not
-            logger.debug("a job can't be compared with others: %s", error)
-            return None
-
     def _write_soon(self) -> None:
         if self._writes is None:
             self._writes = asyncio.get_running_loop().call_later(DELAY, self._write)
@@ -256,6 +308,9 @@ class Reuse:
         self._database.submit(self._written, self._write_all)
 
     def _write_all(self) -> None:
+        here, self._left = self._left, []
+        for left in here:
+            self._keep_here(left)
         results, self._pending = self._pending, []
         checksums, self._checksums = self._checksums, {}
         if results or checksums:
@@ -302,14 +357,14 @@ def done(answer: Mapping[str, Any]) -> Any:
     return answer["done"]
 
 
-def _links(entries: Sequence[Sequence[Any]], staged: set[str], folders: Folders) -> dict[str, Any]:
+def _links(listed: Sequence[Sequence[Any]], staged: set[str], folders: Folders) -> dict[str, Any]:
     """What absolute links of a job point to, directories by role.
 
     Raises:
         Unfit: one leads to where another job's files would not be.
     """
     found = {}
-    for name, kind, *about in entries:
+    for name, kind, *about in listed:
         if kind != "l" or name in staged:
             continue
         target = about[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ VERSION = 1
 
 _RANDOM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 """StreamFlow's random names: `uuid.uuid4()`."""
+_GOES_ON = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+"""Where one of these follows, a directory's name is the beginning of another name."""
 _DERIVED = ("location", "dirname", "nameroot", "nameext", "path", "secondaryFiles", "listing")
 
 Parts = list[Any]
@@ -38,15 +41,24 @@ class Folders:
             if path and path != "/":
                 roles.setdefault(path.rstrip("/"), role)
         self._roles = roles
-        longest = sorted(roles, key=len, reverse=True)
-        self._find = re.compile(f"({'|'.join(map(re.escape, longest))})(?![A-Za-z0-9_.-])") if longest else None
+        self._lengths = sorted({len(path) for path in roles}, reverse=True)
+        self._prefix = os.path.commonprefix(list(roles))  # noqa: RUF071 - text is searched for it
 
     def parts(self, text: str) -> Parts:
         """The text with its directories by role."""
-        if self._find is None or "/" not in text:
-            return [text]
-        pieces = self._find.split(text)
-        return [[self._roles[piece]] if n % 2 else piece for n, piece in enumerate(pieces)]
+        found: Parts = []
+        done = at = 0
+        while self._prefix and (at := text.find(self._prefix, at)) >= 0:
+            for length in self._lengths:
+                end = at + length
+                role = self._roles.get(text[at:end])
+                if role is not None and text[end : end + 1] not in _GOES_ON:
+                    found += [text[done:at], [role]]
+                    done = at = end
+                    break
+            else:
+                at += 1
+        return [*found, text[done:]]
 
     def text(self, parts: Parts) -> str | None:
         """The text that `parts` are, with these directories; None: it names one that is not here."""
