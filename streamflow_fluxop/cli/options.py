@@ -12,8 +12,6 @@ import typer
 if TYPE_CHECKING:
     from streamflow_fluxop.model import Limits
 
-_LIMITS = ("nodes", "cores", "gpus", "memory", "cost_per_hour", "miniclusters")
-
 
 def seconds(text: str | float) -> float:
     """A duration such as 90, 90s, 15m, 2h, 1h30m, in seconds; a number, as defaults are, is one.
@@ -72,8 +70,9 @@ def limits(texts: list[str]) -> Limits:
     for text in (part for word in texts for part in word.split(",")):
         name, equals, value = text.partition("=")
         name = name.strip().replace("-", "_")
-        if not equals or name not in _LIMITS:
-            raise typer.BadParameter(f"{text!r} is no limit: write NAME=NUMBER, with a name of {', '.join(_LIMITS)}")
+        if not equals or name not in Limits.model_fields:
+            known = ", ".join(Limits.model_fields)
+            raise typer.BadParameter(f"{text!r} is no limit: write NAME=NUMBER, with a name of {known}")
         try:
             found[name] = float(value)
             Limits.model_validate({name: found[name]})

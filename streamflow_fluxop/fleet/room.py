@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from math import inf
 
-from streamflow_fluxop.model import Flavour, Limits
+from streamflow_fluxop.model import NODE_LIMITS, Flavour, Limits
 
 _SLACK = 1e-9
 
@@ -23,21 +23,16 @@ class Room:
         self.nodes = Counter[str]()
         self.miniclusters = 0
         counted = [(name, f.count) for name, f in flavours.items() if f.count is not None]
-        self._names = ["MiniClusters", "nodes", "cores", "GPUs", "memory", "cost per hour"]
+        self._names = ["MiniClusters", *(limit.words for limit in NODE_LIMITS)]
         self._names += [f"nodes of flavour {name}" for name, _ in counted]
-        self._caps: list[float] = [
-            cap if cap is not None else inf
-            for cap in (limits.miniclusters, limits.nodes, limits.cores, limits.gpus, limits.memory)
-        ]
-        self._caps.append(inf if limits.cost_per_hour is None else limits.cost_per_hour * (1 + _SLACK) + _SLACK)
+        self._caps: list[float] = [inf if limits.miniclusters is None else limits.miniclusters]
+        for limit in NODE_LIMITS:
+            cap = limit.of(limits)
+            self._caps.append(inf if cap is None else cap if limit.whole else cap * (1 + _SLACK) + _SLACK)
         self._caps += [count for _, count in counted]
         self._weights = {
             name: (
-                1.0,
-                float(f.cores),
-                float(f.gpus),
-                float(f.memory),
-                f.price,
+                *(float(limit.amount(f)) for limit in NODE_LIMITS),
                 *(float(name == n) for n, _ in counted),
             )
             for name, f in flavours.items()
@@ -84,16 +79,11 @@ class Room:
 
 def within(limits: Limits, flavours: Mapping[str, Flavour], nodes: Mapping[str, int], miniclusters: int) -> bool:
     """Whether so many nodes, by flavour, and so many MiniClusters may be held at once."""
-
-    def total(of: str) -> float:
-        return sum(float(getattr(flavours[name], of)) * count for name, count in nodes.items())
-
-    return (
-        all(count <= (flavours[name].count or count) for name, count in nodes.items())
-        and (limits.nodes is None or sum(nodes.values()) <= limits.nodes)
-        and (limits.cores is None or total("cores") <= limits.cores)
-        and (limits.gpus is None or total("gpus") <= limits.gpus)
-        and (limits.memory is None or total("memory") <= limits.memory)
-        and (limits.cost_per_hour is None or total("price") <= limits.cost_per_hour * (1 + 1e-6) + 1e-6)
-        and (limits.miniclusters is None or miniclusters <= limits.miniclusters)
+    for limit in NODE_LIMITS:
+        cap = limit.of(limits)
+        held = sum(limit.amount(flavours[name]) * count for name, count in nodes.items())
+        if cap is not None and held > (cap if limit.whole else cap * (1 + 1e-6) + 1e-6):
+            return False
+    return all(count <= (flavours[name].count or count) for name, count in nodes.items()) and (
+        limits.miniclusters is None or miniclusters <= limits.miniclusters
     )

@@ -3,8 +3,9 @@
 Units everywhere: seconds, MiB, whole cores, nodes; prices are per node-hour in the user's currency.
 """
 
+from streamflow_fluxop.model.capacity import NODE_LIMITS, Limits, NodeLimit
 from streamflow_fluxop.model.document import Document
-from streamflow_fluxop.model.flavour import Flavour, Limits
+from streamflow_fluxop.model.flavour import Flavour
 from streamflow_fluxop.model.needs import Needs
 from streamflow_fluxop.model.plan import (
     Alternative,
@@ -21,6 +22,7 @@ from streamflow_fluxop.model.workflow import Dependencies, Dependency, Duration,
 from streamflow_fluxop.model.writing import to_json
 
 __all__ = [
+    "NODE_LIMITS",
     "Alternative",
     "Assignment",
     "Bounds",
@@ -32,6 +34,7 @@ __all__ = [
     "Knowledge",
     "Limits",
     "Needs",
+    "NodeLimit",
     "Objective",
     "Plan",
     "PlannedMiniCluster",

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, StringConstraints
@@ -38,32 +37,3 @@ class Flavour(Document):
         description="Kubernetes: what a pod asks for beside cores, memory and GPUs (hugepages-2Mi, rdma/hca), "
         "or instead (cpu: 3500m).",
     )
-
-
-class Limits(Document):
-    """What the fleet may hold at any moment, from asking for a MiniCluster until it is gone; absent: no limit."""
-
-    nodes: PositiveInt | None = Field(None, description="Nodes of all MiniClusters together.")
-    cores: PositiveInt | None = Field(None, description="Cores of all nodes together.")
-    gpus: NonNegativeInt | None = Field(None, description="GPUs of all nodes together.")
-    memory: PositiveInt | None = Field(None, description="Memory of all nodes together, in MiB.")
-    cost_per_hour: NonNegativeFloat | None = Field(None, description="Price of all nodes together for an hour.")
-    miniclusters: PositiveInt | None = Field(None, description="MiniClusters at once.")
-
-    def nodes_of(self, flavour: Flavour) -> int | None:
-        """How many nodes of `flavour` may be up at once if nothing else is; None where nothing limits them."""
-        bounds = [
-            limit // need if need else None
-            for limit, need in (
-                (self.nodes, 1),
-                (self.cores, flavour.cores),
-                (self.gpus, flavour.gpus),
-                (self.memory, flavour.memory),
-                (flavour.count, 1),
-            )
-            if limit is not None
-        ]
-        if self.cost_per_hour is not None and flavour.price:
-            nodes = self.cost_per_hour / flavour.price + 1e-9
-            bounds.append(int(nodes) if isfinite(nodes) else None)
-        return min((b for b in bounds if b is not None), default=None)

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from streamflow_fluxop.model import Flavour, Limits, Plan, Resize
+from streamflow_fluxop.model import NODE_LIMITS, Flavour, Limits, Plan, Resize
 from streamflow_fluxop.report.headline import headline
 from streamflow_fluxop.report.names import StepNames
 
-_RESOURCES = ("nodes", "cores", "gpus", "memory", "cost_per_hour", "miniclusters")
 _WORDS = {"gpus": "GPUs", "memory": "MiB", "cost_per_hour": "cost an hour", "miniclusters": "MiniClusters"}
 
 
@@ -249,7 +248,7 @@ def use_of_limits(
     bars: tuple[Bar, ...], flavours: Mapping[str, Flavour], limits: Limits, resource: str | None = None
 ) -> Use:
     """The use of the limit that is used most, or of nodes where nothing is limited; or that of a given `resource`."""
-    uses = [_use_of(r, bars, flavours, limits) for r in _RESOURCES]
+    uses = [_use_of(r, bars, flavours, limits) for r in Limits.model_fields]
     if resource is not None:
         return next(u for u in uses if u.resource == resource)
     limited = [u for u in uses if u.limit]
@@ -274,6 +273,4 @@ def _use_of(resource: str, bars: tuple[Bar, ...], flavours: Mapping[str, Flavour
 
 
 def _amount(resource: str, flavour: Flavour) -> float:
-    if resource == "nodes":
-        return 1
-    return float(flavour.price if resource == "cost_per_hour" else getattr(flavour, resource))
+    return next(float(limit.amount(flavour)) for limit in NODE_LIMITS if limit.name == resource)

@@ -11,6 +11,7 @@ from itertools import pairwise
 from math import ceil, inf, isclose
 from typing import TYPE_CHECKING
 
+from streamflow_fluxop.model import NODE_LIMITS
 from streamflow_fluxop.model.sizes import too_large
 
 if TYPE_CHECKING:
@@ -269,14 +270,8 @@ class _Checks:
             if i + 1 < len(changes) and changes[i + 1][0] <= at + SLACK / 2:
                 continue
             all_of = [(self.problem.flavours[f], n) for f, n in held.items() if n]
-            for what, limit, use in (
-                ("nodes", limits.nodes, sum(n for _, n in all_of)),
-                ("cores", limits.cores, sum(n * f.cores for f, n in all_of)),
-                ("gpus", limits.gpus, sum(n * f.gpus for f, n in all_of)),
-                ("memory", limits.memory, sum(n * f.memory for f, n in all_of)),
-                ("cost_per_hour", limits.cost_per_hour, sum(n * f.price for f, n in all_of)),
-                ("miniclusters", limits.miniclusters, clusters),
-            ):
+            uses = [(k.name, k.of(limits), sum(n * k.amount(f) for f, n in all_of)) for k in NODE_LIMITS]
+            for what, limit, use in (*uses, ("miniclusters", limits.miniclusters, clusters)):
                 if limit is not None and use > limit * (1 + TINY):
                     yield f"limit {what}={limit:g}: {use:g} are held at {at:g} s"
             for f, n in held.items():

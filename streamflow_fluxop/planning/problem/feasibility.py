@@ -9,6 +9,7 @@ import networkx as nx
 
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.model import Dependencies
+from streamflow_fluxop.model.capacity import within
 from streamflow_fluxop.model.sizes import too_large
 from streamflow_fluxop.planning.problem.dependency_hubs import MANY, Part, with_hubs, without_hubs
 
@@ -239,15 +240,9 @@ def _at_least(needs: Needs) -> str:
 
 def _raised(limits: Limits, flavour: Flavour, nodes: int, name: str) -> str:
     wanted = [
-        f"{key}={need * nodes:g}"
-        for key, limit, need in (
-            ("nodes", limits.nodes, 1),
-            ("cores", limits.cores, flavour.cores),
-            ("gpus", limits.gpus, flavour.gpus),
-            ("memory", limits.memory, flavour.memory),
-            ("cost_per_hour", limits.cost_per_hour, flavour.price),
-        )
-        if limit is not None and need * nodes > limit
+        f"{limit.name}={need * nodes:g}"
+        for limit, most in within(limits)
+        if (need := limit.amount(flavour)) * nodes > most
     ]
     if flavour.count is not None and flavour.count < nodes:
         wanted.append(f"{nodes} nodes of flavour {name}")

@@ -11,6 +11,7 @@ from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
+from streamflow_fluxop.model.capacity import within
 from streamflow_fluxop.planning.problem.feasibility import alike, check
 
 if TYPE_CHECKING:
@@ -313,15 +314,8 @@ def _one_flavour_a_group(kinds: list[Kind], sharing_classes: list[SharingClass])
 
 def _flavours(flavours: dict[str, Flavour], limits: Limits) -> tuple[tuple[FlavourData, ...], tuple[float, ...]]:
     columns: list[tuple[float, list[float]]] = [
-        (limit, [float(amount(f)) for f in flavours.values()])
-        for limit, amount in (
-            (limits.nodes, lambda f: 1),
-            (limits.cores, lambda f: f.cores),
-            (limits.gpus, lambda f: f.gpus),
-            (limits.memory, lambda f: f.memory),
-            (None if limits.cost_per_hour is None else limits.cost_per_hour * (1 + 1e-9), lambda f: f.price),
-        )
-        if limit is not None
+        (most if limit.whole else most * (1 + 1e-9), [float(limit.amount(f)) for f in flavours.values()])
+        for limit, most in within(limits)
     ]
     for i, f in enumerate(flavours.values()):
         if f.count is not None:
