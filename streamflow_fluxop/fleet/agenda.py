@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from math import inf
 
@@ -28,6 +28,11 @@ class Agenda:
         names = list(self._dirty)
         self._dirty.clear()
         return names
+
+    def start(self, start: Callable[[str], None]) -> None:
+        """Call `start` with the names of those to look at; they stay on the agenda."""
+        for name in list(self._dirty):
+            start(name)
 
     def alarm(self, member: Member, when: float) -> None:
         """Look at a MiniCluster at that time at the latest."""

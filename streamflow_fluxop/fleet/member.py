@@ -381,6 +381,8 @@ class Member:
         jobs = len(self.queue.ready) + len(self.errands)
         if jobs:
             return f"{jobs} job{'s' * (jobs != 1)} waiting"
+        if self.extra:
+            return "more jobs wait than there are nodes for"
         wait = self.next_use() - now
         return "jobs are about to need it" if wait < 1 else f"jobs will need it in {wait:.0f} s"
 

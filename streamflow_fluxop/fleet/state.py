@@ -108,6 +108,7 @@ class Fleet:
             member.foreseen = order is not None
             self._jobs.pool_of(member)
         self._closing = False
+        self._relief_due = False
         self._now = 0.0
 
     # what others may know
@@ -286,10 +287,11 @@ class Fleet:
             for member in self._members.values():
                 if member.stage is not Stage.DOWN or member.uses:
                     self._agenda.touch(member)
-            if self._order is not None and self._order.deviated:
-                self._relieve(retiming)
+            self._relief_due = self._order is not None and self._order.deviated
 
     def _relieve(self, retiming: Retiming) -> None:
+        self._relief_due = False
+        self._agenda.start(self._start)  # else jobs that can start now would count among those that wait
         deviation, last = retiming.deviation, retiming.last
         factor = deviation.common if deviation.jobs else None
         for member in relieve(self._jobs.pools, self._room, self._router, factor=factor, last=last, now=self._now):
@@ -304,11 +306,13 @@ class Fleet:
         """What starts, and what should come and go."""
         while names := self._agenda.take():
             for name in names:
-                self._jobs.start(self._members[name], self._now, room_is_wanted=bool(self._lives.due))
+                self._start(name)
             for name in names:
                 self._lives.examine(self._members[name], self._now)
 
     def _settle(self) -> None:
+        if self._relief_due and self._jobs.retiming:
+            self._relieve(self._jobs.retiming)
         self._decide()
         room_was_wanted = bool(self._lives.due)
         self._lives.make_room(self._now)
@@ -321,6 +325,9 @@ class Fleet:
         progress = self._jobs.progress
         alarm = self._watch.alarm(self._now) if self._watch else inf
         self._out += self._agenda.wake(min(alarm, progress.next_look if progress else inf))
+
+    def _start(self, name: str) -> None:
+        self._jobs.start(self._members[name], self._now, room_is_wanted=bool(self._lives.due))
 
     def _wind_down(self, watch: Watch) -> None:
         """The run stops at its budget; when nothing is up any more, whoever waits learns it."""

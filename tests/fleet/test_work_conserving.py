@@ -11,7 +11,7 @@ from streamflow_fluxop.fleet.order import Order
 from streamflow_fluxop.fleet.simulator import Simulation
 from streamflow_fluxop.fleet.state import Fleet, Stage
 from streamflow_fluxop.grouping import Group, group_steps, planned_groups
-from streamflow_fluxop.model import Flavour, Limits, Needs
+from streamflow_fluxop.model import Dependency, Flavour, Limits, Needs
 
 WHOLE = Needs(exclusive=True)
 
@@ -111,6 +111,23 @@ def test_without_a_plan_a_minicluster_outlives_the_moment_that_the_engine_takes(
     it.handle(BroughtUp("a"), 10)
     it.handle(JobEnded("first"), 20)
     assert started(it.handle(JobAsked("second", "a", needs=Needs()), 20.9)) == ["second"]
+
+
+@pytest.mark.parametrize("late", [1, 4, 20])
+@pytest.mark.parametrize("longer", [1.0, 1.3, 2.0])
+@pytest.mark.parametrize("bring_ups", [0.6, 0.8, 1.3])
+def test_no_nodes_come_for_jobs_that_have_room_and_start_at_once(bring_ups, longer, late):
+    """Two samples through four steps, of which the second one is a bit behind the first."""
+    wide = [("/a", 50, Needs()), ("/b", 50, Needs()), ("/c", 200, GPU), ("/d", 150, Needs())]
+    names = [None, *(name for name, _, _ in wide)]
+    steps = [
+        step(name, *([Dependency(step=before, each=True)] if before else []), seconds=length, width=2, needs=needs)
+        for before, (name, length, needs) in zip(names, wide, strict=False)
+    ]
+    durations = {(name, i): length * longer + i * late for name, length, _ in wide for i in range(2)}
+    outcome = Simulation(plan(steps, Limits(nodes=4)), flavours=times(bring_ups), seconds=durations).run()
+    used = {where for _, _, where in outcome.starts.values()}
+    assert {life.name for life in outcome.lives} == used
 
 
 def test_nodes_come_for_jobs_that_wait_because_others_took_theirs():
