@@ -14,6 +14,7 @@ at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from heapq import heapify, heappop, heappush, heapreplace
 from math import ceil
 from typing import TYPE_CHECKING
@@ -28,10 +29,20 @@ if TYPE_CHECKING:
     from streamflow_fluxop.planning.construct.resource_profile import Weight
     from streamflow_fluxop.planning.problem.instance import Instance
 
-ENDS = 1 << 59
-"""Events of the same time are in this order: placements that end, by their numbers below this one;"""
-DUE = 1 << 60
-"""bookings that are due, this less their numbers; node pools that are looked at again, this plus their numbers."""
+
+class EventKind(IntEnum):
+    """What happens; at one time in this order."""
+
+    OVER = 0
+    """Jobs end: the number of their placement."""
+    BOOKED = 1
+    """Nodes that were booked are up: minus the number of the booking, so that the last one comes first."""
+    LOOK = 2
+    """A node pool is looked at again: its number."""
+
+
+Event = tuple[int, EventKind, int]
+"""The time, the kind, and the number that the kind says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,62 +110,67 @@ class _Run:
         self.profile = ResourceProfile((*capacity, float(instance.max_miniclusters or 0)) if counted else capacity)
         self.limited = bool(capacity) or counted
         self.pools: list[FreeNodePool | NestedNodePool] = []
-        pool_of = [-1] * (len(choices.flavours) + 1)  # a controller step's step class is -1
-        index: dict[tuple[int, int], int] = {}
-        spans = {
-            (k.sharing, f) for k in instance.kinds for f, fit in enumerate(k.fits) if fit is not None and fit.nodes > 1
-        }
-        for step_class, kind in dict(zip(step_classes, instance.kind_of, strict=True)).items():
-            if step_class < 0:
-                continue
-            key = (instance.kinds[kind].sharing, choices.flavours[step_class])
-            if key not in index:
-                index[key] = len(self.pools)
-                keep = instance.sharing_classes[key[0]].group is not None
-                if keep or counted or key in spans:
-                    self.pools.append(
-                        NestedNodePool(instance, *key, self.leases, self.profile, keep=keep, counted=counted)
-                    )
-                else:
-                    self.pools.append(FreeNodePool(instance, *key, self.leases, self.profile))
-            pool_of[step_class] = index[key]
-        self.pool_of = [pool_of[step_class] for step_class in step_classes]
-        if any(p.group is not None for p in instance.sharing_classes):
-            for number, width in zip(self.pool_of, instance.widths, strict=True):
-                if number >= 0:
-                    self.pools[number].jobs += width
-        self.spill_pools: list[dict[int, list[int]]] = [{} for _ in self.pools]
-        for (sharing, _), y in index.items():
-            if not isinstance(self.pools[y], FreeNodePool):
-                continue
-            for kind in self.pools[y].fits:
-                self.spill_pools[y][kind] = [
-                    o
-                    for (p, _), o in index.items()
-                    if p == sharing
-                    and o != y
-                    and kind in self.pools[o].fits
-                    and isinstance(self.pools[o], FreeNodePool)
-                ]
+        index = self._add_pools()
+        self.spill_pools = [self._spill(number, sharing, index) for (sharing, _), number in index.items()]
         self.near = [
             [y, *(o for (p, _), o in index.items() if p == sharing and o != y)] for (sharing, _), y in index.items()
         ]
         self.stalled: list[set[int]] = [set() for _ in self.pools]
         self.where: list[int] = []
         self.alarms: set[tuple[int, int]] = set()
-        self.events: list[tuple[int, int]] = []
+        self.events: list[Event] = []
         self.bookings: list[tuple[int, int, Weight, int]] = []
         self.frontier = ReadyJobs(instance)
         self.patience = choices.patience
         self.dirty: set[int] = set()
         self.starved_for_capacity: set[int] = set()
-        tails = instance.tails
+        self.rank = self._ranks()
+
+    def _add_pools(self) -> dict[tuple[int, int], int]:
+        """Make a node pool for each sharing class and flavour, and find each step's; the numbers of the pools."""
+        instance, flavours = self.instance, self.choices.flavours
+        pool_of = [-1] * (len(flavours) + 1)  # a controller step's step class is -1
+        index: dict[tuple[int, int], int] = {}
+        for step_class, kind in dict(zip(self.step_classes, instance.kind_of, strict=True)).items():
+            if step_class >= 0:
+                key = (instance.kinds[kind].sharing, flavours[step_class])
+                if key not in index:
+                    index[key] = len(self.pools)
+                    self.pools.append(self._pool(*key))
+                pool_of[step_class] = index[key]
+        self.pool_of = [pool_of[step_class] for step_class in self.step_classes]
+        if any(p.group is not None for p in instance.sharing_classes):
+            for number, width in zip(self.pool_of, instance.widths, strict=True):
+                if number >= 0:
+                    self.pools[number].jobs += width
+        return index
+
+    def _pool(self, sharing: int, flavour: int) -> FreeNodePool | NestedNodePool:
+        """Nodes that come and go as they like, where that makes no difference to jobs, group and limits."""
+        instance = self.instance
+        keep = instance.sharing_classes[sharing].group is not None
+        counted = instance.max_miniclusters is not None
+        fits = (k.fits[flavour] for k in instance.kinds if k.sharing == sharing)
+        if keep or counted or any(fit is not None and fit.nodes > 1 for fit in fits):
+            return NestedNodePool(instance, sharing, flavour, self.leases, self.profile, keep=keep, counted=counted)
+        return FreeNodePool(instance, sharing, flavour, self.leases, self.profile)
+
+    def _spill(self, number: int, sharing: int, index: dict[tuple[int, int], int]) -> dict[int, list[int]]:
+        """For each kind of job of a node pool the pools of other flavours that it may use, too."""
+        if not isinstance(self.pools[number], FreeNodePool):
+            return {}
+        others = [
+            o for (p, _), o in index.items() if p == sharing and o != number and isinstance(self.pools[o], FreeNodePool)
+        ]
+        return {kind: [o for o in others if kind in self.pools[o].fits] for kind in self.pools[number].fits}
+
+    def _ranks(self) -> list[float]:
+        """Minus the priority of each step."""
+        choices = self.choices
         if choices.ranks is not None:
-            self.rank = [-r for r in choices.ranks]
-        else:
-            self.rank = [
-                -(t + choices.bias[g]) if g >= 0 else -float(t) for t, g in zip(tails, step_classes, strict=True)
-            ]
+            return [-r for r in choices.ranks]
+        classes = zip(self.instance.tails, self.step_classes, strict=True)
+        return [-(t + choices.bias[g]) if g >= 0 else -float(t) for t, g in classes]
 
     def schedule(self) -> Schedule:
         for ready in self.frontier.first():
@@ -164,13 +180,13 @@ class _Run:
         while events:
             now = events[0][0]
             while events and events[0][0] == now:
-                _, event = heappop(events)
-                if event < ENDS:
-                    self.over(event, now)
-                elif event < DUE:
-                    self.due(DUE - event - 1)
+                _, kind, number = heappop(events)
+                if kind is EventKind.OVER:
+                    self.over(number, now)
+                elif kind is EventKind.BOOKED:
+                    self.due(-number)
                 else:
-                    self.wake(event - DUE)
+                    self.wake(number)
             if self.dirty:
                 self.serve(now)
             if not events and any(self.frontier.left):
@@ -215,7 +231,7 @@ class _Run:
 
     def start(self, step: int, first: int, count: int, now: int, runs: list[tuple[int, int]], pool: int) -> None:
         self.where.append(pool)
-        heappush(self.events, (now + self.ticks[step], len(self.placements)))
+        heappush(self.events, (now + self.ticks[step], EventKind.OVER, len(self.placements)))
         self.placements.append(Placement(step, first, count, now, runs))
 
     def over(self, number: int, now: int) -> None:
@@ -297,7 +313,7 @@ class _Run:
             want = self.open(number, kind, step, want, now, end, runs)
         if want < count:
             self.where.append(number)
-            heappush(self.events, (end, len(self.placements)))
+            heappush(self.events, (end, EventKind.OVER, len(self.placements)))
             self.placements.append(Placement(step, first, count - want, now, runs))
         if want and self.choices.may_use_other_flavours[self.step_classes[step]]:
             for other in self.spill_pools[number].get(kind, ()):
@@ -342,7 +358,7 @@ class _Run:
         """Look at a node pool again when a job there can't wait any longer."""
         if (number, ceil(at)) not in self.alarms:
             self.alarms.add((number, ceil(at)))
-            heappush(self.events, (ceil(at), DUE + number))
+            heappush(self.events, (ceil(at), EventKind.LOOK, number))
 
     def grant(self, number: int, nodes: int, now: int, *, all_or_none: bool) -> int:
         """How many of so many new nodes can be up now; the others are booked as soon as there will be room for them."""
@@ -391,7 +407,7 @@ class _Run:
                 return
             self.profile.hold(since, weight)
             pool.coming += size
-            heappush(self.events, (since + pool.data.up, DUE - len(self.bookings) - 1))
+            heappush(self.events, (since + pool.data.up, EventKind.BOOKED, -len(self.bookings)))
             self.bookings.append((number, since, weight, size))
             nodes -= size
             step = min(step, nodes)
