@@ -127,6 +127,8 @@ def show(out: Output, source: Source, made: Plan, rows: Sequence[Alternative | N
 
     most = None if full else ROWS
     out.line(f"{source.title}: {headline(made)}", style="bold")
+    if source.reuse:
+        out.line(source.reuse)
     if told := expect(made):
         out.line(tables.expected(told))
     out.line()

@@ -107,6 +107,20 @@ class Jobs:
             self._over(job, put_back=True)
         self._agenda.touch(member)
 
+    def reused(self, step: str, now: float) -> None:
+        """A job that the plan has is over without having been asked for: its result is there already."""
+        self._now = now
+        if self.progress and step in self.progress.steps:
+            self._clear(self.progress.asked(step, now))
+        if self._order and step in self._order.steps and (taken := self._order.take(step)):
+            block = taken[0]
+            self._order.deviated = True
+            self._clear(self._order.done(block))
+            if block.minicluster is not None:
+                self._agenda.touch(self._members[block.minicluster])
+        if self.progress and step in self.progress.steps:
+            self._clear(self.progress.ended(step, now))
+
     def fail(self, jobs: Iterable[Job], member: Member, reason: str, now: float) -> None:
         """Jobs end with their MiniCluster."""
         self._now = now

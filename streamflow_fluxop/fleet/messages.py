@@ -36,6 +36,13 @@ class JobEnded:
 
 
 @dataclass(frozen=True)
+class JobReused:
+    """A job that the plan has need not run, as its result is there already."""
+
+    step: str
+
+
+@dataclass(frozen=True)
 class BroughtUp:
     """A MiniCluster takes jobs."""
 
@@ -73,10 +80,16 @@ class Closing:
 
 @dataclass(frozen=True)
 class Tick:
-    """The run begins; or the time that `WakeAt` asked for has come."""
+    """The run begins; or the time that `WakeAt` asked for has come.
+
+    Attributes:
+        reused: steps of which a job that the plan has need not run, as that was found before the run's begin.
+    """
+
+    reused: tuple[str, ...] = ()
 
 
-Event = JobAsked | JobEnded | BroughtUp | Resized | Lost | Gone | Closing | Tick
+Event = JobAsked | JobEnded | JobReused | BroughtUp | Resized | Lost | Gone | Closing | Tick
 
 
 @dataclass(frozen=True)

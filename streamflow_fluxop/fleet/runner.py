@@ -29,6 +29,7 @@ from streamflow_fluxop.fleet.messages import (
     Instruction,
     JobAsked,
     JobEnded,
+    JobReused,
     Lost,
     Resize,
     Resized,
@@ -117,6 +118,7 @@ class FleetRunner:
         self._refused: set[str] = set()
         self._closed = False
         self._began: float | None = None
+        self._reused_early: list[str] = []
         self.makespan = 0.0
         self.account = Account()
         self._timeout = config.bring_up_timeout
@@ -132,7 +134,14 @@ class FleetRunner:
         """Start the plan's clock, unless it runs: what the first jobs need is asked for now."""
         if self._began is None:
             self._began = asyncio.get_running_loop().time()
-            self._handle(Tick())
+            self._handle(Tick(tuple(self._reused_early)))
+
+    def reused(self, step: str) -> None:
+        """A job of a step that the plan has need not run: its result is there already."""
+        if self._began is None:
+            self._reused_early.append(step)
+        else:
+            self._handle(JobReused(step))
 
     @asynccontextmanager
     async def job(

@@ -36,6 +36,7 @@ from streamflow_fluxop.fleet.messages import (
     Instruction,
     JobAsked,
     JobEnded,
+    JobReused,
     Lost,
     Resized,
     Stopped,
@@ -178,6 +179,11 @@ class Fleet:
             case JobEnded(name, failed):
                 self._jobs.ended(name, failed, self._now)
                 self._lives.freed = True
+            case JobReused(step):
+                self._jobs.reused(step, self._now)
+            case Tick(reused):
+                for step in reused:
+                    self._jobs.reused(step, self._now)
             case BroughtUp(name):
                 self._brought_up(self._members[name])
             case Resized(name, size, reason):

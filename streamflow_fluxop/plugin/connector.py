@@ -355,7 +355,9 @@ class MiniClusterConnector(Connector):
             )
         if not job.failed:
             if known is not None and self._reuse is not None and self._fleet.config.reusing.record:
-                left = Left(known, name, placement.step, result, time.monotonic() - began)
+                left = Left(
+                    known, name, placement.step, self._fleet.tools.get(placement.step), result, time.monotonic() - began
+                )
                 self._reuse.keep(left, None if location.local else do)
                 if known.in_place:
                     await self._reuse.kept()
@@ -368,13 +370,16 @@ class MiniClusterConnector(Connector):
 
         if self._reuse is None or not self._reuse.takes:
             return None
-        found = await self._reuse.take(identity, name, placement.step, do)
+        found = await self._reuse.take(identity, name, placement.step, self._fleet.tools.get(placement.step), do)
         if found is None:
             return None
         flavour = self._fleet.config.flavours[self._fleet.groups[group].flavour]
         step, size = placement.step or None, placement.input_bytes
         self._record(JobAsked.of(name, placement.needs, flavour, step, None, size))
         self._record(JobReused(job=name, run=found.run, of=found.job, seconds=found.seconds))
+        self._fleet.reusable[placement.step] = left = self._fleet.reusable.get(placement.step, 0) - 1
+        if left < 0:  # the plan has this job
+            self._deployed().reused(placement.step)
         logger.info("REUSED job %s: it succeeded in run %s as %s", name, found.run, found.job)
         return found
 
@@ -414,9 +419,13 @@ class MiniClusterConnector(Connector):
             yield place.minicluster
 
     def _active(self) -> FleetRunner:
+        runner = self._deployed()
+        runner.begin()
+        return runner
+
+    def _deployed(self) -> FleetRunner:
         if self._runner is None:
             raise WorkflowExecutionException(f"the fleet {self.deployment_name} is not deployed, or not any more")
-        self._runner.begin()
         return self._runner
 
     # streams and copies

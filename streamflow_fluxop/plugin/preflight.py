@@ -229,8 +229,12 @@ class Preflight:
         from streamflow_fluxop.planning import solve
         from streamflow_fluxop.readers.streamflow import source_of
 
-        source = source_of(self._file, run.deployment, run.config, workflows)
+        results = self._resumed.results if self._resumed else None
+        source = source_of(self._file, run.deployment, run.config, workflows, results=results)
         run.config = run.config.model_copy(update={"flavours": source.problem.flavours})  # as past runs have it
+        run.reusable = dict(source.reusable)
+        if source.reuse:
+            logger.info("REUSE in the fleet %s: %s", run.deployment, source.reuse)
         problem = source.problem.model_copy(update={"objective": source.objective})
         try:
             return solve(problem, strategy=options.strategy, seed=options.seed, time_limit=source.time_limit)

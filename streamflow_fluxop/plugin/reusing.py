@@ -51,6 +51,7 @@ class Left:
         identity: of the job.
         job: its name.
         step: its step, as the plan names it.
+        tool: what that runs.
         ended: how it ended.
         seconds: that it ran.
     """
@@ -58,6 +59,7 @@ class Left:
     identity: Identity
     job: str
     step: str
+    tool: str | None
     ended: JobResult
     seconds: float
 
@@ -82,6 +84,7 @@ class Left:
             run=run,
             file=file,
             step=self.step or None,
+            tool=self.tool,
             job=self.job,
             directory=self.identity.directory,
             seconds=self.seconds,
@@ -154,13 +157,14 @@ class Reuse:
 
     # taking
 
-    async def take(self, identity: Identity, job: str, step: str, do: Do) -> Result | None:
+    async def take(self, identity: Identity, job: str, step: str, tool: str | None, do: Do) -> Result | None:
         """Bring what an equal job has left to a job's directory.
 
         Args:
             identity: of the job.
             job: its name.
             step: its step, as the plan names it.
+            tool: what that runs.
             do: carries out what is to be done where its files are.
 
         Returns:
@@ -171,7 +175,7 @@ class Reuse:
                 continue
             self._claimed.add(found.origin)
             try:
-                return await self._bring(found, identity, job, step, do)
+                return await self._bring(found, identity, job, step, tool, do)
             except Unfit as error:
                 self._claimed.discard(found.origin)
                 self._said += 1
@@ -188,7 +192,7 @@ class Reuse:
             return []
         return self._open().find(key, self._scope)
 
-    async def _bring(self, found: Result, identity: Identity, job: str, step: str, do: Do) -> Result:
+    async def _bring(self, found: Result, identity: Identity, job: str, step: str, tool: str | None, do: Do) -> Result:
         new = identity.folders
         links = {name: new.text(parts) for name, parts in found.links.items()}
         texts = {name: new.text(parts) for name, parts in found.texts.items()}
@@ -217,6 +221,7 @@ class Reuse:
             file=self._file,
             job=job,
             step=step or None,
+            tool=tool,
             directory=identity.directory,
             folders=new.paths,
             entries=listed,

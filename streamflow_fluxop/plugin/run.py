@@ -73,6 +73,7 @@ class FleetRun:
         files: their CWL files, by what the names of their steps begin with.
         workflows: for each workflow of the StreamFlow file, in its order, that uses the fleet: its steps by path.
             None for a step that runs beside StreamFlow.
+        reusable: how many jobs of each step the plan leaves out, as their results may be there; less those reused.
         controller: stands for the machine that runs StreamFlow, where ExpressionTools are evaluated; no group can
             have this name.
     """
@@ -89,12 +90,18 @@ class FleetRun:
     files: dict[str, str] = field(default_factory=dict)
     workflows: list[dict[str, StepRun | None]] = field(default_factory=list)
     placements: dict[str, Placement] = field(default_factory=dict)
+    reusable: dict[str, int] = field(default_factory=dict)
     _index: dict[int, int] = field(default_factory=dict)
 
     @cached_property
     def durations(self) -> dict[str, Duration]:
         """What the plan expects of a job of each step."""
         return {s.name: s.duration for s in self.plan.problem.workflow.steps} if self.plan else {}
+
+    @cached_property
+    def tools(self) -> dict[str, str]:
+        """What each step runs, by its name."""
+        return {s.name: s.tool for s in self.steps if s.tool}
 
     def location(self, group: str) -> str:
         """The name of a group's location: unique over all deployments, as StreamFlow needs it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import networkx
@@ -26,6 +26,8 @@ class Source:
         notes: what the reader assumed, a sentence each.
         kubernetes: how the MiniClusters' manifests are made; None: as usual.
         options: what the file wants of the plan.
+        reusable: how many jobs of each step are left out, as their results may be there.
+        reuse: that in words; empty: none are.
     """
 
     title: str
@@ -35,6 +37,8 @@ class Source:
     notes: tuple[str, ...] = ()
     kubernetes: KubernetesConfig | None = None
     options: PlanOptions = field(default_factory=PlanOptions)
+    reusable: Mapping[str, int] = field(default_factory=dict)
+    reuse: str = ""
 
     @property
     def objective(self) -> Objective:

@@ -14,7 +14,9 @@ from streamflow_fluxop.fleets import Fleets, require_fleets, steps_of
 from streamflow_fluxop.grouping import group_steps, usual_flavours
 from streamflow_fluxop.model import Dependency, Problem, Step, Workflow
 from streamflow_fluxop.readers.past import Past
+from streamflow_fluxop.readers.reusable import without_reusable
 from streamflow_fluxop.readers.source import Source
+from streamflow_fluxop.reuse.results import Scope
 
 
 def read_streamflow(
@@ -80,6 +82,7 @@ def source_of(
     *,
     history: Path | None = None,
     no_history: bool = False,
+    results: Scope | None = None,
 ) -> Source:
     """The problem of one fleet.
 
@@ -90,6 +93,7 @@ def source_of(
         workflows: those that use it, at least one, in the file's order: each begins when the one before is over.
         history: as in `read_streamflow`; None: what the fleet's options say.
         no_history: do not look at past runs.
+        results: whose results count where the fleet uses those of past runs; None: those of the file's runs.
 
     Raises:
         UserErrors: a step that no flavour or group suits.
@@ -106,6 +110,8 @@ def source_of(
         source = _source(f"{b.cwl.name} on {deployment}", b.cwl.name, path, steps, places, config, late)
         parts.append(past.durations(source, b.cwl, file.workflow(b.cwl.name).file) if past else source)
     whole = parts[0] if len(parts) == 1 else _one_after_the_other(parts, deployment)
+    if config.reusing.enabled:
+        whole = without_reusable(whole, results or Scope(file=os.path.abspath(path)))
     return past.flavours(whole) if past else whole
 
 

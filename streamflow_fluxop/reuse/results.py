@@ -20,12 +20,13 @@ MOST = 1_000_000
 """Results that are kept; beyond that the oldest go."""
 TRIES = 20
 """Results with one fingerprint that are looked at."""
-_VERSION = 1
+_VERSION = 2
 _TIMEOUT = 10.0
 """Seconds to wait for another program that writes."""
 _TABLES = f"""
     CREATE TABLE result(id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, origin TEXT NOT NULL, run TEXT NOT NULL,
-                        file TEXT, step TEXT, job TEXT NOT NULL, directory TEXT NOT NULL, seconds REAL, about TEXT);
+                        file TEXT, step TEXT, tool TEXT, job TEXT NOT NULL, directory TEXT NOT NULL, seconds REAL,
+                        about TEXT);
     CREATE TABLE checksum(path TEXT PRIMARY KEY, stamp TEXT NOT NULL, checksum TEXT NOT NULL) WITHOUT ROWID;
     CREATE INDEX by_fingerprint ON result(fingerprint);
     CREATE INDEX by_run ON result(run);
@@ -43,6 +44,7 @@ class Result:
         run: in which it ran, or was reused.
         file: what that run ran; None where nobody knows.
         step: of the job, as the plan names it.
+        tool: what that runs (`cwl.identity`); None where nobody knows.
         job: its name.
         directory: in which it ran.
         seconds: that it ran.
@@ -62,6 +64,7 @@ class Result:
     run: str
     file: str | None
     step: str | None
+    tool: str | None
     job: str
     directory: str
     seconds: float
@@ -78,7 +81,7 @@ class Result:
 
 
 _ABOUT = ("exit_code", "output", "folders", "entries", "staged", "removed", "links", "texts")
-_COLUMNS = "fingerprint, origin, run, file, step, job, directory, seconds, about"
+_COLUMNS = "fingerprint, origin, run, file, step, tool, job, directory, seconds, about"
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,10 @@ class Results:
             with db:
                 db.execute("BEGIN IMMEDIATE")
                 version = db.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
+                if 0 < version < _VERSION:  # it only saves time: begin anew
+                    db.execute("DROP TABLE result")
+                    db.execute("DROP TABLE checksum")
+                if version < _VERSION:
                     for statement in filter(str.strip, _TABLES.split(";")):
                         db.execute(statement)
                 elif version != _VERSION:
@@ -148,6 +154,7 @@ class Results:
                 r.run,
                 r.file,
                 r.step,
+                r.tool,
                 r.job,
                 r.directory,
                 round(r.seconds, 4),
@@ -157,7 +164,7 @@ class Results:
         ]
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(f"INSERT INTO result({_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany(f"INSERT INTO result({_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._db.executemany(
                 "INSERT OR REPLACE INTO checksum VALUES(?, ?, ?)",
                 ((path, json.dumps(list(mark)), checksum) for path, (mark, checksum) in (checksums or {}).items()),
@@ -169,11 +176,11 @@ class Results:
         query = f"SELECT id, {_COLUMNS} FROM result WHERE fingerprint = ? AND {where} ORDER BY id DESC LIMIT {TRIES}"
         return [_result(row) for row in self._db.execute(query, (fingerprint, *values))]
 
-    def count(self, scope: Scope) -> dict[str, int]:
-        """How many different executions there are results of, by step."""
+    def count(self, scope: Scope) -> dict[tuple[str, str], int]:
+        """How many different executions there are results of, by step and tool."""
         where, values = _where(scope)
-        query = f"SELECT step, COUNT(DISTINCT origin) FROM result WHERE {where} GROUP BY step"
-        return {step or "": number for step, number in self._db.execute(query, values)}
+        query = f"SELECT step, tool, COUNT(DISTINCT origin) FROM result WHERE {where} GROUP BY step, tool"
+        return {(step or "", tool or ""): number for step, tool, number in self._db.execute(query, values)}
 
     def update(self, result: Result, entries: Sequence[Sequence[Any]]) -> None:
         """Note that a result's entries are known by other stamps now: a link was made to a file.
@@ -233,13 +240,14 @@ def _where(scope: Scope) -> tuple[str, list[str]]:
 
 
 def _result(row: Sequence[Any]) -> Result:
-    number, fingerprint, origin, run, file, step, job, directory, seconds, about = row
+    number, fingerprint, origin, run, file, step, tool, job, directory, seconds, about = row
     more = dict(zip(_ABOUT, json.loads(about), strict=True))
     return Result(
         fingerprint=fingerprint,
         run=run,
         file=file,
         step=step,
+        tool=tool,
         job=job,
         directory=directory,
         seconds=seconds,

@@ -87,39 +87,30 @@ def resume(world, *words, code=0):
     return result.stdout + result.stderr
 
 
-def test_nothing_runs_a_second_time_and_no_minicluster_comes(world):
+def test_only_what_is_missing_runs(world):
     scatter(world, "abc")
     first = world.run().outputs
     assert counts() == (4, 0, 0)
-    said = output(world)
     again = world.run()
     assert counts() == (0, 0, 4)
-    assert output(world) == said == "adone\nbdone\ncdone\n"
+    assert output(world) == "adone\nbdone\ncdone\n"
     assert again.outputs["all"]["checksum"] == first["all"]["checksum"]
-    assert not again.said("BRINGING UP")
-    world.run()
-    assert counts() == (0, 0, 4), "what was reused can be reused"
-
-
-def test_an_input_that_was_added_to_a_scatter_runs_alone(world):
-    scatter(world, "abc")
-    world.run()
-    scatter(world, "abcd")
-    world.run()
-    assert counts() == (2, 0, 3), "the new one, and what joins them"
-    assert output(world) == "adone\nbdone\ncdone\nddone\n"
-
-
-def test_a_mended_step_runs_and_those_before_it_do_not(world):
-    scatter(world, "abc", join="false")
+    assert not again.said("BRINGING UP"), "nothing has to run"
+    assert again.said("at most 4 of 4 jobs need not run")
+    scatter(world, "abcd", join="false")
     assert world.run().code == 1
-    assert counts() == (3, 1, 0)
-    scatter(world, "abc")
+    assert counts() == (1, 1, 3), "the new input, and the step that fails"
+    scatter(world, "abcd", join=JOIN + "; echo end")
     world.run()
-    assert counts() == (1, 0, 3)
+    assert counts() == (1, 0, 4), "the step that was mended"
+    assert output(world) == "adone\nbdone\ncdone\nddone\nend\n"
 
 
-def test_an_input_with_other_content_and_the_same_size_and_time_runs_again(world):
+def kept_outputs(world, name):
+    return sorted(p for p in (world.folder / "work").rglob(name) if p.is_file() and not p.is_symlink())
+
+
+def test_a_job_runs_again_if_its_input_or_its_output_has_changed(world):
     scatter(world, "abc")
     world.run()
     path = world.folder / "1.txt"
@@ -127,24 +118,15 @@ def test_an_input_with_other_content_and_the_same_size_and_time_runs_again(world
     path.write_text("X")
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     world.run()
-    assert counts() == (2, 0, 2)
-    assert output(world) == "adone\nXdone\ncdone\n"
-
-
-def kept_outputs(world, name):
-    return sorted(p for p in (world.folder / "work").rglob(name) if p.is_file() and not p.is_symlink())
-
-
-@pytest.mark.parametrize("spoil", [lambda p: p.unlink(), lambda p: p.write_text("Xdone\n")], ids=["gone", "changed"])
-def test_a_job_whose_output_is_gone_or_changed_runs_again(world, spoil):
-    scatter(world, "abc")
-    world.run()
-    said = output(world)
-    spoil(kept_outputs(world, "each.txt")[0])
-    result = world.run()
-    assert counts() == (1, 0, 3)
-    assert output(world) == said
-    assert result.said("runs again: what it left in run")
+    assert counts() == (2, 0, 2), "other content, of the same size and time"
+    assert output(world) == (said := "adone\nXdone\ncdone\n")
+    for spoil in (lambda p: p.unlink(), lambda p: p.write_text("Xdone\n")):
+        for kept in kept_outputs(world, "each.txt"):
+            spoil(kept)
+        result = world.run()
+        assert counts() == (3, 0, 1), "their outputs are gone or others; what joins them finds the same files"
+        assert output(world) == said
+        assert result.said("runs again: what it left in run")
 
 
 def test_another_command_environment_or_number_of_cores_is_another_job(world):
@@ -161,12 +143,33 @@ def test_another_command_environment_or_number_of_cores_is_another_job(world):
     assert counts() == (1, 0, 1)
 
 
-@pytest.mark.parametrize("enable", ["false", "$(false)", "$(inputs.file.size > 1000)"])
-def test_a_tool_that_does_not_want_to_be_reused_is_not(world, enable):
-    scatter(world, "ab", requirements=f"{{WorkReuse: {{enableReuse: {enable}}}, InlineJavascriptRequirement: {{}}}}")
+REUSE = """\
+    cwlVersion: v1.2
+    class: Workflow
+    requirements: {InlineJavascriptRequirement: {}}
+    inputs: []
+    outputs: []
+    steps:
+"""
+
+
+def test_a_tool_that_does_not_want_to_be_reused_is_not(world):
+    says = {
+        "yes": "requirements: {WorkReuse: {enableReuse: true}}",
+        "no": "requirements: {WorkReuse: {enableReuse: false}}",
+        "hint": "hints: {WorkReuse: {enableReuse: false}}",
+        "expression": "requirements: {WorkReuse: {enableReuse: $(1 > 2)}}",
+        "place": "requirements: {InplaceUpdateRequirement: {inplaceUpdate: true}}",
+    }
+    tool = "{{class: CommandLineTool, baseCommand: [echo, {}], {}, inputs: [], outputs: []}}"
+    steps = [f"{name}: {{run: {tool.format(name, said)}, in: [], out: []}}" for name, said in says.items()]
+    world.write("wf.cwl", REUSE + "".join(f"      {step}\n" for step in steps))
+    world.fleet["reuse"] = True
     world.run()
     world.run()
-    assert counts() == (2, 0, 1)
+    view = RunView(read_events(newest_log()))
+    ran = {job.step for fleet in view.fleets.values() for job in fleet.jobs if job.reused is None}
+    assert ran == {"/no", "/hint", "/expression", "/place"}
 
 
 def test_without_reuse_everything_runs_and_what_it_leaves_is_kept_for_resume(world):

@@ -7,7 +7,14 @@ from streamflow_fluxop.reuse.results import Result, Results, Scope
 
 
 def result(fingerprint="f", run="r1", **more):
-    about = {"file": "/x/streamflow.yml", "step": "/s", "job": "/s/0", "directory": f"/w/{run}", "seconds": 1.5}
+    about = {
+        "file": "/x/streamflow.yml",
+        "step": "/s",
+        "tool": "t",
+        "job": "/s/0",
+        "directory": f"/w/{run}",
+        "seconds": 1.5,
+    }
     known = {
         "exit_code": 0,
         "output": "said",
@@ -53,7 +60,7 @@ def test_what_was_brought_elsewhere_is_counted_once(tmp_path):
     results.add([result(), result(job="/s/1")])
     (first, *_) = results.find("f", Scope())
     results.add([result(run="r2", origin=first.origin)])
-    assert results.count(Scope()) == {"/s": 2}
+    assert results.count(Scope()) == {("/s", "t"): 2}
     results.close()
 
 
