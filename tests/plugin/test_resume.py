@@ -120,7 +120,7 @@ def test_a_job_runs_again_if_its_input_or_its_output_has_changed(world):
     world.run()
     assert counts() == (2, 0, 2), "other content, of the same size and time"
     assert output(world) == (said := "adone\nXdone\ncdone\n")
-    for spoil in (lambda p: p.unlink(), lambda p: p.write_text("Xdone\n")):
+    for spoil in (lambda p: p.unlink(), lambda p: p.write_text("Ydone\n")):
         for kept in kept_outputs(world, "each.txt"):
             spoil(kept)
         result = world.run()
