@@ -92,7 +92,7 @@ class FleetRunner:
         self._record = record
         wish = config.plan
         allowance = Allowance(
-            spent=lambda now: self.account.spent(now - (now if self._began is None else self._began)),
+            spent=lambda now: self.account.spent(now - self._began),
             budget=None if config.external else wish.budget,  # others pay
             deadline=wish.deadline,
             stops=wish.on_budget == "stop",
@@ -117,7 +117,8 @@ class FleetRunner:
         self._hopeless: dict[tuple[str, str | None], str] = {}
         self._refused: set[str] = set()
         self._closed = False
-        self._began: float | None = None
+        self._began = 0.0
+        self._runs = False
         self._reused_early: list[str] = []
         self.makespan = 0.0
         self.account = Account()
@@ -132,13 +133,14 @@ class FleetRunner:
 
     def begin(self) -> None:
         """Start the plan's clock, unless it runs: what the first jobs need is asked for now."""
-        if self._began is None:
+        if not self._runs:
+            self._runs = True
             self._began = asyncio.get_running_loop().time()
             self._handle(Tick(tuple(self._reused_early)))
 
     def reused(self, step: str) -> None:
         """A job of a step that the plan has need not run: its result is there already."""
-        if self._began is None:
+        if not self._runs:
             self._reused_early.append(step)
         else:
             self._handle(JobReused(step))
@@ -382,8 +384,7 @@ class FleetRunner:
 
     def _now(self) -> float:
         """Seconds since the begin."""
-        now = asyncio.get_running_loop().time()
-        return now - (now if self._began is None else self._began)
+        return asyncio.get_running_loop().time() - self._began
 
     def _hold(self, name: str, nodes: int) -> None:
         """From now on it holds so many nodes, unless it tells itself how many are there."""
