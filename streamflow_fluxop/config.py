@@ -119,6 +119,11 @@ class FleetConfig(Document):
     groups: dict[Name, GroupConfig] = Field({}, description="Groups that you define yourself, by name.")
     storage: Storage = Field(default_factory=Storage, description="The work directory that all MiniClusters share.")
     image: str | None = Field(None, description="Container image of steps that have no DockerRequirement.")
+    containers: Literal["auto", "none", "apptainer", "singularity", "podman", "docker", "charliecloud"] = Field(
+        "auto",
+        description="Where cluster is local or ssh: the engine that runs steps' images, `none`, or `auto`: the first of "
+        "them that works there. In Kubernetes a MiniCluster's pods have its steps' image.",
+    )
     kubernetes: KubernetesConfig = Field(
         default_factory=KubernetesConfig, description="Where cluster is kubernetes: how to reach it, and what pods get."
     )
@@ -180,6 +185,14 @@ class FleetConfig(Document):
         return self
 
     @model_validator(mode="after")
+    def _has_no_containers_in_pods(self) -> FleetConfig:
+        if self.cluster == "kubernetes" and self.containers not in ("auto", "none"):
+            raise ValueError(
+                f"containers: {self.containers} is of clusters local and ssh: in Kubernetes images are pods'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _names_are_unique(self) -> FleetConfig:
         if both := sorted(self.flavours.keys() & self.groups.keys()):
             raise ValueError(f"{both[0]!r} is the name of a flavour and of a group: give the group another name")
@@ -219,6 +232,22 @@ class FleetConfig(Document):
     def shared_path(self) -> str | None:
         """The directory that all MiniClusters see; None: they share nothing, or (locally) all that the machine has."""
         return self.storage.path or (self.kubernetes.shared_path if self.cluster == "kubernetes" else None)
+
+    def images(self, image: str | None, group: str | None = None) -> dict[str, str | None]:
+        """What a step's image means: its MiniCluster's own in Kubernetes, else the container of each of its jobs.
+
+        Args:
+            image: that the step names, if any.
+            group: of the user's, that it is in.
+
+        Returns:
+            `image` and `container` of a step of the document.
+        """
+        defined = self.groups[group].image if group in self.groups else None
+        named = defined or image or self.image
+        if self.cluster == "kubernetes":
+            return {"image": named, "container": None}
+        return {"image": None, "container": named}
 
     @property
     def external(self) -> bool:

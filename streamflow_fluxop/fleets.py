@@ -245,7 +245,7 @@ def steps_of(
     for bound in workflows:
         prefix = bound.cwl.name if len(workflows) > 1 else ""
         for step in bound.workflow(deployment).steps:
-            steps.append(_alone(_renamed(step, prefix), config))
+            steps.append(_alone(_in_its_image(_renamed(step, prefix), config), config))
             binding = bound.bindings[step.name].to(deployment)
             by_service = binding is not None and binding.service is not None
             places[steps[-1].name] = binding.place if by_service and binding else bound.cwl.steps[step.name].place
@@ -255,6 +255,12 @@ def steps_of(
 def _renamed(step: Step, prefix: str) -> Step:
     after = [Dependency(step=prefix + d.step, each=d.each) for d in step.after]
     return step.model_copy(update={"name": prefix + step.name, "after": after})
+
+
+def _in_its_image(step: Step, config: FleetConfig) -> Step:
+    if config.cluster == "kubernetes" or step.controller:  # there the groups tell it
+        return step
+    return step.model_copy(update=config.images(step.image or step.container, step.group or step.binding or None))
 
 
 def _alone(step: Step, config: FleetConfig) -> Step:

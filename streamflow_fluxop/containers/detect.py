@@ -10,9 +10,10 @@ PROBE = r"""
 ask() { command -v timeout >/dev/null && set -- timeout 20 "$@"; "$@" 2>&1 </dev/null; }
 said() { printf '%s\t' "$@" | tr '\n' ' '; echo; }
 u=$(id -u):$(id -g)
+i=${APPTAINER_CACHEDIR:-${SINGULARITY_CACHEDIR:-${XDG_CACHE_HOME:-$HOME/.cache}}}/streamflow-fluxop/images
 for e in apptainer singularity; do
   command -v $e >/dev/null || continue
-  if v=$(ask $e version); then said $e ok "$v" "$u"; else said $e bad "$v"; fi
+  if v=$(ask $e version); then said $e ok "$v" "$u" "$i"; else said $e bad "$v"; fi
 done
 if command -v podman >/dev/null; then
   if v=$(ask podman info --format '{{.Version.Version}} {{.Host.OCIRuntime.Name}}'); then said podman ok "$v" "$u"
@@ -25,11 +26,11 @@ fi
 if command -v ch-run >/dev/null; then
   export USER="${USER:-$(id -un)}"
   if ! command -v unshare >/dev/null || ask unshare --user true >/dev/null; then
-    said charliecloud ok "$(ask ch-run --version)" "$u"
+    said charliecloud ok "$(ask ch-run --version)" "$u" "$i"
   else said charliecloud bad 'user namespaces are not allowed'; fi
 fi
 """
-"""For /bin/sh: a line an engine that is there, with `ok` or `bad` and what it says. Takes 20 s an engine at most."""
+"""For /bin/sh: a line an engine that is there, with `ok` or `bad`, what it says, and who asks. Takes 20 s an engine at most."""
 
 
 def read_probe(text: str) -> tuple[dict[EngineName, Engine], dict[EngineName, str]]:
@@ -53,7 +54,7 @@ def read_probe(text: str) -> tuple[dict[EngineName, Engine], dict[EngineName, st
             continue
         uid, _, gid = rest[1].partition(":")
         version, _, more = rest[0].partition(" ")
-        found = Engine(engine, version, int(uid), int(gid))
+        found = Engine(engine, version, int(uid), int(gid), images=rest[2] if len(rest) > 2 else "")
         if engine == "podman":
             found = replace(found, runtime=more.split(" ")[0])
         elif engine == "docker":

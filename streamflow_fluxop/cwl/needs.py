@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from math import ceil, isfinite
 from typing import Any, Literal
 
+from streamflow_fluxop.containers import Container
+from streamflow_fluxop.cwl.containers import container_of
 from streamflow_fluxop.cwl.hint import CLASS, FluxRequirement
 from streamflow_fluxop.cwl.places import Place
 from streamflow_fluxop.cwl.requirements import Requirements
@@ -34,6 +36,7 @@ class Asked:
         processes: MPIRequirement's processes.
         hint: our own hint as it holds for the step.
         image: DockerRequirement's dockerPull, else its dockerImageId.
+        container: all that DockerRequirement says.
         time_limit: ToolTimeLimit's timelimit, in seconds.
         at_run_time: which of `cores`, `memory`, `gpus`, `processes`, `time_limit` depend on values that only the run
             tells, or differ between the step's jobs. Of these the largest value that is known is given, else the
@@ -47,6 +50,7 @@ class Asked:
     processes: int | None = None
     hint: FluxRequirement = field(default_factory=FluxRequirement)
     image: str | None = None
+    container: Container | None = None
     time_limit: float | None = None
     at_run_time: frozenset[str] = frozenset()
     said: Mapping[str, str] = field(default_factory=dict)
@@ -117,6 +121,7 @@ def asked(requirements: Requirements, evaluate: Evaluate) -> Asked:
         if requirements.get("ToolTimeLimit")
         else None,
         image=gather.image(),
+        container=container_of(requirements),
         hint=requirements.hint,
         at_run_time=frozenset(gather.at_run_time),
         said=gather.said | _places_of_hint(requirements),

@@ -66,6 +66,9 @@ class Step(Document):
     )
     tool: str | None = Field(None, description="What it runs: equal tools have equal words.")
     image: str | None = Field(None, description="Container image; only steps with equal images share a MiniCluster.")
+    container: str | None = Field(
+        None, description="Image of the container in which each of its jobs runs, whatever its MiniCluster has."
+    )
     flavours: list[str] = Field([], description="The flavours that it may run on; empty: any that fits.")
     group: str | None = Field(
         None, description="Steps with equal names of a group share one MiniCluster, and with no other step."

@@ -173,16 +173,17 @@ def _as_bound(step: Step, config: FleetConfig, *, known: bool) -> Step:
     """
     if step.controller:
         return step.model_copy(update={"binding": ""})
-    image = step.image or config.image
     if step.binding in config.flavours:
-        return step.model_copy(update={"binding": "", "flavours": [step.binding], "image": image})
+        return step.model_copy(
+            update={"binding": "", "flavours": [step.binding], **config.images(step.image or step.container)}
+        )
     group = step.group or step.binding or None
-    update: dict[str, object] = {"binding": "", "group": group, "image": image}
+    update: dict[str, object] = {"binding": "", "group": group, **config.images(step.image or step.container, group)}
     if known and group is None and not step.flavours and usual_flavours(step.needs, config) != list(config.flavours):
         update["flavours"] = usual_flavours(step.needs, config)
     if group in config.groups:
         defined = config.groups[group]
-        update |= {"flavours": [defined.flavour], "image": defined.image or image}
+        update["flavours"] = [defined.flavour]
     return step.model_copy(update=update)
 
 
