@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
-from streamflow_fluxop.model import Document, Flavour, Limits
+from streamflow_fluxop.model import Document, Flavour, Limits, Step
 from streamflow_fluxop.planning.strategies import names
 from streamflow_fluxop.reuse_config import ReuseConfig
 from streamflow_fluxop.ssh_config import SSHConfig
@@ -121,8 +121,8 @@ class FleetConfig(Document):
     image: str | None = Field(None, description="Container image of steps that have no DockerRequirement.")
     containers: Literal["auto", "none", "apptainer", "singularity", "podman", "docker", "charliecloud"] = Field(
         "auto",
-        description="Where cluster is local or ssh: the engine that runs steps' images, `none`, or `auto`: the first of "
-        "them that works there. In Kubernetes a MiniCluster's pods have its steps' image.",
+        description="Where cluster is local or ssh: the engine that runs the images of steps, `none`, or `auto`: the "
+        "first of them that works there. In Kubernetes the pods of a MiniCluster have the image of its steps.",
     )
     kubernetes: KubernetesConfig = Field(
         default_factory=KubernetesConfig, description="Where cluster is kubernetes: how to reach it, and what pods get."
@@ -187,9 +187,7 @@ class FleetConfig(Document):
     @model_validator(mode="after")
     def _has_no_containers_in_pods(self) -> FleetConfig:
         if self.cluster == "kubernetes" and self.containers not in ("auto", "none"):
-            raise ValueError(
-                f"containers: {self.containers} is of clusters local and ssh: in Kubernetes images are pods'"
-            )
+            raise ValueError(f"containers: {self.containers} is for clusters local and ssh: pods have images")
         return self
 
     @model_validator(mode="after")
@@ -233,18 +231,18 @@ class FleetConfig(Document):
         """The directory that all MiniClusters see; None: they share nothing, or (locally) all that the machine has."""
         return self.storage.path or (self.kubernetes.shared_path if self.cluster == "kubernetes" else None)
 
-    def images(self, image: str | None, group: str | None = None) -> dict[str, str | None]:
+    def images(self, step: Step, group: str | None = None) -> dict[str, str | None]:
         """What a step's image means: its MiniCluster's own in Kubernetes, else the container of each of its jobs.
 
         Args:
-            image: that the step names, if any.
+            step: that names an image, or none.
             group: of the user's, that it is in.
 
         Returns:
-            `image` and `container` of a step of the document.
+            What `image` and `container` of the step are.
         """
         defined = self.groups[group].image if group in self.groups else None
-        named = defined or image or self.image
+        named = defined or step.image or step.container or self.image
         if self.cluster == "kubernetes":
             return {"image": named, "container": None}
         return {"image": None, "container": named}

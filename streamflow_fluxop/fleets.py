@@ -260,7 +260,7 @@ def _renamed(step: Step, prefix: str) -> Step:
 def _in_its_image(step: Step, config: FleetConfig) -> Step:
     if config.cluster == "kubernetes" or step.controller:  # there the groups tell it
         return step
-    return step.model_copy(update=config.images(step.image or step.container, step.group or step.binding or None))
+    return step.model_copy(update=config.images(step, step.group or step.binding or None))
 
 
 def _alone(step: Step, config: FleetConfig) -> Step:

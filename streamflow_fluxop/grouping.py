@@ -155,14 +155,10 @@ def _share(step: Step, steps: list[Step], config: FleetConfig) -> _Key | UserErr
         )
     if group is None:
         flavour = _flavour_of([step], config)
-        return (
-            flavour
-            if isinstance(flavour, UserError)
-            else (flavour, config.images(step.image or step.container)["image"], step.binding)
-        )
+        return flavour if isinstance(flavour, UserError) else (flavour, config.images(step)["image"], step.binding)
     defined = config.groups.get(group)
     peers = [s for s in steps if _named_group(s, config) == group]
-    images = {config.images(s.image or s.container, group)["image"] for s in peers}
+    images = {config.images(s, group)["image"] for s in peers}
     if len(images) > 1:
         return UserError(
             f"the steps of group {group!r} have different images: {', '.join(sorted(str(i) for i in images))}",

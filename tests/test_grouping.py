@@ -43,8 +43,15 @@ def test_the_articles_workflow_makes_a_group_for_cpu_and_one_for_gpu():
 
 
 def test_steps_with_different_images_do_not_share():
-    groups = group_steps([step("/a", image="x"), step("/b", image="y"), step("/c", image="x")], fleet())
+    steps = [step("/a", image="x"), step("/b", image="y"), step("/c", image="x")]
+    groups = group_steps(steps, fleet(cluster="kubernetes"))
     assert summary(groups) == {"cpu": ("cpu", 1, ("/a", "/c")), "cpu-2": ("cpu", 1, ("/b",))}
+
+
+def test_images_are_no_reason_for_miniclusters_where_they_are_containers_of_jobs():
+    groups = group_steps([step("/a", container="x"), step("/b", container="y"), step("/c")], fleet(image="z"))
+    assert summary(groups) == {"cpu": ("cpu", 1, ("/a", "/b", "/c"))}
+    assert groups[0].image is None
 
 
 def test_a_minicluster_is_as_large_as_its_busiest_level_can_use_within_the_limits():
@@ -80,7 +87,11 @@ def test_expression_tools_have_no_group():
         ([step("/a", needs={"nodes": 5, "tasks": 5})], {"limits": {"nodes": 4}}, "cpu would need 5 nodes, the limits"),
         ([step("/a", binding="big")], {}, "service 'big' is neither a flavour nor a group"),
         ([step("/a", flavours=["huge"])], {}, "no flavour 'huge'"),
-        ([step("/a", group="g", image="x"), step("/b", group="g", image="y")], {}, "have different images: x, y"),
+        (
+            [step("/a", group="g", image="x"), step("/b", group="g", image="y")],
+            {"cluster": "kubernetes"},
+            "have different images: x, y",
+        ),
         ([step("/a", flavours=["gpu"], binding="cpu")], {}, "no flavour is all of what is wanted: gpu; cpu"),
     ],
 )

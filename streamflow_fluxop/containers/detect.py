@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from streamflow_fluxop.containers.engines import ENGINES, Engine, EngineName
@@ -30,7 +31,7 @@ if command -v ch-run >/dev/null; then
   else said charliecloud bad 'user namespaces are not allowed'; fi
 fi
 """
-"""For /bin/sh: a line an engine that is there, with `ok` or `bad`, what it says, and who asks. Takes 20 s an engine at most."""
+"""For /bin/sh: a line an engine that is there: `ok` or `bad`, what it says, who asks. At most 20 s an engine."""
 
 
 def read_probe(text: str) -> tuple[dict[EngineName, Engine], dict[EngineName, str]]:
@@ -63,7 +64,7 @@ def read_probe(text: str) -> tuple[dict[EngineName, Engine], dict[EngineName, st
     return working, broken
 
 
-def choose(working: dict[EngineName, Engine], wanted: str) -> Engine | None:
+def choose(working: Mapping[EngineName, Engine], wanted: str) -> Engine | None:
     """The engine that `containers:` means: of `auto` the first that works; None where there is none."""
     if wanted == "auto":
         return next((working[name] for name in ENGINES if name in working), None)

@@ -123,6 +123,7 @@ def argv_of(engine: Engine, container: Container, job: ContainerJob) -> tuple[st
         ],
         "environment": environment,
         "staged": job.staged,
+        "inplace": container.inplace_update,
     }
     return (job.python, "-c", _launcher(), json.dumps(spec), *(inside(word) for word in job.command))
 

@@ -33,7 +33,8 @@ def binds(spec: dict[str, Any]) -> list[Any]:
     """(source, target, writable) of each mount, outer ones first."""
     made = [tuple(bind) for bind in spec["binds"]]
     seen = [target for source, target, _ in made if source == target] + spec["shared"]
-    for place, writable in spec["search"]:
+    staged = spec.get("staged")
+    for place, writable in [*spec["search"], *([[staged, spec["inplace"]]] if staged else [])]:
         for link in _links(place):
             for hop in _hops(link):
                 inside = any(_lies_in(hop, target) for target in seen)
@@ -43,9 +44,8 @@ def binds(spec: dict[str, Any]) -> list[Any]:
                 if os.path.exists(source) and (source, hop, writable) not in made:
                     made.append((source, hop, writable))
                     seen.append(hop)
-    staged = spec.get("staged")
     if staged and os.path.isdir(staged):
-        made += [(source, target, writable) for source, target, writable in _staged(staged)]
+        made += _staged(staged, spec["inplace"])
     return sorted(made, key=lambda bind: bind[1].count("/") if bind[1] != "/" else 0)
 
 
@@ -76,7 +76,7 @@ def _hops(link: str) -> list[Any]:
     return hops
 
 
-def _staged(folder: str) -> list[Any]:
+def _staged(folder: str, inplace: bool) -> list[Any]:
     """What InitialWorkDirRequirement puts at absolute paths lies below a folder, at the same path."""
     found: list[tuple[str, str, bool]] = []
     todo = [folder]
@@ -87,7 +87,9 @@ def _staged(folder: str) -> list[Any]:
         if len(below) == 1 and below[0].is_dir(follow_symlinks=False):
             todo.append(below[0].path)
             continue
-        found += [(os.path.realpath(e.path), "/" + os.path.relpath(e.path, folder), True) for e in below]
+        for entry in below:
+            target = "/" + os.path.relpath(entry.path, folder)
+            found.append((os.path.realpath(entry.path), target, inplace or not entry.is_symlink()))
     return found
 
 

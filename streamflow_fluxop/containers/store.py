@@ -32,6 +32,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 """
 _MARK = "fluxop-image "
+_DOCKER_DIGEST = "{{if .RepoDigests}}{{index .RepoDigests 0}}{{else}}{{.Id}}{{end}}"
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,8 @@ def script(engine: Engine, image: Image) -> str:
     """What makes an image be there, if it is not, and says what it is: read with `read`."""
     there, get, digest = _oci(engine, image) if not engine.has_files else _files(engine, image)
     said = f'printf \'%s%s %s\\n\' {shlex.quote(_MARK)} "$fetched" "$({digest})"'
-    return (
-        f"{_TOOLS}\nif {there} >/dev/null 2>&1; then fetched=0; else fetched=1; ( {get}\n) >&2 || exit 1; fi\n{said}\n"
-    )
+    # what follows `||` or `if` is not ended by its first failure, whatever `set -e` says
+    return f"{_TOOLS}\nif {there} >/dev/null 2>&1; then fetched=0; else fetched=1\n{{ {get}\n}} >&2\nfi\n{said}\n"
 
 
 def read(exit_code: int, text: str) -> Got:
@@ -96,9 +96,8 @@ def _oci(engine: Engine, image: Image) -> tuple[str, str, str]:
         get = f'got={shlex.quote(image.pull)}; {tool} pull --quiet "$got"; {tag}'
     else:
         get = f"echo there is no image {name} here, and nothing says where to get it; exit 1"
-    digest = f"{tool} image inspect --format {{{{.Digest}}}} {name}"
-    if tool == "docker":
-        digest = f"docker image inspect --format '{{{{if .RepoDigests}}}}{{{{index .RepoDigests 0}}}}{{{{else}}}}{{{{.Id}}}}{{{{end}}}}' {name}"
+    shown = "{{.Digest}}" if tool == "podman" else _DOCKER_DIGEST
+    digest = f"{tool} image inspect --format {shlex.quote(shown)} {name}"
     return f"{tool} image inspect {name}", get, digest
 
 
@@ -107,7 +106,8 @@ def _files(engine: Engine, image: Image) -> tuple[str, str, str]:
     place = shlex.quote(engine.image_at(image.name))
     folder = shlex.quote(engine.images)
     make = _directory(image) if engine.name == "charliecloud" else _sif(engine, image)
-    get = f'mkdir -p {folder}; part={place}.$$; {make}; if test -e {place}; then rm -rf "$part"; else mv "$part" {place}; fi'
+    keep = f'if test -e {place}; then rm -rf "$part"; else mv "$part" {place}; fi'  # another run may have been faster
+    get = f"mkdir -p {folder}; part={place}.$$; {make}; {keep}"
     digest = "true" if engine.name == "charliecloud" else f"sha256sum {place} | sed 's/ .*//; s/^/sha256:/'"
     return f"test -e {place}", get, digest
 
@@ -115,7 +115,8 @@ def _files(engine: Engine, image: Image) -> tuple[str, str, str]:
 def _sif(engine: Engine, image: Image) -> str:
     tool = engine.name
     if image.load is not None:
-        return f'fetch {shlex.quote(image.load)} "$work/image"; {tool} build "$part" "docker-archive://$(readlink -f "$work/image")"'
+        build = f'{tool} build "$part" "docker-archive://$(readlink -f "$work/image")"'
+        return f'fetch {shlex.quote(image.load)} "$work/image"; {build}'
     if image.import_ is not None:
         source = shlex.quote(image.import_)
         return f'fetch {source} "$work/image"; unpack "$work/image" "$work/root"; {tool} build "$part" "$work/root"'
@@ -137,14 +138,15 @@ def _directory(image: Image) -> str:
         return f'fetch {shlex.quote(image.import_)} "$work/image"; unpack "$work/image" "$part"'
     if image.load is not None:
         return (
-            f'fetch {shlex.quote(image.load)} "$work/image"; mkdir "$work/layers"; tar -C "$work/layers" -xf "$work/image"; '
+            f'fetch {shlex.quote(image.load)} "$work/image"; '
+            'mkdir "$work/layers"; tar -C "$work/layers" -xf "$work/image"; '
             f'python3 -c {shlex.quote(_LAYERS)} "$work/layers" | while read -r layer; do '
             'unpack "$work/layers/$layer" "$part"; done'
         )
     if image.file is not None:
         return (
-            f'printf %s {shlex.quote(image.file)} >"$work/Dockerfile"; ch-image build --force --tag=fluxop-build "$work"; '
-            'ch-convert fluxop-build "$part"'
+            f'printf %s {shlex.quote(image.file)} >"$work/Dockerfile"; '
+            'ch-image build --force --tag=fluxop-build "$work"; ch-convert fluxop-build "$part"'
         )
     source = shlex.quote(image.pull or image.image_id or "")
     return f'ch-image pull {source}; ch-convert -i ch-image -o dir {source} "$part"'

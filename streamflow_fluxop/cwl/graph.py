@@ -31,6 +31,7 @@ class CWLStep:
         stderr_declared: the tool has a place of its own for stderr.
         success_codes: exit codes of the tool that are no failure.
         tool: what it runs, in a word (`tool_identity`); None where nobody knows.
+        program: the first word of its command, where that is a plain name of a program; None: nobody knows.
         input_sizes: finds the bytes of the files that each job gets; empty where they are not known.
     """
 
@@ -48,6 +49,7 @@ class CWLStep:
     stderr_declared: bool = False
     success_codes: frozenset[int] = frozenset({0})
     tool: str | None = None
+    program: str | None = None
     input_sizes: Callable[[], tuple[int, ...]] = field(default=tuple, compare=False, repr=False)
 
     @property

@@ -192,6 +192,7 @@ class Walk:
             stderr_declared=_declares_stderr(process.cwl),
             success_codes=_success_codes(process.cwl),
             tool=tool_identity(process),
+            program=_program(process.cwl),
             input_sizes=lambda: sizes_of(ports, scope.count),
         )
         return self._tool_outputs(process, ports, scope, requirements, frozenset({name}))
@@ -414,6 +415,16 @@ class _Execution(Mapping[str, Any]):
 
 def _declares_stderr(tool: Any) -> bool:
     return getattr(tool, "stderr", None) is not None or any(o.type_ == "stderr" for o in tool.outputs)
+
+
+def _program(tool: Any) -> str | None:
+    """The first word of a tool's command, if it is no path and its PATH is not the tool's own."""
+    said = getattr(tool, "baseCommand", None)
+    first = said if isinstance(said, str) else next(iter(said or []), None)
+    own = any(
+        getattr(r, "class_", "") == "EnvVarRequirement" for r in [*(tool.requirements or []), *(tool.hints or [])]
+    )
+    return None if own or not isinstance(first, str) or "/" in first else first
 
 
 def _success_codes(tool: Any) -> frozenset[int]:

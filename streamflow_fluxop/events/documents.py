@@ -240,6 +240,18 @@ class JobReused(_OfJob):
     seconds: NonNegativeFloat = Field(description="That it ran.")
 
 
+class ImageGot(_OfFleet):
+    """The image of jobs' containers is there."""
+
+    event: Literal["image-got"] = "image-got"
+    image: str = Field(min_length=1, description="Its name.")
+    source: str = Field("", description="Where it comes from.")
+    engine: str = Field("", description="What runs it, such as `podman`.")
+    digest: str | None = Field(None, description="As the engine says it; absent: it says none.")
+    fetched: bool = Field(False, description="Whether it had to be got.")
+    seconds: NonNegativeFloat = Field(0.0, description="That it took.")
+
+
 class Forecast(_OfFleet):
     """What the fleet is expected to come to now, where there is a budget or a deadline."""
 
@@ -304,6 +316,7 @@ Event = (
     | JobStarted
     | JobEnded
     | JobReused
+    | ImageGot
     | Forecast
     | ForecastPassed
     | BudgetReached

@@ -65,6 +65,10 @@ class AloneCluster(Cluster):
         """See `Cluster.work_folder`."""
         return await self._inner.work_folder()
 
+    async def shell(self, script: str, timeout: float) -> tuple[int, str]:
+        """See `Cluster.shell`."""
+        return await self._inner.shell(script, timeout)
+
     async def close(self) -> None:
         """See `Cluster.close`."""
         await self._inner.close()

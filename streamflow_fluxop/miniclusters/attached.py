@@ -11,6 +11,7 @@ from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLo
 from streamflow_fluxop.agent.stream import ProcessStream
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.environment import job_environment
+from streamflow_fluxop.miniclusters.scripts import here
 from streamflow_fluxop.model import Flavour
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ class AttachedCluster(Cluster):
         return AttachedMiniCluster(
             self._flux_uri, name, flavour, size, image=image, max_size=max_size, preserve=self._preserve
         )
+
+    async def shell(self, script: str, timeout: float) -> tuple[int, str]:
+        """See `Cluster.shell`."""
+        return await here(script, timeout)
 
     async def close(self) -> None:
         """See `Cluster.close`: nothing is shared."""

@@ -172,6 +172,21 @@ class Cluster(ABC):
         """
         return None
 
+    async def shell(self, script: str, timeout: float) -> tuple[int, str]:
+        """Run a script for `/bin/sh` where jobs run, but in none of its MiniClusters.
+
+        Args:
+            script: what to run.
+            timeout: seconds after which it is ended.
+
+        Returns:
+            Its exit code and output, standard error with it.
+
+        Raises:
+            ClusterError: there is no such place, it can't be reached, or the script takes too long.
+        """
+        raise ClusterError("nothing can be run there but jobs")
+
     @abstractmethod
     async def close(self) -> None:
         """Let go what its MiniClusters shared (clients, watches), when all of them are down. Never raises."""

@@ -21,6 +21,7 @@ from streamflow_fluxop.agent.rendezvous import started
 from streamflow_fluxop.agent.stream import ProcessStream
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.environment import job_environment
+from streamflow_fluxop.miniclusters.scripts import here
 from streamflow_fluxop.model import Flavour
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,10 @@ class LocalCluster(Cluster):
             told=self._told,
             preserve=self._preserve,
         )
+
+    async def shell(self, script: str, timeout: float) -> tuple[int, str]:
+        """See `Cluster.shell`."""
+        return await here(script, timeout)
 
     async def close(self) -> None:
         """See `Cluster.close`: nothing is shared."""

@@ -135,6 +135,15 @@ class SSHCluster(Cluster):
             )
         raise ClusterError(why)
 
+    async def shell(self, script: str, timeout: float) -> tuple[int, str]:
+        """See `Cluster.shell`."""
+        try:
+            return await self.run(script, timeout=timeout)
+        except asyncio.TimeoutError:
+            raise ClusterError(f"{self.config.host}: not done after {timeout:.0f} s") from None
+        except (OSError, asyncssh.Error) as error:
+            raise ClusterError(words(self.config, error)) from None
+
     async def close(self) -> None:
         """See `Cluster.close`."""
         for connection in (self._connection, self._jump):

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from streamflow_fluxop.events import Recorder
     from streamflow_fluxop.fleet.runner import FleetRunner
     from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster
+    from streamflow_fluxop.plugin.containers import Containers
     from streamflow_fluxop.plugin.job_identity import Do, Identity
     from streamflow_fluxop.plugin.reusing import Reuse
     from streamflow_fluxop.plugin.run import FleetRun, Placement
@@ -79,6 +80,7 @@ class MiniClusterConnector(Connector):
         self._runner: FleetRunner | None = None
         self._record: Recorder  # from deploy on
         self._reuse: Reuse | None = None
+        self._containers: Containers | None = None
         self._uses = itertools.count()
         self._directories = Directories()
         self._locations = self._make_locations()
@@ -126,12 +128,22 @@ class MiniClusterConnector(Connector):
         self._reuse = self._reusing()
         if self._reuse is None or not self._reuse.takes:  # else perhaps nothing has to run
             self._runner.begin()
-        images = sorted({g.image for g in self._fleet.groups.values() if g.image})
-        if images and config.cluster == "local":
-            logger.warning(
-                "local MiniClusters run no containers: commands of %s run as they are on this machine",
-                ", ".join(images),
-            )
+        if config.cluster != "kubernetes":
+            self._containers = self._with_containers(cluster)
+
+    def _with_containers(self, cluster: Cluster) -> Containers:
+        from streamflow_fluxop.plugin.containers import Containers
+
+        config = self._fleet.config
+        made = Containers(
+            "none" if self._fleet.no_engine else config.containers,
+            here=config.ssh is None,
+            shell=cluster.shell,
+            record=self._record,
+            engine=self._fleet.engine,
+        )
+        made.get_ahead(self._fleet.images())
+        return made
 
     async def _settle_work_folder(self, cluster: Cluster) -> None:
         """Where the file says no work directory, it is the cluster's choice.
@@ -202,6 +214,8 @@ class MiniClusterConnector(Connector):
         try:
             if self._reuse is not None:  # while there is somebody who sees the files
                 await self._reuse.close()
+            if self._containers is not None:
+                await self._containers.close()
             await asyncio.shield(asyncio.create_task(self._take_down(runner)))
             if runner.stopped_for is not None:
                 hook.run_was_stopped(f"the fleet {self.deployment_name} was stopped: {runner.stopped_for}")
@@ -332,11 +346,15 @@ class MiniClusterConnector(Connector):
         named = [workdir or "", *request.environment.values(), *request.argv, request.stdin or ""]
         await self._directories.made(location.name, " ".join(named))
         group = self._fleet.group_at(location.name)
-        image, do = self._fleet.groups[placement.group].image, self._files_at(location)
+        container, do = placement.container, self._files_at(location)
+        image = container.image.name if container is not None else self._fleet.groups[placement.group].image
         known = await self._reuse.identify(current_job(), request, placement, image, do) if self._reuse else None
         if known is not None and (found := await self._reused(name, known, placement, group, do)):
             return found.output.strip(), found.exit_code
         use = f"{name} {next(self._uses)}"
+        temporary = request.environment.get("TMPDIR")
+        asked = request
+        request, measured = await self._in_container(request, placement)
         began = time.monotonic()
         with recorded_job(self._record, self._fleet, name, group) as job:
             async with self._active().job(use, group, placement.step, needs, _index(name)) as (minicluster, nodes):
@@ -347,9 +365,11 @@ class MiniClusterConnector(Connector):
                 logger.info("SUBMITTING job %s to MiniCluster %s", name, minicluster.name)
                 began = time.monotonic()
                 result = await minicluster.client.run_job(request, on_state=job.on_state(minicluster.name))
+            if not measured:
+                result = replace(result, memory=None, cpu=None)
             job.result = result
             ran_in = minicluster.name
-        if workdir and (temporary := request.environment.get("TMPDIR")) and not location.local:
+        if workdir and temporary and not location.local:
             self._directories.used(
                 location.name, {workdir, temporary}, lambda line: self._run_command(location, line, None)
             )
@@ -362,7 +382,15 @@ class MiniClusterConnector(Connector):
                 if known.in_place:
                     await self._reuse.kept()
             return result.output.strip(), result.exit_code
-        return account(result, request, ran_in), result.exit_code or 1
+        return account(result, asked, ran_in, image if request is not asked else None), result.exit_code or 1
+
+    async def _in_container(self, request: JobRequest, placement: Placement) -> tuple[JobRequest, bool]:
+        """A job as it runs in its step's container, if it has one, and whether what it uses can be measured."""
+        if placement.container is None or self._containers is None:
+            return request, True
+        current = current_job()
+        folder = current.job.input_directory if current is not None else None
+        return await self._containers.inside(request, placement.container, folder)
 
     async def _reused(self, name: str, identity: Identity, placement: Placement, group: str, do: Do) -> Result | None:
         """Take the result of a job that did the same, so that this one need not run."""

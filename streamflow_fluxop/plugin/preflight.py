@@ -139,6 +139,7 @@ class Preflight:
                 errors.append(error)
             else:
                 errors += self._in_pods(run)
+                errors += self._in_containers(run, [b for b in bound if b.steps_of(name)])
         if errors:
             raise UserErrors(list({str(e): e for e in errors}.values()))
         self._fill_in()
@@ -213,6 +214,15 @@ class Preflight:
                 fix="Give them one: `kubernetes: {volumes: {work: {claim: …, path: /work, shared: true}}}`. "
                 "Without one a fleet can only be a single MiniCluster of one pod.",
             )
+
+    def _in_containers(self, run: FleetRun, workflows: list[BoundWorkflow]) -> Iterator[UserError]:
+        """Look for what runs the images of its steps, if anything."""
+        from streamflow_fluxop.plugin.engines import find_engine
+
+        steps = [s for b in workflows for s in b.steps_of(run.deployment).values()]
+        programs = [(s.name, s.program) for s in steps if s.asked.container is not None and s.program is not None]
+        where = self._file.where("deployments", run.deployment, "config", "containers")
+        yield from find_engine(run, programs, where)
 
     def _optimised(self, run: FleetRun, workflows: list[BoundWorkflow]) -> Plan | None:
         """The plan that `fluxop plan` shows; None where there is none: MiniClusters then come when jobs need them.

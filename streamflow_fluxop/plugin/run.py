@@ -7,13 +7,14 @@ StreamFlow gives neither its file nor its workflow to connectors and policies. T
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
 from streamflow.core.exception import UnrecoverableWorkflowException
 
 from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.containers import Container, Engine, Image
 from streamflow_fluxop.cwl import Asked
 from streamflow_fluxop.errors import FluxopError, UserError
 from streamflow_fluxop.grouping import Group, cheapest_flavour
@@ -59,6 +60,7 @@ class Placement:
     merge_stderr: bool
     success_codes: frozenset[int] = frozenset({0})
     input_bytes: int | None = None
+    container: Container | None = None
 
 
 @dataclass
@@ -74,6 +76,8 @@ class FleetRun:
         workflows: for each workflow of the StreamFlow file, in its order, that uses the fleet: its steps by path.
             None for a step that runs beside StreamFlow.
         reusable: how many jobs of each step the plan leaves out, as their results may be there; less those reused.
+        engine: what runs its jobs' containers; None: nobody has looked yet, or there is none.
+        no_engine: there is none.
         controller: stands for the machine that runs StreamFlow, where ExpressionTools are evaluated; no group can
             have this name.
     """
@@ -91,7 +95,14 @@ class FleetRun:
     workflows: list[dict[str, StepRun | None]] = field(default_factory=list)
     placements: dict[str, Placement] = field(default_factory=dict)
     reusable: dict[str, int] = field(default_factory=dict)
+    engine: Engine | None = None
+    no_engine: bool = False
     _index: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def runs_containers(self) -> bool:
+        """Whether its jobs run in containers, as far as anybody knows."""
+        return self.config.cluster != "kubernetes" and self.config.containers != "none" and not self.no_engine
 
     @cached_property
     def durations(self) -> dict[str, Duration]:
@@ -173,8 +184,29 @@ class FleetRun:
             merge_stderr=known.stderr_declared,
             success_codes=known.success_codes,
             input_bytes=input_bytes,
+            container=self._container(known),
         )
         return group.name
+
+    def images(self) -> dict[Image, list[str]]:
+        """The images of jobs' containers, in the order of the steps, each with the steps that run in it."""
+        found: dict[Image, list[str]] = {}
+        for known in (s for steps in self.workflows for s in steps.values()):
+            if known is not None and known.group is not None and (container := self._container(known)) is not None:
+                found.setdefault(container.image, []).append(known.name)
+        return found
+
+    def _container(self, step: StepRun) -> Container | None:
+        """The container of a step's jobs, as its CWL and the fleet's `image` and `groups` say; None in Kubernetes."""
+        if self.config.cluster == "kubernetes":
+            return None
+        asked = step.asked.container
+        if asked is not None and asked.image.pull is None and asked.image.image_id is None:
+            return asked
+        named = {s.name: s.container for s in self.steps}.get(step.name, self.config.image)
+        if named is None or (asked is not None and named == (asked.image.pull or asked.image.image_id)):
+            return asked
+        return replace(asked or Container(Image()), image=Image(pull=named))
 
     def _steps_of(self, workflow: int, tried_again: bool) -> dict[str, StepRun | None]:
         if workflow not in self._index:

@@ -174,11 +174,9 @@ def _as_bound(step: Step, config: FleetConfig, *, known: bool) -> Step:
     if step.controller:
         return step.model_copy(update={"binding": ""})
     if step.binding in config.flavours:
-        return step.model_copy(
-            update={"binding": "", "flavours": [step.binding], **config.images(step.image or step.container)}
-        )
+        return step.model_copy(update={"binding": "", "flavours": [step.binding], **config.images(step)})
     group = step.group or step.binding or None
-    update: dict[str, object] = {"binding": "", "group": group, **config.images(step.image or step.container, group)}
+    update: dict[str, object] = {"binding": "", "group": group, **config.images(step, group)}
     if known and group is None and not step.flavours and usual_flavours(step.needs, config) != list(config.flavours):
         update["flavours"] = usual_flavours(step.needs, config)
     if group in config.groups:

@@ -13,7 +13,7 @@ from importlib import import_module
 
 logger = logging.getLogger(__name__)
 
-_MENDS = ("commands", "hints", "empty_scatter", "paths", "outputs", "record_fields")
+_MENDS = ("commands", "hints", "empty_scatter", "paths", "outputs", "record_fields", "containers")
 """The modules, each with a `MEND`."""
 
 

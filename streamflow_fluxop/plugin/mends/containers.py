@@ -1,0 +1,82 @@
+"""Mend: what CWL says of the inside of containers does not happen to the machine outside.
+
+StreamFlow 0.2.0rc3 makes `dockerOutputDirectory` where the job runs (`cwl/translator.py`,
+`_process_docker_requirement`), writes what InitialWorkDirRequirement puts at absolute paths there (`cwl/command.py`,
+`_prepare_work_dir`), and refuses a DockerRequirement with neither dockerPull nor dockerImageId. Jobs of a fleet that
+run in containers have their output directory where all jobs have it, and their container shows it where it should be;
+files for absolute paths are put into a folder, of which their container shows them. Other jobs are left as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import posixpath
+from collections.abc import MutableMapping
+from typing import Any
+
+from streamflow.core.deployment import Target
+from streamflow.core.workflow import CommandOptions
+from streamflow.cwl import command, translator, utils
+
+from streamflow_fluxop.errors import FluxopError
+from streamflow_fluxop.plugin.containers import STAGED
+from streamflow_fluxop.plugin.mends import Mend
+
+
+def _is_needed() -> bool:
+    return not hasattr(translator._process_docker_requirement, "__wrapped__")
+
+
+def _apply() -> None:
+    process: Any = translator._process_docker_requirement
+    prepare: Any = command._prepare_work_dir
+
+    @functools.wraps(process)
+    def process_docker_requirement(*, context: MutableMapping[str, Any], target: Target, **given: Any) -> Target:
+        if _runs_containers(target.deployment.name):
+            return target
+        result: Target = process(context=context, target=target, **given)
+        return result
+
+    @functools.wraps(prepare)
+    async def prepare_work_dir(options: CommandOptions, element: Any, *more: Any, **given: Any) -> None:
+        await prepare(options, _staged(options, element), *more, **given)
+
+    translator._process_docker_requirement = process_docker_requirement
+    command._prepare_work_dir = prepare_work_dir
+
+
+def _runs_containers(deployment: str) -> bool:
+    """Whether this is a fleet whose jobs run in containers."""
+    from streamflow_fluxop.plugin.run import current_run
+
+    try:
+        fleet = current_run().fleets.get(deployment)
+    except FluxopError:  # no fleet is in this run
+        return False
+    return fleet is not None and fleet.runs_containers
+
+
+def _staged(options: Any, element: Any) -> Any:
+    """A listing, with what goes to absolute paths in the folder that the job's container shows there."""
+    if isinstance(element, list):
+        return [_staged(options, entry) for entry in element]
+    if not isinstance(element, MutableMapping) or "entryname" not in element or "entry" not in element:
+        return element
+    if not _runs_containers(options.step.workflow.context.scheduler.get_connector(options.job.name).deployment_name):
+        return element
+    name = utils.eval_expression(
+        expression=element["entryname"],
+        context=options.context,
+        full_js=options.full_js,
+        expression_lib=options.expression_lib,
+    )
+    outside = options.job.output_directory
+    if not isinstance(name, str) or not posixpath.isabs(name) or f"{name}/".startswith(f"{outside}/"):
+        return element
+    if not options.absolute_initial_workdir_allowed:
+        return element
+    return {**element, "entryname": f"{options.job.tmp_directory}/{STAGED}{posixpath.normpath(name)}"}
+
+
+MEND = Mend("what is said of the inside of containers", "0.2.0rc3", _is_needed, _apply)
