@@ -8,30 +8,46 @@ from dataclasses import replace
 from streamflow_fluxop.containers.engines import ENGINES, Engine, EngineName
 
 PROBE = r"""
-ask() { command -v timeout >/dev/null && set -- timeout 20 "$@"; "$@" 2>&1 </dev/null; }
+ask() { if command -v timeout >/dev/null; then timeout 30 "$@" 2>&1 </dev/null; else "$@" 2>&1 </dev/null; fi; }
 said() { printf '%s\t' "$@" | tr '\n' ' '; echo; }
 u=$(id -u):$(id -g)
 i=${APPTAINER_CACHEDIR:-${SINGULARITY_CACHEDIR:-${XDG_CACHE_HOME:-$HOME/.cache}}}/streamflow-fluxop/images
+export USER="${USER:-$(id -un)}"
+root=$(mktemp -d) && trap 'rm -rf "$root"' EXIT
+for d in proc sys dev tmp etc run var home; do mkdir "$root/$d"; done
+for d in bin sbin lib lib64; do
+  if [ -L /$d ]; then ln -s "$(readlink /$d)" "$root/$d"; elif [ -d /$d ]; then mkdir "$root/$d"; fi
+done
+mkdir "$root/usr"
+true=$(command -v /usr/bin/true || echo /bin/true)
+binds() { for d in /usr /bin /lib /lib64; do [ -d $d ] && [ ! -L $d ] && printf '%s %s:%s%s ' "$1" $d $d "$2"; done; }
+try() {  # engine, what it says of itself, and how it runs something
+  e=$1 v=$2; shift 2
+  if t=$(ask "$@"); then said $e ok "$v" "$u" "$i"; else said $e bad "$t"; fi
+}
 for e in apptainer singularity; do
   command -v $e >/dev/null || continue
-  if v=$(ask $e version); then said $e ok "$v" "$u" "$i"; else said $e bad "$v"; fi
+  if v=$(ask $e version); then try $e "$v" $e --quiet exec --contain $(binds --bind :ro) "$root" $true
+  else said $e bad "$v"; fi
 done
 if command -v podman >/dev/null; then
-  if v=$(ask podman info --format '{{.Version.Version}} {{.Host.OCIRuntime.Name}}'); then said podman ok "$v" "$u"
+  if v=$(ask podman info --format '{{.Version.Version}} {{.Host.OCIRuntime.Name}}'); then
+    case $v in *crun) c=--cgroups=disabled ;; *) c= ;; esac
+    try podman "$v" podman run --rm $c --network=none --log-driver=none $(binds --volume :ro) --rootfs "$root" $true
   else said podman bad "$v"; fi
 fi
 if command -v docker >/dev/null; then
-  if v=$(ask docker info --format '{{.ServerVersion}} {{.SecurityOptions}}'); then said docker ok "$v" "$u"
+  if v=$(ask docker info --format '{{.ServerVersion}} {{.SecurityOptions}}'); then said docker ok "$v" "$u" ""
   else said docker bad "$v"; fi
 fi
 if command -v ch-run >/dev/null; then
-  export USER="${USER:-$(id -un)}"
-  if ! command -v unshare >/dev/null || ask unshare --user true >/dev/null; then
-    said charliecloud ok "$(ask ch-run --version)" "$u" "$i"
-  else said charliecloud bad 'user namespaces are not allowed'; fi
+  try charliecloud "$(ask ch-run --version)" ch-run --no-passwd $(binds --bind '') "$root" -- $true
 fi
 """
-"""For /bin/sh: a line an engine that is there: `ok` or `bad`, what it says, who asks. At most 20 s an engine."""
+"""For /bin/sh: a line an engine that is there: `ok` or `bad`, what it says, who asks, where its images go.
+
+Each has to run something, with this machine's own programs as its image: one that is only installed is of no use.
+"""
 
 
 def read_probe(text: str) -> tuple[dict[EngineName, Engine], dict[EngineName, str]]:
@@ -56,6 +72,8 @@ def read_probe(text: str) -> tuple[dict[EngineName, Engine], dict[EngineName, st
         uid, _, gid = rest[1].partition(":")
         version, _, more = rest[0].partition(" ")
         found = Engine(engine, version, int(uid), int(gid), images=rest[2] if len(rest) > 2 else "")
+        if not found.has_files:
+            found = replace(found, images="")
         if engine == "podman":
             found = replace(found, runtime=more.split(" ")[0])
         elif engine == "docker":

@@ -77,8 +77,8 @@ class Containers:
     async def _get_ahead(self, images: Mapping[Image, Iterable[str]]) -> None:
         try:
             engine = await self.engine()
-        except FluxopError as error:
-            logger.error("%s", error)
+        except FluxopError as unusable:
+            logger.error("%s", unusable)
             return
         if engine is None:
             why = "`containers: none`" if self._wanted == "none" else f"no container engine works {self._where}"
@@ -139,7 +139,10 @@ class Containers:
             try:
                 got = read(*await self._shell(script(engine, image), _PULL_TIME))
             except NoImage as error:
-                raise ContainerError(f"the image {image.name} can't be got with {engine.name}: {error}") from None
+                raise ContainerError(
+                    f"the image {image.name} can't be got with {engine.name}: {error}\n"
+                    "  Commands run as they are where the fleet says `containers: none`."
+                ) from None
             finally:
                 saying.cancel()
             took = time.monotonic() - began

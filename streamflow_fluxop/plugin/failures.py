@@ -26,10 +26,11 @@ def account(result: JobResult, request: JobRequest, minicluster: str, image: str
     """
     here = request.cwd or ""
     files = [os.path.join(here, p) for p in dict.fromkeys((request.stdout, request.stderr)) if p and p != os.devnull]
+    container = f", in a container of {image}" if image else ""
     lines = [
         result.reason,
         result.output.strip() or (None if request.stderr else "(it wrote nothing on standard error)"),
-        f"{how_it_ended(result.exit_code, result.reason)}, in MiniCluster {minicluster}{f', in a container of {image}' if image else ''}",
+        f"{how_it_ended(result.exit_code, result.reason)}, in MiniCluster {minicluster}{container}",
         f"command: {_shortened(shlex.join(request.argv))}",
         f"directory: {here}" if here else None,
         *(f"what it wrote: {path}" for path in files),

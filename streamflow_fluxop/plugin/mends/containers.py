@@ -15,8 +15,9 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from streamflow.core.deployment import Target
-from streamflow.core.workflow import CommandOptions
 from streamflow.cwl import command, translator, utils
+from streamflow.cwl.command import InitialWorkDirOptions
+from streamflow.data.remotepath import StreamFlowPath
 
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.plugin.containers import STAGED
@@ -39,8 +40,11 @@ def _apply() -> None:
         return result
 
     @functools.wraps(prepare)
-    async def prepare_work_dir(options: CommandOptions, element: Any, *more: Any, **given: Any) -> None:
-        await prepare(options, _staged(options, element), *more, **given)
+    async def prepare_work_dir(options: InitialWorkDirOptions, element: Any, *more: Any, **given: Any) -> None:
+        if (place := _staged(options, element)) is not None:
+            await _make_folder(options, posixpath.dirname(place))
+            element = {**element, "entryname": place}
+        await prepare(options, element, *more, **given)
 
     translator._process_docker_requirement = process_docker_requirement
     command._prepare_work_dir = prepare_work_dir
@@ -57,26 +61,32 @@ def _runs_containers(deployment: str) -> bool:
     return fleet is not None and fleet.runs_containers
 
 
-def _staged(options: Any, element: Any) -> Any:
-    """A listing, with what goes to absolute paths in the folder that the job's container shows there."""
-    if isinstance(element, list):
-        return [_staged(options, entry) for entry in element]
-    if not isinstance(element, MutableMapping) or "entryname" not in element or "entry" not in element:
-        return element
-    if not _runs_containers(options.step.workflow.context.scheduler.get_connector(options.job.name).deployment_name):
-        return element
+def _staged(options: InitialWorkDirOptions, element: Any) -> str | None:
+    """Where an entry of a listing goes that names an absolute path in a container; None: it names none."""
+    if not isinstance(element, MutableMapping) or not {"entryname", "entry"} <= element.keys():
+        return None
+    job = options.job
+    if not options.absolute_initial_workdir_allowed or not _runs_containers(
+        options.step.workflow.context.scheduler.get_connector(job.name).deployment_name
+    ):
+        return None
     name = utils.eval_expression(
         expression=element["entryname"],
         context=options.context,
         full_js=options.full_js,
         expression_lib=options.expression_lib,
     )
-    outside = options.job.output_directory
-    if not isinstance(name, str) or not posixpath.isabs(name) or f"{name}/".startswith(f"{outside}/"):
-        return element
-    if not options.absolute_initial_workdir_allowed:
-        return element
-    return {**element, "entryname": f"{options.job.tmp_directory}/{STAGED}{posixpath.normpath(name)}"}
+    if not isinstance(name, str) or not posixpath.isabs(name):
+        return None
+    if f"{name}/".startswith(f"{job.output_directory}/"):
+        return None
+    return f"{job.tmp_directory}/{STAGED}{posixpath.normpath(name)}"
+
+
+async def _make_folder(options: InitialWorkDirOptions, folder: str) -> None:
+    context = options.step.workflow.context
+    for location in context.scheduler.get_locations(options.job.name):
+        await StreamFlowPath(folder, context=context, location=location).mkdir(parents=True, exist_ok=True)
 
 
 MEND = Mend("what is said of the inside of containers", "0.2.0rc3", _is_needed, _apply)
