@@ -4,9 +4,7 @@ import shutil
 import subprocess
 
 import pytest
-from images import archive, podman_environment, root_file_system
-
-IMAGE = "docker.io/fluxop/tools:1"
+from container_images import IMAGE, archive, podman_environment, root_file_system
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import IMAGE
+from container_images import IMAGE
 
 from streamflow_fluxop.containers import Container, ContainerJob, Engine, Image, argv_of
 from streamflow_fluxop.containers.detect import PROBE, choose, read_probe

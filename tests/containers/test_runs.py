@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import IMAGE
+from container_images import IMAGE
 
 HEAD = "cwlVersion: v1.2\nclass: CommandLineTool\n"
 SCHEDULERS = ["embedded", *(["flux"] if shutil.which("flux") else [])]

@@ -39,7 +39,7 @@ class World:
             "deployments": {
                 "fleet": {
                     "type": "minicluster",
-                    "config": {"cluster": "local", "flavours": FLAVOURS},
+                    "config": {"cluster": "local", "flavours": FLAVOURS, "containers": "none"},
                     "workdir": str(folder / "work"),
                 }
             },

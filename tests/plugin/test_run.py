@@ -76,7 +76,7 @@ def one(world, script, requirements="hints: {}"):
 
 @pytest.mark.parametrize("storage", [{}, {"controller": False}], ids=["shared files", "files behind the agent"])
 def test_steps_run_on_the_miniclusters_of_their_groups(world, storage):
-    world.fleet |= {"storage": storage, "containers": "none"}
+    world.fleet["storage"] = storage
     world.write("wf.cwl", ECHO)
     world.inputs(names=["a b", "c'd", "$HOME", "ü"])
     result = world.run()

@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+IMAGE = "docker.io/fluxop/tools:1"
 PROGRAMS = (
     *("sh", "bash", "cat", "cp", "date", "echo", "env", "false", "find", "grep", "head", "id", "ln", "ls", "mkdir"),
     *("mv", "nproc", "ps", "pwd", "readlink", "rm", "sed", "seq", "sha1sum", "sleep", "sort", "stat", "tail", "tar"),
