@@ -38,6 +38,7 @@ STARTS = {
     ("README.md", "Seeing a run"): TWO_SAMPLES,
     ("docs/planner.md", "The plan"): TWO_SAMPLES,
     ("docs/planner.md", "When there is no plan"): TWO_SAMPLES,
+    ("docs/resume.md", "Going on with a run"): TWO_SAMPLES,
     ("docs/runs.md", "Seeing a run"): TWO_SAMPLES,
     ("docs/workflow-document.md", None): "../documents",
 }
