@@ -157,7 +157,7 @@ def check_words(cli, document: str, words: list[str]) -> None:
         command, words = command.commands[words[0]], words[1:]
     known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help", "-h"}
     options = [w.partition("=")[0] for w in words if w.startswith("-")]
-    if not command.ignore_unknown_options:
+    if not (command.ignore_unknown_options or command.context_settings.get("ignore_unknown_options")):
         assert not set(options) - known, at
 
 
