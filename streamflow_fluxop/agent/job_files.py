@@ -144,9 +144,9 @@ def text(path: str, most: int) -> str:
     return found
 
 
-def versions(paths: Iterable[str]) -> dict[str, list[int]]:
-    """Of each of the paths at which a file is, what tells one version of it from another: its stamp."""
-    found = {}
+def versions(paths: Iterable[str]) -> dict[str, list[int] | None]:
+    """What tells one version of a file from another, its stamp, of each path at which one is; null: a directory is."""
+    found: dict[str, list[int] | None] = {}
     for path in paths:
         try:
             about = os.stat(path)
@@ -154,7 +154,24 @@ def versions(paths: Iterable[str]) -> dict[str, list[int]]:
             continue
         if stat.S_ISREG(about.st_mode):
             found[path] = stamp(about)
+        elif stat.S_ISDIR(about.st_mode):
+            found[path] = None
     return found
+
+
+def version_of_tree(path: str, most: int = 2000) -> str:
+    """What tells one version from another of a directory: a digest of the stamps of all that lies in it.
+
+    Raises:
+        Unfit: there is too much in it.
+        OSError: it can't be read.
+    """
+    digest = hashlib.sha256()
+    for number, (name, about) in enumerate(_walk(os.path.realpath(path))):
+        if number >= most:
+            raise Unfit(f"there are more than {most} files in {path}")
+        digest.update(repr((name, about.st_mode, [] if stat.S_ISDIR(about.st_mode) else stamp(about))).encode())
+    return digest.hexdigest()
 
 
 def stamp(about: os.stat_result) -> list[int]:
@@ -167,14 +184,15 @@ def _walk(directory: str) -> Iterator[tuple[str, os.stat_result]]:
     folders = [directory]
     while folders:
         with os.scandir(folders.pop()) as listed:
-            for entry in sorted(listed, key=lambda e: e.name):
-                left -= 1
-                if left < 0:
-                    raise Unfit(f"there are more than {MOST} files in it")
-                about = entry.stat(follow_symlinks=False)
-                yield entry.path, about
-                if stat.S_ISDIR(about.st_mode):
-                    folders.append(entry.path)
+            here = sorted(listed, key=lambda e: e.name)
+        for entry in here:
+            left -= 1
+            if left < 0:
+                raise Unfit(f"there are more than {MOST} files in it")
+            about = entry.stat(follow_symlinks=False)
+            yield entry.path, about
+            if stat.S_ISDIR(about.st_mode):
+                folders.append(entry.path)
 
 
 def _checksum(path: str, mark: list[int]) -> str:
@@ -388,6 +406,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "checksums": checksums,
     "text": text,
     "versions": versions,
+    "version_of_tree": version_of_tree,
     "bring": bring,
     "unchanged": unchanged,
 }

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, MutableMapping, MutableSequence, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from streamflow_fluxop.agent.protocol import CommandResult, JobRequest
 from streamflow_fluxop.agent.shell import JOB_FILES, answer
 from streamflow_fluxop.errors import BudgetReached, FluxopError
 from streamflow_fluxop.plugin import hook
-from streamflow_fluxop.plugin.current_job import current_job
+from streamflow_fluxop.plugin.current_job import current_job, if_it_fails
 from streamflow_fluxop.plugin.directories import Directories
 from streamflow_fluxop.plugin.failures import account
 from streamflow_fluxop.plugin.local_folders import not_settled, settle
@@ -379,6 +380,7 @@ class MiniClusterConnector(Connector):
                     known, name, placement.step, self._fleet.tools.get(placement.step), result, time.monotonic() - began
                 )
                 self._reuse.keep(left, None if location.local else do)
+                if_it_fails(partial(self._reuse.forget, known.directory))
                 if known.in_place:
                     await self._reuse.kept()
             return result.output.strip(), result.exit_code
@@ -401,6 +403,7 @@ class MiniClusterConnector(Connector):
         found = await self._reuse.take(identity, name, placement.step, self._fleet.tools.get(placement.step), do)
         if found is None:
             return None
+        if_it_fails(partial(self._reuse.forget, identity.directory, found.origin))
         flavour = self._fleet.config.flavours[self._fleet.groups[group].flavour]
         step, size = placement.step or None, placement.input_bytes
         self._record(JobAsked.of(name, placement.needs, flavour, step, None, size))

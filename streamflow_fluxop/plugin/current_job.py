@@ -1,4 +1,7 @@
-"""The job for which StreamFlow calls a connector: its inputs, and what its tool says. Connectors are told neither."""
+"""The job for which StreamFlow calls a connector: its inputs, what its tool says, and whether its outputs were found.
+
+Connectors are told none of it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import functools
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from streamflow.core.workflow import Status
 from streamflow.cwl.command import CWLCommand
+from streamflow.workflow.step import ExecuteStep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streamflow.core.workflow import Job
     from streamflow.cwl.processor import CWLCommandOutput
 
@@ -21,6 +28,16 @@ class CurrentJob(NamedTuple):
 
 
 _current: ContextVar[CurrentJob | None] = ContextVar("streamflow_fluxop_job", default=None)
+
+
+_if_it_fails: ContextVar[list[Callable[[], None]] | None] = ContextVar("streamflow_fluxop_if_it_fails", default=None)
+
+
+def if_it_fails(call: Callable[[], None]) -> None:
+    """Call something if the current job fails after its command: its outputs are not there, or of another kind."""
+    calls = _if_it_fails.get()
+    if calls is not None:
+        calls.append(call)
 
 
 def current_job() -> CurrentJob | None:
@@ -43,3 +60,19 @@ def tell_current_job() -> None:
             _current.reset(token)
 
     CWLCommand.execute = wrapper
+    run_job: Any = ExecuteStep._run_job
+
+    @functools.wraps(run_job)
+    async def run(self: ExecuteStep, job: Job, *arguments: Any, **more: Any) -> Status:
+        calls: list[Callable[[], None]] = []
+        token = _if_it_fails.set(calls)  # the tasks that it starts inherit the list
+        try:
+            status: Status = await run_job(self, job, *arguments, **more)
+        finally:
+            _if_it_fails.reset(token)
+        if status is Status.FAILED:
+            for call in calls:
+                call()
+        return status
+
+    ExecuteStep._run_job = run

@@ -136,6 +136,11 @@ def run_is_ending() -> None:
     _ending = True
 
 
+def ending() -> bool:
+    """Whether the run is about to end: what fails now may fail for no other reason."""
+    return _ending or signals.ending()
+
+
 def run_was_stopped(why: str) -> None:
     """The run ends as it has reached its budget: its exit code will say so."""
     global _stopped
@@ -157,10 +162,10 @@ def _ending_at_budget(close: Any) -> Any:
 def _without_traceback(record: logging.LogRecord) -> bool:
     """What a user can mend, and a step that failed, is shown as a message; a traceback is for defects and --debug."""
     error = record.exc_info[1] if record.exc_info else None
-    ending = _ending or signals.ending()
-    if (ending and _says_nothing(error)) or isinstance(error or record.msg, StoppedJob):
+    over = ending()
+    if (over and _says_nothing(error)) or isinstance(error or record.msg, StoppedJob):
         return False
-    silent = error is not None and (ending or _is_streamflow_s_message(error)) and not _debugging()
+    silent = error is not None and (over or _is_streamflow_s_message(error)) and not _debugging()
     if silent or isinstance(error, (UserError, _StoppedAtBudget)):
         record.msg, record.args, record.exc_info = _message(error), (), None
     return True

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import posixpath
 import re
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.agent.job_files import Unfit
@@ -36,10 +39,13 @@ logger = logging.getLogger(__name__)
 SCRIPT_MOST = 1 << 16
 """Bytes of a text that is made for a job in which names of its directories are looked for."""
 
-_PATH = re.compile(r"(?<![A-Za-z0-9_.~/-])/[A-Za-z0-9@%+=:,._/-]*[A-Za-z0-9@%+=_/-]")
+TREE_KEPT = 5.0
+"""Seconds for which it counts what a directory is like that a job names and that is no input."""
+
+_PATH = re.compile(r"(?:(?<![A-Za-z0-9_.~/-])|(?<=\s-[A-Za-z]))/[A-Za-z0-9@%+._/~-]*[A-Za-z0-9@%+_/-]")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*")
 _SHELLS = ("sh", "bash", "dash", "ksh", "zsh", "env")
-_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib")
+_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/etc/")
 _NOT_FILES = ("/dev/", "/proc/", "/sys/")
 _COUNTS = ("PATH", "TZ", "LANG", "LANGUAGE", "LC_*", "LD_LIBRARY_PATH", "CONDA_PREFIX", "VIRTUAL_ENV", "LOADEDMODULES")
 """Variables of this machine that every job sees, and that results are known to depend on."""
@@ -78,7 +84,8 @@ class Identities:
         self._config = config
         self._checksums = checksums
         self._given = _given(config) if config.cluster == "local" else {}
-        self._programs: dict[str, str | None] = {}
+        self._programs: dict[tuple[str, str | None], str | None] = {}
+        self._trees: dict[str, tuple[float, str]] = {}
 
     async def identify(
         self, current: CurrentJob, request: JobRequest, placement: Placement, image: str | None, do: Do
@@ -155,34 +162,58 @@ class Identities:
         """The files that a job names and that are no inputs of it: programs, scripts, data at absolute paths."""
         texts = [*request.argv, *request.environment.values(), request.stdin or ""]
         named = dict.fromkeys(path for text in texts for path in _absolute(text, folders))
+        own = posixpath.normpath(request.cwd or "/")
         if self._config.cluster == "kubernetes":
             shared = self._config.shared_path
             named = {p: None for p in named if shared and p.startswith(f"{shared}/")}  # the image has the others
         elif self._config.controller_sees_storage:
-            named |= dict.fromkeys(self._commands(request.argv))
+            named |= dict.fromkeys(self._commands(request.argv, request.environment.get("PATH")))
         if not named:
             return []
         found = await do({"do": "versions", "paths": list(named)})
-        return [[path, mark[:2] if path.startswith(_SYSTEM) else mark] for path, mark in sorted(found.items())]
+        result: list[Sequence[Any]] = []
+        for path, mark in sorted(found.items()):
+            if mark is not None:
+                result.append([path, mark[:2] if path.startswith(_SYSTEM) else mark])
+            elif not f"{path}/".startswith(_SYSTEM):
+                if f"{own}/".startswith(f"{path.rstrip('/')}/"):
+                    raise Unfit(f"it names {path}, in which it runs")
+                result.append([path, await self._tree(path, do)])
+        return result
 
-    def _commands(self, argv: Sequence[str]) -> Iterator[str]:
+    async def _tree(self, path: str, do: Do) -> str:
+        """What tells one version from another of a directory that is no input; of such, many jobs may name one."""
+        now = time.monotonic()
+        when, known = self._trees.get(path, (-inf, ""))
+        if now - when > TREE_KEPT:
+            known = await do({"do": "version_of_tree", "path": path})
+            self._trees[path] = time.monotonic(), known
+        return known
+
+    def _commands(self, argv: Sequence[str], path: str | None) -> Iterator[str]:
         """The programs on the PATH that a command, or a shell's script, may run."""
         words: Iterable[str] = argv[:1]
         if os.path.basename(argv[0]) in _SHELLS:
             words = dict.fromkeys(word for text in argv for word in _WORD.findall(text))
         for word in words:
-            if word not in self._programs:
-                self._programs[word] = shutil.which(word)
-            if path := self._programs[word]:
-                yield path
+            if (word, path) not in self._programs:
+                self._programs[word, path] = shutil.which(word, path=path)
+            if found := self._programs[word, path]:
+                yield found
 
 
 def _absolute(text: str, folders: Folders) -> Iterator[str]:
+    """The absolute paths in a text, and the text itself where it is one, but for those in a job's directories."""
     if "/" not in text:
         return
-    for part in folders.parts(text):
-        if isinstance(part, str):
-            yield from (p for p in _PATH.findall(f" {part}") if not p.startswith(_NOT_FILES))
+    parts = folders.parts(text)
+    found = {text} if parts == [text] and text.startswith("/") else set()
+    for number, part in enumerate(parts):
+        if isinstance(part, str):  # what follows a directory's name lies in it
+            found.update(_PATH.findall(f"{'x' if number else ' '}{part}"))
+    for path in map(posixpath.normpath, sorted(found)):
+        if path.strip("/") and not path.startswith(_NOT_FILES):
+            yield path
 
 
 def _given(config: FleetConfig) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamflow_fluxop.agent.job_files import LIGHT, Unfit, carry_out, entries, text
+from streamflow_fluxop.plugin import hook
 from streamflow_fluxop.plugin.job_identity import Do, Identities, Identity, rewritten
 from streamflow_fluxop.reuse.fingerprint import Folders, fingerprint
 from streamflow_fluxop.reuse.results import Result, Results, Scope
@@ -248,6 +249,20 @@ class Reuse:
         task = asyncio.create_task(self._keep_from(left, do))
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
+
+    def forget(self, directory: str, origin: str | None = None) -> None:
+        """The outputs that are expected of a job were not in its directory: no other one may have them.
+
+        Args:
+            directory: of the job.
+            origin: whose result it had; None: it ran.
+        """
+        if not hook.ending():
+            self._database.submit(self._written, lambda: self._forget(directory, origin))
+
+    def _forget(self, directory: str, origin: str | None) -> None:
+        self._write_all()
+        self._open().forget(directory, origin)
 
     async def kept(self) -> None:
         """Wait until all that has been left is kept: the next job may write to it."""

@@ -20,7 +20,7 @@ MOST = 1_000_000
 """Results that are kept; beyond that the oldest go."""
 TRIES = 20
 """Results with one fingerprint that are looked at."""
-_VERSION = 2
+_VERSION = 3
 _TIMEOUT = 10.0
 """Seconds to wait for another program that writes."""
 _TABLES = f"""
@@ -29,6 +29,8 @@ _TABLES = f"""
                         about TEXT);
     CREATE TABLE checksum(path TEXT PRIMARY KEY, stamp TEXT NOT NULL, checksum TEXT NOT NULL) WITHOUT ROWID;
     CREATE INDEX by_fingerprint ON result(fingerprint);
+    CREATE INDEX by_directory ON result(directory);
+    CREATE INDEX by_origin ON result(origin);
     CREATE INDEX by_run ON result(run);
     CREATE INDEX by_file ON result(file);
     PRAGMA user_version = {_VERSION};
@@ -193,14 +195,14 @@ class Results:
         with self._db:
             self._db.execute("UPDATE result SET about = ? WHERE id = ?", (text, result.id))
 
-    def forget(self, result: Result) -> None:
-        """A result is not there any more.
+    def forget(self, directory: str, origin: str | None = None) -> None:
+        """What lies in a directory is no result, nor is that of the execution from which it came.
 
         Raises:
             sqlite3.Error: that could not be written.
         """
         with self._db:
-            self._db.execute("DELETE FROM result WHERE id = ?", (result.id,))
+            self._db.execute("DELETE FROM result WHERE directory = ? OR origin = ?", (directory, origin))
 
     def forget_oldest(self, most: int = MOST) -> None:
         """Keep no more than so many results."""

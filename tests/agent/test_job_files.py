@@ -5,7 +5,16 @@ import stat
 
 import pytest
 
-from streamflow_fluxop.agent.job_files import Unfit, bring, carry_out, checksums, contents, entries, versions
+from streamflow_fluxop.agent.job_files import (
+    Unfit,
+    bring,
+    carry_out,
+    checksums,
+    contents,
+    entries,
+    version_of_tree,
+    versions,
+)
 
 
 @pytest.fixture
@@ -141,4 +150,13 @@ def test_a_pipe_is_no_result(old):
 def test_versions_and_checksums_are_those_of_files_that_are_there(old):
     path = str(old / "out.txt")
     assert checksums([path, "/nowhere"]) == {path: [versions([path])[path], "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"]}
-    assert versions([str(old), "/nowhere"]) == {}
+    assert versions([str(old), "/nowhere"]) == {str(old): None}
+
+
+def test_a_directory_has_another_version_when_anything_in_it_changes(old):
+    before = version_of_tree(str(old))
+    assert version_of_tree(str(old)) == before
+    same_size_and_times(old / "sub/tool", "#!/bin/xx")
+    assert version_of_tree(str(old)) != before
+    with pytest.raises(Unfit, match="more than 2 files"):
+        version_of_tree(str(old), most=2)

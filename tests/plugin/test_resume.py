@@ -315,6 +315,32 @@ def test_a_script_that_a_command_names_counts_by_what_it_is(world):
     assert counts() == (2, 0, 0)
 
 
+FLAKY = """\
+    cwlVersion: v1.2
+    class: Workflow
+    inputs: []
+    outputs: {o: {type: File, outputSource: flaky/o}}
+    steps:
+      flaky:
+        run:
+          class: CommandLineTool
+          baseCommand: [sh, -c, '[ -e $HOME/../once ] && echo > out; echo > $HOME/../once']
+          inputs: []
+          outputs: {o: {type: File, outputBinding: {glob: out}}}
+        in: []
+        out: [o]
+"""
+
+
+def test_a_job_without_the_outputs_that_are_expected_is_no_result(world):
+    world.write("wf.cwl", FLAKY)
+    world.fleet["reuse"] = True
+    assert world.run().code == 1, "it wrote none, for once"
+    assert world.run().outputs["o"]["class"] == "File"
+    world.run()
+    assert counts() == (0, 0, 1)
+
+
 def test_files_that_only_the_miniclusters_see_are_reused_too(world):
     scatter(world, "abc")
     world.fleet["storage"] = {"controller": False}

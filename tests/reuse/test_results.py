@@ -72,6 +72,18 @@ def test_checksums_hold_for_the_version_of_a_file_that_they_were_made_of(tmp_pat
     results.close()
 
 
+def test_what_had_not_the_outputs_that_were_expected_is_forgotten_with_where_it_came_from(tmp_path):
+    results = Results(tmp_path)
+    results.add([result(directory="/w/1"), result(run="r2", directory="/w/2")])
+    results.forget("/w/2")
+    (first,) = results.find("f", Scope())
+    results.add([result(run="r3", directory="/w/3", origin=first.origin), result("g", directory="/w/4")])
+    results.forget("/w/3", first.origin)
+    assert results.find("f", Scope()) == []
+    assert results.find("g", Scope()) != []
+    results.close()
+
+
 def test_the_oldest_go_when_there_are_too_many(tmp_path):
     results = Results(tmp_path)
     results.add([result(run=f"r{n}") for n in range(5)])
