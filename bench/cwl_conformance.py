@@ -1,9 +1,10 @@
 """The CWL conformance suite through the connector, all steps bound to it.
 
-    python -m bench.cwl_conformance DIR [--scheduler embedded|flux] [--local] [cwltest's options]
+    python -m bench.cwl_conformance DIR [--scheduler embedded|flux] [--containers ENGINE] [--local] [cwltest's options]
 
 DIR is a checkout of the CWL v1.2 standard, which has `conformance_tests.yaml`. `--local` runs StreamFlow's own local
-connector instead, for comparison. Needs `cwltest` (pip install cwltest).
+connector instead, for comparison. Needs `cwltest` (pip install cwltest), and with containers the images that the suite
+names: `docker.io/debian:stable-slim`, `docker.io/python:3-slim`, `docker.io/bash:4.4` and `docker.io/alpine:latest`.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ exec cwl-runner "$@"
 NODE = {"cores": 16, "memory": 131072, "gpus": 0}
 
 
-def streamflow_file(scheduler: str, folder: Path, controller: bool) -> Path:
+def streamflow_file(scheduler: str, folder: Path, controller: bool, containers: str) -> Path:
     """A StreamFlow file that binds everything to a fleet."""
     fleet = {
         "cluster": "local",
         "scheduler": scheduler,
+        "containers": containers,
         "flavours": {"node": NODE},
         "limits": {"nodes": 4},
         "storage": {"controller": controller},
@@ -55,9 +57,10 @@ def main() -> None:
     parser.add_argument("--scheduler", default="embedded", choices=["embedded", "flux"])
     parser.add_argument("--local", action="store_true", help="StreamFlow's local connector instead of ours")
     parser.add_argument("--behind-agent", action="store_true", help="files are reached through the agent only")
+    parser.add_argument("--containers", default="none", help="the engine that runs the tests' images")
     options, rest = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
-        file = streamflow_file(options.scheduler, Path(folder), not options.behind_agent)
+        file = streamflow_file(options.scheduler, Path(folder), not options.behind_agent, options.containers)
         more = [] if options.local else ["--", "--streamflow-file", str(file)]
         tests = str(options.suite / "conformance_tests.yaml")
         runner = Path(folder) / "runner"
