@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
+from streamflow_fluxop.containers import Container, Image
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.model import Document, Flavour, Limits, Step
 from streamflow_fluxop.planning.strategies import names
@@ -246,6 +248,23 @@ class FleetConfig(Document):
         if self.cluster == "kubernetes":
             return {"image": named, "container": None}
         return {"image": None, "container": named}
+
+    def container(self, asked: Container | None, step: Step, group: str | None = None) -> Container | None:
+        """The container of a step's jobs; None in Kubernetes, or where nobody names an image.
+
+        Args:
+            asked: what the step's CWL says.
+            step: with its image.
+            group: of the user's, that it is in.
+        """
+        if self.cluster == "kubernetes":
+            return None
+        if asked is not None and asked.image.pull is None and asked.image.image_id is None:
+            return asked
+        named = self.images(step, group)["container"]
+        if named is None or (asked is not None and named == (asked.image.pull or asked.image.image_id)):
+            return asked
+        return replace(asked or Container(Image()), image=Image(pull=named))
 
     @property
     def external(self) -> bool:

@@ -21,6 +21,9 @@ EngineName = Literal["apptainer", "singularity", "podman", "docker", "charlieclo
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 """In the order in which `auto` tries them: those of sites first, as where they are, the others may not be used."""
 
+PROGRAMS: dict[EngineName, str] = {**{name: name for name in ENGINES}, "charliecloud": "ch-run"}
+"""The program of each engine."""
+
 ENGINE_ENVIRONMENT = (
     *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_*", "DBUS_SESSION_BUS_ADDRESS", "REGISTRY_AUTH_FILE"),
     *("CONTAINERS_*", "CONTAINER_*", "STORAGE_*", "DOCKER_*", "BUILDAH_*", "APPTAINER*", "SINGULARITY*", "CH_*"),

@@ -60,6 +60,11 @@ def script(engine: Engine, image: Image) -> str:
     return f"{_TOOLS}\nif {there} >/dev/null 2>&1; then fetched=0; else fetched=1\n{{ {get}\n}} >&2\nfi\n{said}\n"
 
 
+def is_there(engine: Engine, image: Image) -> str:
+    """What ends with 0 where an image is there."""
+    return (_oci(engine, image) if not engine.has_files else _files(engine, image))[0] + " >/dev/null 2>&1"
+
+
 def read(exit_code: int, text: str) -> Got:
     """What `script` has printed.
 

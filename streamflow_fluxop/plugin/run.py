@@ -7,7 +7,7 @@ StreamFlow gives neither its file nor its workflow to connectors and policies. T
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -198,15 +198,8 @@ class FleetRun:
 
     def _container(self, step: StepRun) -> Container | None:
         """The container of a step's jobs, as its CWL and the fleet's `image` and `groups` say; None in Kubernetes."""
-        if self.config.cluster == "kubernetes":
-            return None
-        asked = step.asked.container
-        if asked is not None and asked.image.pull is None and asked.image.image_id is None:
-            return asked
-        named = {s.name: s.container for s in self.steps}.get(step.name, self.config.image)
-        if named is None or (asked is not None and named == (asked.image.pull or asked.image.image_id)):
-            return asked
-        return replace(asked or Container(Image()), image=Image(pull=named))
+        known = {s.name: s for s in self.steps}.get(step.name) or Step(name="/", duration=Duration(seconds=0))
+        return self.config.container(step.asked.container, known)
 
     def _steps_of(self, workflow: int, tried_again: bool) -> dict[str, StepRun | None]:
         if workflow not in self._index:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.containers.engines import PROGRAMS
 from streamflow_fluxop.cwl import BoundWorkflow, StreamFlowFile, read_streamflow_file
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.fleets import Fleets, require_fleets, steps_of
@@ -160,7 +162,7 @@ def _source(
         ),
         file=os.fspath(path),
         place=places.get,
-        notes=tuple(_sizes(config)),
+        notes=(*_sizes(config), *_containers(steps, config)),
         kubernetes=config.kubernetes,
         options=config.plan,
     )
@@ -183,6 +185,23 @@ def _as_bound(step: Step, config: FleetConfig, *, known: bool) -> Step:
         defined = config.groups[group]
         update["flavours"] = [defined.flavour]
     return step.model_copy(update=update)
+
+
+def _containers(steps: list[Step], config: FleetConfig) -> Iterable[str]:
+    """What runs in which image, and that there may be nothing to run them."""
+    images: dict[str, list[str]] = {}
+    for step in steps:
+        if step.container is not None and not step.skipped:
+            images.setdefault(step.container, []).append(step.name)
+    if not images:
+        return
+    if config.containers == "none":
+        yield f"containers: none, so {len(images)} images are not used"
+    elif config.cluster == "local" and not any(map(shutil.which, PROGRAMS.values())):
+        yield "no container engine is on the PATH: commands of steps with an image would run as they are here"
+    for image, names in images.items():
+        more = f" and {len(names) - 3} more" if len(names) > 4 else ""
+        yield f"container {image}: {', '.join(names if not more else names[:3])}{more}"
 
 
 def _sizes(config: FleetConfig) -> Iterable[str]:

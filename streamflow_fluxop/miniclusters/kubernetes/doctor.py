@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from kubernetes_asyncio.client import ApiextensionsV1Api, AuthorizationV1Api, VersionApi
 
 from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.miniclusters.finding import Finding
 from streamflow_fluxop.miniclusters.kubernetes import nodes, pods, resource
 from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, Api
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NoRight
@@ -56,21 +57,6 @@ RIGHTS = (
     ),
 )  # fmt: skip
 """What the plugin uses; rbac.yaml grants it, docs/rbac.md explains it."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        level: fail: a run cannot work; warn: it may not.
-        what: was found.
-        fix: what to do; empty if nothing is wrong.
-    """
-
-    level: Literal["ok", "warn", "fail"]
-    what: str
-    fix: str = ""
 
 
 @dataclass(frozen=True)
