@@ -2,6 +2,8 @@ import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from container_images import IMAGE, archive, podman_environment, root_file_system
@@ -22,9 +24,10 @@ def podman_storage(tmp_path_factory, image_archive):
     """podman's environment, with the image in its storage."""
     if shutil.which("podman") is None:
         pytest.skip("there is no podman")
-    # one storage for all workers: two that are not one share podman's locks, and wait for each other
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "podman"
+    # one storage for all workers, kept for the next time: several share podman's locks, and wait for each other
+    folder = Path(tempfile.gettempdir(), f"fluxop-test-podman-{os.geteuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    assert folder.stat().st_uid == os.geteuid(), f"{folder} is somebody else's"
     own = podman_environment(folder)
     environment = {**os.environ, **own}
     with (folder / "lock").open("w") as lock:
