@@ -20,6 +20,7 @@ from streamflow_fluxop.fleet.messages import (
     Gone,
     JobAsked,
     JobEnded,
+    JobReused,
     Lost,
     Resize,
     Resized,
@@ -68,6 +69,7 @@ class Histories(RuleBasedStateMachine):
         self.clusters, self.changes = {}, []
         self.tries = Counter()
         self.idle_since = {}
+        self.found = 0
         self.handle(Tick())
         self.ask(self.engine.first())
 
@@ -96,6 +98,10 @@ class Histories(RuleBasedStateMachine):
             self.ask([key])
         else:
             self.complete(key)
+
+    @rule(jobs=st.sampled_from([1, 3]))
+    def results_are_there_of_the_jobs_that_come_next(self, jobs):
+        self.found += jobs
 
     @precondition(lambda self: self.waiting)
     @rule(which=st.integers(0, 99))
@@ -174,6 +180,11 @@ class Histories(RuleBasedStateMachine):
         for step, index in jobs:
             if self.steps[step].controller:
                 self.elsewhere.append((step, index))
+                continue
+            if self.found and not self.tries[step, index]:
+                self.found -= 1
+                self.handle(JobReused(step))
+                self.complete((step, index))
                 continue
             self.tries[step, index] += 1
             name = f"{step}/{index} try {self.tries[step, index]}"

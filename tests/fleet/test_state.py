@@ -10,6 +10,7 @@ from streamflow_fluxop.fleet.messages import (
     Gone,
     JobAsked,
     JobEnded,
+    JobReused,
     Lost,
     Resize,
     Resized,
@@ -104,6 +105,19 @@ def test_jobs_beyond_the_plan_fill_the_miniclusters_that_are_coming_before_anoth
     it = Fleet(planned_groups(made, frozenset()), FLAVOURS, Limits(), Order(made, frozenset()), resizes=False)
     asked = [i for n in range(7) for i in it.handle(JobAsked(f"x{n}", name, "/a", steps[0].needs, n), 0)]
     assert what(asked) == [BringUp] * 4  # of two GPUs each
+
+
+def test_nothing_comes_for_planned_jobs_whose_results_are_there():
+    steps = [step("/a", width=2), step("/b", "/a", needs=GPU)]
+    made = plan(steps, strategy="per-step")
+    a, _ = (m.name for m in made.miniclusters)
+    it = Fleet(planned_groups(made, frozenset()), FLAVOURS, Limits(), Order(made, frozenset()))
+    assert what(it.handle(Tick(reused=("/a", "/a", "/b")), 0)) == []
+    it = Fleet(planned_groups(made, frozenset()), FLAVOURS, Limits(), Order(made, frozenset()))
+    assert what(it.handle(Tick(), 0)) == [BringUp]
+    it.handle(BroughtUp(a), 120)
+    it.handle(JobReused("/a"), 121)
+    assert what(it.handle(JobReused("/a"), 122)) == [TearDown, BringUp], "what follows can begin"
 
 
 def test_a_minicluster_that_was_asked_for_ahead_of_its_uncertain_use_waits_for_it_though_it_comes_sooner():
