@@ -110,15 +110,17 @@ def _watch(path: Path) -> None:
 def _list(out: Output, most: int | None) -> None:
     from streamflow_fluxop.cli.logs import read
     from streamflow_fluxop.errors import UserError
+    from streamflow_fluxop.events.log import runs_folder
     from streamflow_fluxop.events.reading import logs, newest_log
     from streamflow_fluxop.report.tables import table
     from streamflow_fluxop.report.units import duration, number
+    from streamflow_fluxop.reuse.results import kept
 
     newest_log()  # says so where there is none
-    made = table("run", "started", "", ">after", ">jobs", ">cost", "file")
+    made = table("run", "started", "", ">after", ">jobs", ">kept", ">cost", "file")
     for column in made.columns[:-1]:
         column.no_wrap = True
-    unreadable = []
+    unreadable, there = [], kept(runs_folder())
     found = logs()
     for path in found[:most]:
         try:
@@ -132,6 +134,7 @@ def _list(out: Output, most: int | None) -> None:
             f"{report.outcome}{' (simulated)' if report.simulated else ''}",
             duration(report.until),
             number(sum(f.actual.jobs for f in report.fleets)),
+            number(there[report.run]) if report.run in there else "",
             number(report.cost),
             report.file or "",
         )

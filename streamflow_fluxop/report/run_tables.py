@@ -26,7 +26,9 @@ def headline(report: RunReport) -> str:
         "died": f"its controller died after {duration(report.until)} or later",
     }
     simulated = "simulated: " if report.simulated else ""
-    return f"{simulated}{words[report.outcome]}, cost {number(report.cost)}"
+    reused = sum(s.actual.reused for f in report.fleets for s in f.steps if s.actual)
+    jobs = f", {number(reused)} of {number(sum(f.actual.jobs for f in report.fleets))} jobs reused" if reused else ""
+    return f"{simulated}{words[report.outcome]}, cost {number(report.cost)}{jobs}"
 
 
 def totals(fleet: FleetReport) -> Rows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -218,12 +218,21 @@ class Results:
                 found[path] = row[1]
         return found
 
-    def directories(self) -> dict[str, set[str]]:
-        """The directories in which results lie, by run."""
-        found: dict[str, set[str]] = {}
-        for run, directory in self._db.execute("SELECT run, directory FROM result"):
-            found.setdefault(run, set()).add(directory)
-        return found
+    def of_runs(self) -> dict[str, int]:
+        """Of how many jobs of each run there are results."""
+        return dict(self._db.execute("SELECT run, COUNT(*) FROM result GROUP BY run"))
+
+    def directories(self, run: str) -> list[str]:
+        """The directories in which results of a run lie: they are needed for as long as its jobs are to be reused."""
+        return [row[0] for row in self._db.execute("SELECT DISTINCT directory FROM result WHERE run = ?", (run,))]
+
+
+def kept(folder: Path) -> dict[str, int]:
+    """Of how many jobs of each run results are kept in a folder; looking leaves nothing behind."""
+    if not (folder / NAME).exists():
+        return {}
+    with closing(Results(folder)) as results:
+        return results.of_runs()
 
 
 def _where(scope: Scope) -> tuple[str, list[str]]:
