@@ -169,7 +169,7 @@ def _oci(engine: Engine, container: Container, job: ContainerJob, name: str, hom
     user = "0:0" if engine.rootless else f"{engine.uid}:{engine.gid}"
     line += [f"--user={user}"]
     line += ["--interactive"] if job.stdin else []
-    line += [] if container.network else ["--network=none"]
+    line += ["--network=host" if container.network else "--network=none"]  # as apptainer has it
     if job.gpus:
         line += ["--device=nvidia.com/gpu=all"] if podman else ["--gpus=all"]
     return {

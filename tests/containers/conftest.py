@@ -33,16 +33,14 @@ def podman_storage(tmp_path_factory, image_archive):
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         there = subprocess.run(["podman", "image", "exists", IMAGE], env=environment, check=False).returncode == 0
-        if not there:
-            subprocess.run(
-                ["podman", "import", "--quiet", image_archive, IMAGE], env=environment, check=True, capture_output=True
-            )
-    tried = subprocess.run(
-        ["podman", "run", "--rm", IMAGE, "true"], env=environment, capture_output=True, text=True, check=False
-    )
-    if tried.returncode:
-        pytest.skip(f"podman runs nothing here: {tried.stderr.strip()}")
+        made = there or works(["podman", "import", "--quiet", image_archive, IMAGE], environment)
+    if not (made and works(["podman", "run", "--rm", IMAGE, "true"], environment)):
+        pytest.skip("podman runs nothing here")
     return own
+
+
+def works(command, environment):
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,8 +145,10 @@ def test_the_image_can_not_be_written(engine, place):
 def test_there_is_no_network_unless_the_step_has_it(engine, place):
     if engine.name == "charliecloud":
         pytest.skip("charliecloud leaves the network as it is")
-    said = run(engine, place, "ls", "/sys/class/net")
-    assert said.stdout.split() in (["lo"], [])
+    said = run(engine, place, "cat", "/proc/net/dev")
+    assert set(re.findall(r"(\w+):", said.stdout)) <= {"lo"}
+    open_ = run(engine, place, "cat", "/proc/net/dev", container=Container(TOOLS.image, network=True))
+    assert re.findall(r"(\w+):", open_.stdout) == re.findall(r"(\w+):", Path("/proc/net/dev").read_text())
 
 
 def test_docker_output_directory_is_where_the_job_writes(engine, place):
@@ -252,7 +255,7 @@ def test_the_words_of_docker():
     spec = words(Engine("docker", "24", uid=1000, gid=100), network=True)
     assert " ".join(spec["engine"][:4]) == "docker run --rm --pull=never"
     assert spec["engine"][5:] == [
-        "--workdir=/w/o", "--read-only", "--init", "--log-driver=none", "--user=1000:100", "--gpus=all",
+        "--workdir=/w/o", "--read-only", "--init", "--log-driver=none", "--user=1000:100", "--network=host", "--gpus=all",
     ]  # fmt: skip
     assert spec["remove"][:3] == ["docker", "rm", "--force"]
 
