@@ -255,7 +255,8 @@ def test_the_words_of_docker():
     spec = words(Engine("docker", "24", uid=1000, gid=100), network=True)
     assert " ".join(spec["engine"][:4]) == "docker run --rm --pull=never"
     assert spec["engine"][5:] == [
-        "--workdir=/w/o", "--read-only", "--init", "--log-driver=none", "--user=1000:100", "--network=host", "--gpus=all",
+        "--workdir=/w/o", "--read-only", "--init", "--log-driver=none", "--user=1000:100", "--network=host",
+        "--gpus=all",
     ]  # fmt: skip
     assert spec["remove"][:3] == ["docker", "rm", "--force"]
 
