@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.learning import EXAMPLES, runs_of
 from streamflow_fluxop.events.index import Index
 from streamflow_fluxop.events.reading import logs
-from streamflow_fluxop.readers.reader import read
+from streamflow_fluxop.sources.detection import read
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ SCRIPT = """\
 import time
 import streamflow.main
 begin, cpu = time.perf_counter(), time.process_time()
-from streamflow_fluxop.plugin import FluxopPlugin
+from streamflow_fluxop.streamflow_plugin import FluxopPlugin
 FluxopPlugin().register()
 print(time.perf_counter() - begin, time.process_time() - cpu)
 """

@@ -28,9 +28,9 @@ from typing import Any
 from kubernetes_asyncio import client, config
 
 from bench.jobs_per_second import NODE, streamflow
-from streamflow_fluxop.config import FleetConfig
-from streamflow_fluxop.miniclusters.kubernetes.attached import AttachedKubernetesCluster
+from streamflow_fluxop.config.fleet import FleetConfig
 from streamflow_fluxop.miniclusters.kubernetes.cluster import KubernetesCluster
+from streamflow_fluxop.miniclusters.kubernetes.external_minicluster import AttachedKubernetesCluster
 from streamflow_fluxop.miniclusters.kubernetes.minicluster import KubernetesMiniCluster
 
 STANDIN = Path(__file__).parents[1] / "tests" / "kubernetes" / "standin_operator.py"

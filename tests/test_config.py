@@ -4,7 +4,7 @@ from importlib.resources import files
 import pytest
 from pydantic import ValidationError
 
-from streamflow_fluxop.config import FleetConfig, connector_schema
+from streamflow_fluxop.config.fleet import FleetConfig, connector_schema
 
 CPU = {"cores": 4, "memory": 8192}
 
@@ -15,7 +15,7 @@ def config(**more):
 
 def test_the_published_schema_is_that_of_the_model():
     published = files("streamflow_fluxop").joinpath("schemas", "connector.json").read_text()
-    assert json.loads(published) == connector_schema(), "run: python -m streamflow_fluxop.config > …/connector.json"
+    assert json.loads(published) == connector_schema(), "python -m streamflow_fluxop.config.fleet > …/connector.json"
 
 
 def test_the_controller_sees_the_storage_of_local_miniclusters_unless_told_otherwise():

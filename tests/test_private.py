@@ -7,9 +7,9 @@ import tempfile
 
 import pytest
 
-from streamflow_fluxop.agent.rendezvous import Meeting
+from streamflow_fluxop.agent.remote.rendezvous import Meeting
 from streamflow_fluxop.cli.files import file_name
-from streamflow_fluxop.events.log import EventLog
+from streamflow_fluxop.events.writing import EventLog
 from streamflow_fluxop.miniclusters.environment import job_environment
 from streamflow_fluxop.miniclusters.local import flavour_config
 from streamflow_fluxop.model import Flavour

@@ -25,10 +25,20 @@ from typing import Any
 from bench.fleet.reality import reality
 from bench.planner.__main__ import planned, shape_of
 from bench.planner.instances import RECIPES, REGIMES, problem
-from streamflow_fluxop.fleet.expectation import expect
-from streamflow_fluxop.fleet.simulated import Outcome, factor
-from streamflow_fluxop.fleet.simulator import Simulation
-from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Plan, Problem, Step, Workflow
+from streamflow_fluxop.model import (
+    Dependency,
+    Duration,
+    Flavour,
+    Limits,
+    Needs,
+    Plan,
+    Problem,
+    Step,
+    Workflow,
+)
+from streamflow_fluxop.orchestration.simulation.expectation import expect
+from streamflow_fluxop.orchestration.simulation.simulated import Outcome, factor
+from streamflow_fluxop.orchestration.simulation.simulator import Simulation
 from streamflow_fluxop.planning import budget
 
 EXPECTING = 20

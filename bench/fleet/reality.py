@@ -16,11 +16,20 @@ from statistics import median
 
 from bench.planner.__main__ import planned, shape_of
 from bench.planner.instances import LIMITS, REGIMES, problem
-from streamflow_fluxop.config import FleetConfig
-from streamflow_fluxop.fleet.simulated import Outcome
-from streamflow_fluxop.fleet.simulator import Simulation
+from streamflow_fluxop.config.fleet import FleetConfig
 from streamflow_fluxop.grouping import group_steps
-from streamflow_fluxop.model import Dependency, Duration, Flavour, Needs, Plan, Problem, Step, Workflow
+from streamflow_fluxop.model import (
+    Dependency,
+    Duration,
+    Flavour,
+    Needs,
+    Plan,
+    Problem,
+    Step,
+    Workflow,
+)
+from streamflow_fluxop.orchestration.simulation.simulated import Outcome
+from streamflow_fluxop.orchestration.simulation.simulator import Simulation
 
 LEAST, MOST = 0.01, 3.0
 

@@ -34,7 +34,7 @@ from streamflow_fluxop.planning.objective import Judge
 from streamflow_fluxop.planning.portfolio import automatic
 from streamflow_fluxop.planning.problem.instance import TICKS, compile_problem
 from streamflow_fluxop.planning.result.schedule import Schedule
-from streamflow_fluxop.readers import read
+from streamflow_fluxop.sources import read
 from streamflow_fluxop.verification import verify
 
 SMALLEST = {"Cycles": 100, "Genome": 100, "Montage": 100, "Soykb": 100, "Seismology": 110, "Bwa": 110}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from streamflow_fluxop.model import to_json
 from streamflow_fluxop.planning import budget, solve
-from streamflow_fluxop.readers import read
+from streamflow_fluxop.sources import read
 from streamflow_fluxop.verification import verify
 
 

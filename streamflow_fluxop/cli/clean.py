@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamflow_fluxop.cli.output import Output
-    from streamflow_fluxop.kubernetes_config import KubernetesConfig
+    from streamflow_fluxop.config.kubernetes import KubernetesConfig
     from streamflow_fluxop.miniclusters.kubernetes.leftovers import Leftover
 
 FAILED = 1
@@ -39,7 +39,7 @@ def clean(
     clean up after by --run. Without --yes it asks, and where nobody can answer it removes nothing.
     """
     from streamflow_fluxop.cli.output import Output
-    from streamflow_fluxop.kubernetes_config import KubernetesConfig
+    from streamflow_fluxop.config.kubernetes import KubernetesConfig
 
     config = KubernetesConfig(kubeconfig=kubeconfig, context=context, namespace=namespace)
     out = Output()

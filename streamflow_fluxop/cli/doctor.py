@@ -14,11 +14,11 @@ from streamflow_fluxop.errors import UserErrors
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from streamflow_fluxop.config import FleetConfig
-    from streamflow_fluxop.fleets import Fleets
+    from streamflow_fluxop.config.fleet import FleetConfig
     from streamflow_fluxop.miniclusters.finding import Finding
     from streamflow_fluxop.miniclusters.host_doctor import Wanted
     from streamflow_fluxop.miniclusters.kubernetes.doctor import Planned
+    from streamflow_fluxop.sources.deployments import Fleets
 
 ILL = 1
 """Exit code where a run cannot work."""
@@ -38,7 +38,7 @@ def doctor(
     """
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.cwl import read_streamflow_file
-    from streamflow_fluxop.fleets import Fleets, require_fleets
+    from streamflow_fluxop.sources.deployments import Fleets, require_fleets
 
     streamflow_file = read_streamflow_file(file)
     require_fleets(streamflow_file)
@@ -64,9 +64,9 @@ def doctor(
 
 def _planned(fleets: Fleets, workflows: Iterable[str], deployment: str) -> list[Planned]:
     """The MiniClusters that a run would make, one a group."""
-    from streamflow_fluxop.fleets import steps_of
     from streamflow_fluxop.grouping import group_steps
     from streamflow_fluxop.miniclusters.kubernetes.doctor import Planned
+    from streamflow_fluxop.sources.deployments import steps_of
 
     bound = [fleets.read(name) for name in workflows]
     config = fleets.configs[deployment]
@@ -98,7 +98,7 @@ def _wanted(fleets: Fleets, workflows: Iterable[str], deployment: str) -> Wanted
 async def _examine_host(config: FleetConfig, wanted: Wanted) -> list[Finding]:
     from streamflow_fluxop.miniclusters.host_doctor import examine
     from streamflow_fluxop.miniclusters.local import LocalCluster
-    from streamflow_fluxop.miniclusters.ssh import SSHCluster
+    from streamflow_fluxop.miniclusters.ssh.minicluster import SSHCluster
 
     cluster = LocalCluster() if config.ssh is None else SSHCluster(config.ssh)
     try:

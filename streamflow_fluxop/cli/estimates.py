@@ -24,7 +24,7 @@ def estimates(
 
     Exit code 1: no past run tells anything.
     """
-    from streamflow_fluxop.readers.estimates import estimates as known
+    from streamflow_fluxop.sources.step_estimates import estimates as known
 
     found = known(str(file), deployment=deployment, history=history)
     told = {name: lines for name, lines in found.items() if lines}

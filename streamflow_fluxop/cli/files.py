@@ -12,10 +12,10 @@ from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import to_json
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.kubernetes_config import KubernetesConfig
+    from streamflow_fluxop.config.kubernetes import KubernetesConfig
     from streamflow_fluxop.model import Alternative, Plan
-    from streamflow_fluxop.readers import Source
     from streamflow_fluxop.report.tables import NoPlan
+    from streamflow_fluxop.sources import Source
 
 KINDS = (".json", ".svg", ".png", ".html")
 READABLE = 10_000
@@ -88,7 +88,7 @@ def _write_manifests(plan: Plan, config: KubernetesConfig | None, folder: Path) 
     """A file a MiniCluster."""
     from ruamel.yaml import YAML
 
-    from streamflow_fluxop.manifests import manifests
+    from streamflow_fluxop.miniclusters.kubernetes.manifests import manifests
 
     yaml = YAML()
     yaml.default_flow_style = False

@@ -12,7 +12,7 @@ from streamflow_fluxop.cli import kubernetes
 from streamflow_fluxop.errors import UserError
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.kubernetes_config import KubernetesConfig
+    from streamflow_fluxop.config.kubernetes import KubernetesConfig
     from streamflow_fluxop.model import Flavour
 
 
@@ -29,7 +29,7 @@ def flavours(
     """
     from ruamel.yaml import YAML
 
-    from streamflow_fluxop.kubernetes_config import KubernetesConfig
+    from streamflow_fluxop.config.kubernetes import KubernetesConfig
 
     found = asyncio.run(_flavours(KubernetesConfig(kubeconfig=kubeconfig, context=context), gpu_resource))
     if not found:

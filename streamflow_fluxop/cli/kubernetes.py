@@ -11,7 +11,7 @@ import typer
 from streamflow_fluxop.errors import UserError
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.kubernetes_config import KubernetesConfig
+    from streamflow_fluxop.config.kubernetes import KubernetesConfig
     from streamflow_fluxop.miniclusters.kubernetes.api import Api
 
 Kubeconfig = Annotated[

@@ -21,10 +21,10 @@ def seconds(text: str | float) -> float:
     """
     if not isinstance(text, str):
         return text
-    from streamflow_fluxop import steps_config
+    from streamflow_fluxop.config import steps
 
     try:
-        return steps_config.seconds(text)
+        return steps.seconds(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.model import Alternative, Plan
-    from streamflow_fluxop.readers import Source
     from streamflow_fluxop.report.tables import NoPlan
+    from streamflow_fluxop.sources import Source
 
 ROWS = 40
 """Rows of a table at most, unless the user wants all."""
@@ -110,7 +110,7 @@ def plan(
 
 
 def _say_what_lacks_an_image(out: Output, source: Source, made: Plan) -> None:
-    from streamflow_fluxop.manifests import without_image
+    from streamflow_fluxop.miniclusters.kubernetes.manifests import without_image
     from streamflow_fluxop.report.tables import some
 
     if missing := without_image(made, source.kubernetes):
@@ -119,7 +119,7 @@ def _say_what_lacks_an_image(out: Output, source: Source, made: Plan) -> None:
 
 def show(out: Output, source: Source, made: Plan, rows: Sequence[Alternative | NoPlan], *, full: bool = False) -> None:
     """Print a plan: chart, tables, where the numbers come from, and why."""
-    from streamflow_fluxop.fleet.expectation import expect
+    from streamflow_fluxop.orchestration.simulation.expectation import expect
     from streamflow_fluxop.report import tables
     from streamflow_fluxop.report.chart import chart
     from streamflow_fluxop.report.headline import headline

@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from streamflow_fluxop.cli.options import Goal
-    from streamflow_fluxop.model import Alternative, Limits, Objective, Plan
-    from streamflow_fluxop.readers import Source
+    from streamflow_fluxop.model import (
+        Alternative,
+        Limits,
+        Objective,
+        Plan,
+    )
     from streamflow_fluxop.report.tables import NoPlan
+    from streamflow_fluxop.sources import Source
 
 EXTREMES = ("per-step", "single")
 """The two that the article begins with: a MiniCluster for each step, and one for all."""
@@ -53,7 +58,7 @@ class Request:
         Raises:
             UserError: see the readers.
         """
-        from streamflow_fluxop.readers import read
+        from streamflow_fluxop.sources import read
 
         sources = read(
             self.file,

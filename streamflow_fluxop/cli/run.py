@@ -47,7 +47,7 @@ def run(ctx: typer.Context) -> None:
     from streamflow.log_handler import logger
     from streamflow.main import main
 
-    from streamflow_fluxop.plugin import resuming, signals
+    from streamflow_fluxop.streamflow_plugin import resuming, signals
 
     asked, words = resuming.taken_out(ctx.args)
     _check(words)
@@ -74,7 +74,7 @@ def _check(words: list[str]) -> None:
     """
     from streamflow.parser import parser
 
-    from streamflow_fluxop.plugin.preflight import unusable
+    from streamflow_fluxop.streamflow_plugin.preflight import unusable
 
     outputs = parser.parse_args(["run", *words]).outdir
     if why := unusable(outputs):
@@ -166,7 +166,7 @@ class _View:
 
     def _read(self) -> None:
         from streamflow_fluxop.events.reading import Follower
-        from streamflow_fluxop.plugin.recording import current_log
+        from streamflow_fluxop.streamflow_plugin.recording import current_log
 
         path = current_log()
         if path is None:

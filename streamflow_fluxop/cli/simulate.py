@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from streamflow_fluxop.events import EventLog
-    from streamflow_fluxop.fleet.simulated import Life
+    from streamflow_fluxop.orchestration.simulation.simulated import Life
 
 ROWS = 40
 """MiniClusters that are shown, unless the user wants all."""
@@ -63,10 +63,10 @@ def simulate(
     """
     from streamflow_fluxop.cli.output import Output
     from streamflow_fluxop.events import RunEnded
-    from streamflow_fluxop.fleet.simulated import Chance
-    from streamflow_fluxop.fleet.simulator import Simulation
-    from streamflow_fluxop.readers.document import read_plan
+    from streamflow_fluxop.orchestration.simulation.simulated import Chance
+    from streamflow_fluxop.orchestration.simulation.simulator import Simulation
     from streamflow_fluxop.report.units import duration, number
+    from streamflow_fluxop.sources.own_documents import read_plan
     from streamflow_fluxop.verification import verify
 
     plan = read_plan(file)

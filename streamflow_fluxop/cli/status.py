@@ -110,8 +110,8 @@ def _watch(path: Path) -> None:
 def _list(out: Output, most: int | None) -> None:
     from streamflow_fluxop.cli.logs import read
     from streamflow_fluxop.errors import UserError
-    from streamflow_fluxop.events.log import runs_folder
     from streamflow_fluxop.events.reading import logs, newest_log
+    from streamflow_fluxop.events.writing import runs_folder
     from streamflow_fluxop.report.tables import table
     from streamflow_fluxop.report.units import duration, number
     from streamflow_fluxop.reuse.results import kept

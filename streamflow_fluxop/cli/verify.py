@@ -16,8 +16,8 @@ def verify(
 ) -> None:
     """Check a plan against what it is for: needs, order, limits, times, cost. Exit code 1: it breaks a rule."""
     from streamflow_fluxop.printable import printable
-    from streamflow_fluxop.readers.document import read_plan
     from streamflow_fluxop.report.headline import headline
+    from streamflow_fluxop.sources.own_documents import read_plan
     from streamflow_fluxop.verification import verify as broken_rules
 
     plan = read_plan(file)

@@ -8,12 +8,17 @@
 Importing this costs little: cwl-utils and ruamel.yaml, which don't, are imported when something is read.
 """
 
-from streamflow_fluxop.cwl.bindings import Binding, BoundWorkflow, Deployment, Target
+from streamflow_fluxop.cwl.bindings import (
+    Binding,
+    BoundWorkflow,
+    Deployment,
+    Target,
+)
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.graph import CWLStep, CWLWorkflow
 from streamflow_fluxop.cwl.hint import FluxRequirement, hint_schema
-from streamflow_fluxop.cwl.needs import Asked
 from streamflow_fluxop.cwl.reader import ASSUMED_DURATION, ASSUMED_WIDTH, read_workflow
+from streamflow_fluxop.cwl.resource_needs import Asked
 from streamflow_fluxop.cwl.streamflow_file import StreamFlowFile, WorkflowEntry, read_streamflow_file
 
 __all__ = [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from streamflow_fluxop.cwl.values import UNKNOWN
+from streamflow_fluxop.cwl.known_values import UNKNOWN
 
 if TYPE_CHECKING:
     from streamflow_fluxop.cwl.javascript import Engine

@@ -10,11 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from streamflow_fluxop.cwl.documents import Process
 from streamflow_fluxop.cwl.expressions import Expressions, is_expression, only_references
-from streamflow_fluxop.cwl.places import Place, entry_place, last, line_of
+from streamflow_fluxop.cwl.known_values import UNKNOWN
+from streamflow_fluxop.cwl.parsed_documents import Process
 from streamflow_fluxop.cwl.requirements import Requirements
-from streamflow_fluxop.cwl.values import UNKNOWN
+from streamflow_fluxop.cwl.source_location import (
+    Place,
+    entry_place,
+    last,
+    line_of,
+)
 from streamflow_fluxop.errors import UserError
 
 _EXECUTIONS_TRIED = 20

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from streamflow_fluxop.cwl.needs import Asked
+from streamflow_fluxop.cwl.resource_needs import Asked
 from streamflow_fluxop.cwl.scatter import Known
-from streamflow_fluxop.model import Dependency, Duration, Needs, Step, Workflow
+from streamflow_fluxop.model import (
+    Dependency,
+    Duration,
+    Needs,
+    Step,
+    Workflow,
+)
 
 
 @dataclass(frozen=True)

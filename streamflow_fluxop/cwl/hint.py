@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, ValidationError, model_validator
 
-from streamflow_fluxop.cwl.places import Place, entries
+from streamflow_fluxop.cwl.source_location import Place, entries
 from streamflow_fluxop.errors import UserError, UserErrors
 
 NAMESPACE = "urn:fluxop:"

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from streamflow_fluxop.cwl.documents import Process
-from streamflow_fluxop.cwl.values import UNKNOWN, Port
+from streamflow_fluxop.cwl.known_values import UNKNOWN, Port
+from streamflow_fluxop.cwl.parsed_documents import Process
 
 _WHAT_IT_RUNS = ("class", "baseCommand", "arguments", "inputs", "stdin")
 

@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from streamflow_fluxop.bounded import MIB, load_yaml, read_text
-from streamflow_fluxop.cwl.documents import Process
-from streamflow_fluxop.cwl.places import last, line_of, shown
+from streamflow_fluxop.cwl.known_values import from_document
+from streamflow_fluxop.cwl.parsed_documents import Process
+from streamflow_fluxop.cwl.source_location import last, line_of, shown
 from streamflow_fluxop.cwl.types import said, shortly, suits
-from streamflow_fluxop.cwl.values import from_document
 from streamflow_fluxop.errors import UserError
 
 _FINDABLE = MIB

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from schema_salad.exceptions import SchemaSaladException
 
-from streamflow_fluxop.cwl.places import last, shown
+from streamflow_fluxop.cwl.source_location import last, shown
 
 _OBJECT = re.compile(r"checking object `([^`]*)`")
 _FIELD = re.compile(r"the `([^`]*)` field is not valid because:$")

@@ -20,7 +20,7 @@ from typing import Any
 from cwl_utils.errors import JavascriptException
 from cwl_utils.sandboxjs import NodeJSEngine, code_fragment_to_js, segment_re
 
-from streamflow_fluxop.cwl.values import UNKNOWN
+from streamflow_fluxop.cwl.known_values import UNKNOWN
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from streamflow_fluxop.cwl.documents import Process
-from streamflow_fluxop.cwl.links import local, loop_of, scattered, sources
-from streamflow_fluxop.cwl.places import Place, entry_place, last
+from streamflow_fluxop.cwl.links import (
+    local,
+    loop_of,
+    scattered,
+    sources,
+)
+from streamflow_fluxop.cwl.parsed_documents import Process
 from streamflow_fluxop.cwl.requirements import Requirements
+from streamflow_fluxop.cwl.source_location import Place, entry_place, last
 from streamflow_fluxop.cwl.types import plain, said
 from streamflow_fluxop.errors import UserError
 

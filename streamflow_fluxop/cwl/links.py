@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from streamflow_fluxop.cwl.documents import Process
 from streamflow_fluxop.cwl.errors import UnreadableCWL
-from streamflow_fluxop.cwl.places import Place, last
+from streamflow_fluxop.cwl.known_values import (
+    Port,
+    constant,
+    merged,
+    picked,
+)
+from streamflow_fluxop.cwl.parsed_documents import Process
 from streamflow_fluxop.cwl.requirements import Requirements
-from streamflow_fluxop.cwl.values import Port, constant, merged, picked
+from streamflow_fluxop.cwl.source_location import Place, last
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from streamflow_fluxop.cwl.documents import Documents
 from streamflow_fluxop.cwl.expressions import expressions
 from streamflow_fluxop.cwl.graph import CWLWorkflow
 from streamflow_fluxop.cwl.inputs import check_inputs
-from streamflow_fluxop.cwl.places import Place, shown
+from streamflow_fluxop.cwl.known_values import from_document
+from streamflow_fluxop.cwl.parsed_documents import Documents
 from streamflow_fluxop.cwl.requirements import Said
-from streamflow_fluxop.cwl.values import from_document
+from streamflow_fluxop.cwl.source_location import Place, shown
 from streamflow_fluxop.cwl.walk import Inputs, Walk
 from streamflow_fluxop.errors import UserError, UserErrors
 

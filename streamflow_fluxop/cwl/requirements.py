@@ -17,9 +17,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from streamflow_fluxop.cwl.classes import CWL_S_OWN
-from streamflow_fluxop.cwl.documents import requirement_place
-from streamflow_fluxop.cwl.hint import CLASS, FluxRequirement, is_ours, merge, read_hint
-from streamflow_fluxop.cwl.places import Place, shown
+from streamflow_fluxop.cwl.hint import (
+    CLASS,
+    FluxRequirement,
+    is_ours,
+    merge,
+    read_hint,
+)
+from streamflow_fluxop.cwl.parsed_documents import requirement_place
+from streamflow_fluxop.cwl.source_location import Place, shown
 from streamflow_fluxop.errors import UserError, UserErrors
 
 

@@ -9,7 +9,7 @@ from itertools import product
 from math import prod
 from typing import Any, Literal
 
-from streamflow_fluxop.cwl.values import UNKNOWN, Port
+from streamflow_fluxop.cwl.known_values import UNKNOWN, Port
 
 Known = Literal["document", "inputs", "hint", "assumed"]
 """Where a number of jobs comes from, the surest first; `document`: there is no scatter."""

@@ -11,7 +11,7 @@ from schema_salad.exceptions import SchemaSaladException
 from streamflow_fluxop.cwl.classes import CWL_S_OWN
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.invalid import guessed, mistakes
-from streamflow_fluxop.cwl.places import Place, entries
+from streamflow_fluxop.cwl.source_location import Place, entries
 
 
 class NoSuchProcess(UnreadableCWL):

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from streamflow_fluxop.cwl.documents import Process
-from streamflow_fluxop.cwl.places import entry_place, last
+from streamflow_fluxop.cwl.known_values import UNKNOWN
+from streamflow_fluxop.cwl.parsed_documents import Process
 from streamflow_fluxop.cwl.requirements import Requirements
-from streamflow_fluxop.cwl.values import UNKNOWN
+from streamflow_fluxop.cwl.source_location import entry_place, last
 from streamflow_fluxop.errors import UserError
 
 

@@ -11,21 +11,49 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from streamflow_fluxop.cwl.documents import Documents, Process, step_yaml
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.expressions import Expressions, is_expression
-from streamflow_fluxop.cwl.failing import Trial, Written, failures, field_place, first_script, of_tool, trials
+from streamflow_fluxop.cwl.failing import (
+    Trial,
+    Written,
+    failures,
+    field_place,
+    first_script,
+    of_tool,
+    trials,
+)
 from streamflow_fluxop.cwl.graph import CWLStep
 from streamflow_fluxop.cwl.hint import merge
 from streamflow_fluxop.cwl.identity import sizes_of, tool_identity
+from streamflow_fluxop.cwl.known_values import (
+    UNKNOWN,
+    Port,
+    constant,
+    from_document,
+)
 from streamflow_fluxop.cwl.link_types import StepIn, check_links
-from streamflow_fluxop.cwl.links import Loop, in_order, linked, local, loop_of, scattered, with_default
-from streamflow_fluxop.cwl.needs import Asked, asked
-from streamflow_fluxop.cwl.places import Place, entry_place, last
+from streamflow_fluxop.cwl.links import (
+    Loop,
+    in_order,
+    linked,
+    local,
+    loop_of,
+    scattered,
+    with_default,
+)
+from streamflow_fluxop.cwl.parsed_documents import Documents, Process, step_yaml
 from streamflow_fluxop.cwl.requirements import Requirements, Said
+from streamflow_fluxop.cwl.resource_needs import Asked, asked
 from streamflow_fluxop.cwl.scatter import Known, least_sure, scatter
-from streamflow_fluxop.cwl.types import check_types, completed, defined_in, said, shortly, suits
-from streamflow_fluxop.cwl.values import UNKNOWN, Port, constant, from_document
+from streamflow_fluxop.cwl.source_location import Place, entry_place, last
+from streamflow_fluxop.cwl.types import (
+    check_types,
+    completed,
+    defined_in,
+    said,
+    shortly,
+    suits,
+)
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Dependency
 

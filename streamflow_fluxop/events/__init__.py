@@ -1,6 +1,6 @@
 """The event log of a run: JSON lines, written as things happen, from which live view, status and report come."""
 
-from streamflow_fluxop.events.documents import (
+from streamflow_fluxop.events.event_types import (
     BudgetReached,
     Event,
     EventLine,
@@ -27,7 +27,7 @@ from streamflow_fluxop.events.documents import (
     RunEnded,
     RunStarted,
 )
-from streamflow_fluxop.events.log import EventLog, Recorder, discard
+from streamflow_fluxop.events.writing import EventLog, Recorder, discard
 
 __all__ = [
     "BudgetReached",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from streamflow_fluxop.events.documents import RunStarted
-from streamflow_fluxop.events.log import process_started
+from streamflow_fluxop.events.event_types import RunStarted
+from streamflow_fluxop.events.writing import process_started
 
 _SAME = 2.0
 """Seconds by which two readings of a process's start may differ."""

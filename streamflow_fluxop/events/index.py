@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from streamflow_fluxop.events.log import runs_folder
+from streamflow_fluxop.events.writing import runs_folder
 
 NAME = "history.sqlite"
 """The index's file, in the folder of the runs."""

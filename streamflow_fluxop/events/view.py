@@ -8,8 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from streamflow_fluxop.events import documents as d
-from streamflow_fluxop.events.lives import NO_STEP, FleetView, JobLife, MiniClusterLife, StepLife
+from streamflow_fluxop.events import event_types as d
+from streamflow_fluxop.events.run_state import (
+    NO_STEP,
+    FleetView,
+    JobLife,
+    MiniClusterLife,
+    StepLife,
+)
 
 
 class RunView:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamflow_fluxop.events.documents import JobsWait
+from streamflow_fluxop.events.event_types import JobsWait
 
 
 def sentence(wait: JobsWait, expected_in: float | None, *, brief: bool = False) -> str:

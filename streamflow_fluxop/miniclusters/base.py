@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 
-from streamflow_fluxop.agent.client import AgentClient
+from streamflow_fluxop.agent.client.client import AgentClient
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.model import Flavour
 

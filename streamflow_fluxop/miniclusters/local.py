@@ -14,11 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from streamflow_fluxop.agent.boot import BOOT
-from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
-from streamflow_fluxop.agent.processes import MARK, send_signal, to_text, with_environment
-from streamflow_fluxop.agent.rendezvous import started
-from streamflow_fluxop.agent.stream import ProcessStream
+from streamflow_fluxop.agent.client.bootstrap import BOOT
+from streamflow_fluxop.agent.client.client import AgentClient, AgentError, ConnectionLost
+from streamflow_fluxop.agent.client.transport import ProcessStream
+from streamflow_fluxop.agent.remote.rendezvous import started
+from streamflow_fluxop.agent.system.processes import (
+    MARK,
+    send_signal,
+    to_text,
+    with_environment,
+)
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.environment import job_environment
 from streamflow_fluxop.miniclusters.scripts import here
@@ -42,7 +47,7 @@ An instance whose agent or broker was killed can end before its jobs: Flux then 
 _END_THE_REST = """\
 import os,sys
 sys.path[:]=[*filter(None,sys.path),sys.argv[1]]
-from streamflow_fluxop.agent.processes import MARK,kill_with_environment
+from streamflow_fluxop.agent.system.processes import MARK, kill_with_environment
 kill_with_environment(MARK+b'='+os.fsencode(sys.argv[2]),spare=(os.getpid(),os.getppid()))
 """
 

@@ -3,8 +3,8 @@
 Units everywhere: seconds, MiB, whole cores, nodes; prices are per node-hour in the user's currency.
 """
 
+from streamflow_fluxop.model.base import Document
 from streamflow_fluxop.model.capacity import NODE_LIMITS, Limits, NodeLimit
-from streamflow_fluxop.model.document import Document
 from streamflow_fluxop.model.flavour import Flavour
 from streamflow_fluxop.model.needs import Needs
 from streamflow_fluxop.model.plan import (
@@ -18,7 +18,13 @@ from streamflow_fluxop.model.plan import (
     StepEstimate,
 )
 from streamflow_fluxop.model.problem import Objective, Problem
-from streamflow_fluxop.model.workflow import Dependencies, Dependency, Duration, Step, Workflow
+from streamflow_fluxop.model.workflow import (
+    Dependencies,
+    Dependency,
+    Duration,
+    Step,
+    Workflow,
+)
 from streamflow_fluxop.model.writing import to_json
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from streamflow_fluxop.model.document import Document
+from streamflow_fluxop.model.base import Document
 from streamflow_fluxop.model.flavour import Flavour
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, StringConstraints
 
-from streamflow_fluxop.model.document import Document
+from streamflow_fluxop.model.base import Document
 
 
 class Flavour(Document):

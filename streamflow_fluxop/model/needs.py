@@ -5,7 +5,7 @@ from math import ceil
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from streamflow_fluxop.model.document import Document
+from streamflow_fluxop.model.base import Document
 from streamflow_fluxop.model.flavour import Flavour
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from streamflow_fluxop.model.document import Document
+from streamflow_fluxop.model.base import Document
 from streamflow_fluxop.model.problem import Problem
 
 

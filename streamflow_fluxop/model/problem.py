@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
+from streamflow_fluxop.model.base import Document
 from streamflow_fluxop.model.capacity import Limits
-from streamflow_fluxop.model.document import Document
 from streamflow_fluxop.model.flavour import Flavour
 from streamflow_fluxop.model.workflow import Workflow
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.dataclasses import dataclass
 
-from streamflow_fluxop.model.document import Document
+from streamflow_fluxop.model.base import Document
 from streamflow_fluxop.model.needs import Needs
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from streamflow_fluxop.model.document import Document
+from streamflow_fluxop.model.base import Document
 from streamflow_fluxop.model.workflow import Dependencies, Step
 
 

@@ -10,8 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streamflow_fluxop.events.lives import Counts, FleetView, MiniClusterLife, Stage
-from streamflow_fluxop.events.outlook import Outlook
+from streamflow_fluxop.events.expected_end import Outlook
+from streamflow_fluxop.events.run_state import (
+    Counts,
+    FleetView,
+    MiniClusterLife,
+    Stage,
+)
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.events.waits import sentence
 from streamflow_fluxop.report.actual import actual, planned, step_names

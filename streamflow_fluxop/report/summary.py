@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from streamflow_fluxop.errors import STOPPED_AT_BUDGET
-from streamflow_fluxop.events.lives import FleetView, JobLife, MiniClusterLife
+from streamflow_fluxop.events.run_state import FleetView, JobLife, MiniClusterLife
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.model import Document, Plan
 from streamflow_fluxop.report.units import duration, how_it_ended

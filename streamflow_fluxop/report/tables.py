@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from streamflow_fluxop.fleet.expectation import Expectation
 from streamflow_fluxop.model import Alternative, Plan, Step
+from streamflow_fluxop.orchestration.simulation.expectation import Expectation
 from streamflow_fluxop.report.names import Names, StepNames, short_names
 from streamflow_fluxop.report.units import duration, number
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamflow_fluxop.agent.boot import BOOT
-from streamflow_fluxop.agent.protocol import encode
+from streamflow_fluxop.agent.client.bootstrap import BOOT
+from streamflow_fluxop.agent.wire.protocol import encode
 
 HELLO = {
     "op": "hello", "protocol": 2, "backend": "embedded", "version": "x", "nodes": 1, "cores": 1, "gpus": 0,

@@ -15,10 +15,15 @@ from typing import Any
 
 import pytest
 
-from streamflow_fluxop.agent.boot import BOOT, program
-from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost, JobRequest
-from streamflow_fluxop.agent.protocol import Decoder, encode
-from streamflow_fluxop.agent.stream import ProcessStream
+from streamflow_fluxop.agent.client.bootstrap import BOOT, program
+from streamflow_fluxop.agent.client.client import (
+    AgentClient,
+    AgentError,
+    ConnectionLost,
+    JobRequest,
+)
+from streamflow_fluxop.agent.client.transport import ProcessStream
+from streamflow_fluxop.agent.wire.protocol import Decoder, encode
 
 PYTHONS = sorted(Path.home().glob(".pyenv/versions/3.*/bin/python"))  # whatever is there
 # ruff: noqa: ASYNC240 - tests may look at files
@@ -182,7 +187,7 @@ async def test_the_last_words_are_in_the_error() -> None:
 
 
 async def test_an_agent_that_hangs_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamflow_fluxop.agent.connection.HELLO_TIMEOUT", 0.2)
+    monkeypatch.setattr("streamflow_fluxop.agent.client.connection.HELLO_TIMEOUT", 0.2)
     script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
     stream = await ProcessStream.start([sys.executable, "-c", script], name="x")
     start = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamflow_fluxop.agent.backlog import Backlog
+from streamflow_fluxop.agent.wire.backlog import Backlog
 
 
 class Side:

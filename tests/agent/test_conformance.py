@@ -15,9 +15,15 @@ from typing import Any, Literal
 import pytest
 import pytest_asyncio
 
-from streamflow_fluxop.agent import protocol
-from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost, JobRequest, JobResult
-from streamflow_fluxop.agent.processes import with_environment
+from streamflow_fluxop.agent.client.client import (
+    AgentClient,
+    AgentError,
+    ConnectionLost,
+    JobRequest,
+    JobResult,
+)
+from streamflow_fluxop.agent.system.processes import with_environment
+from streamflow_fluxop.agent.wire import protocol
 from streamflow_fluxop.miniclusters.local import LocalMiniCluster
 from streamflow_fluxop.model import Flavour
 
@@ -669,7 +675,7 @@ async def test_a_lost_agent_is_told_to_everyone_who_waits(backend: Literal["embe
 
 CONTROLLER = """
 import asyncio, sys
-from streamflow_fluxop.agent.client import JobRequest
+from streamflow_fluxop.agent.client.client import JobRequest
 from streamflow_fluxop.miniclusters.local import LocalMiniCluster
 from streamflow_fluxop.model import Flavour
 

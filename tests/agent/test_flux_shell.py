@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from streamflow_fluxop.agent.boot import BOOT
-from streamflow_fluxop.agent.client import AgentClient, JobRequest
-from streamflow_fluxop.agent.flux_words import shell_words
-from streamflow_fluxop.agent.stream import ProcessStream
+from streamflow_fluxop.agent.backends.flux_eventlog import shell_words
+from streamflow_fluxop.agent.client.bootstrap import BOOT
+from streamflow_fluxop.agent.client.client import AgentClient, JobRequest
+from streamflow_fluxop.agent.client.transport import ProcessStream
 
 LACKS = "flux-shell: error while loading shared libraries: liblua5.1.so.0: cannot open shared object file"
 

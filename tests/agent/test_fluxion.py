@@ -9,9 +9,9 @@ import json
 
 import pytest
 
-from streamflow_fluxop.agent.flux_backend import FLUXION_REFUSES, _Job
-from streamflow_fluxop.agent.jobspec import jobspec
-from streamflow_fluxop.agent.protocol import JobRequest
+from streamflow_fluxop.agent.backends.flux import FLUXION_REFUSES, _Job
+from streamflow_fluxop.agent.backends.jobspec import jobspec
+from streamflow_fluxop.agent.wire.protocol import JobRequest
 
 
 @pytest.mark.parametrize(("limit", "asked"), [(None, 0), (0.5, 1), (1.0, 1), (1.2, 2), (60, 60)])

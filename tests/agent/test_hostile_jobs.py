@@ -16,10 +16,15 @@ from typing import Any
 import pytest
 from adversaries import Nobody
 
-from streamflow_fluxop.agent import connection
-from streamflow_fluxop.agent.client import AgentClient, ConnectionLost, JobRequest, JobResult
-from streamflow_fluxop.agent.processes import MARK
-from streamflow_fluxop.agent.stream import ByteStream, ProcessStream
+from streamflow_fluxop.agent.client import connection
+from streamflow_fluxop.agent.client.client import (
+    AgentClient,
+    ConnectionLost,
+    JobRequest,
+    JobResult,
+)
+from streamflow_fluxop.agent.client.transport import ByteStream, ProcessStream
+from streamflow_fluxop.agent.system.processes import MARK
 from streamflow_fluxop.miniclusters.local import LocalMiniCluster
 from streamflow_fluxop.model import Flavour
 

@@ -15,10 +15,23 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from test_agent import RawAgent
 
-from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost, JobRequest
-from streamflow_fluxop.agent.last_words import LastWords
-from streamflow_fluxop.agent.messages import FROM_AGENT, FROM_CLIENT, check
-from streamflow_fluxop.agent.protocol import ANSWER_MAX, CHUNK, LINE_MAX, WINDOW, Decoder, ProtocolError, encode
+from streamflow_fluxop.agent.client.client import (
+    AgentClient,
+    AgentError,
+    ConnectionLost,
+    JobRequest,
+)
+from streamflow_fluxop.agent.client.stderr_tail import LastWords
+from streamflow_fluxop.agent.wire.protocol import (
+    ANSWER_MAX,
+    CHUNK,
+    LINE_MAX,
+    WINDOW,
+    Decoder,
+    ProtocolError,
+    encode,
+)
+from streamflow_fluxop.agent.wire.schema import FROM_AGENT, FROM_CLIENT, check
 
 DEEP = b'{"op":"seen","count":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
 DIGITS = b'{"op":"seen","count":' + b"9" * 200_000 + b"}\n"
@@ -122,8 +135,8 @@ async def test_half_a_message_ends_the_connection_when_no_more_comes(half: bytes
 
 
 async def test_a_message_that_swallows_all_that_follows_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamflow_fluxop.agent.connection.MESSAGE_TIMEOUT", 0.2)
-    monkeypatch.setattr("streamflow_fluxop.agent.connection.SLOWEST", 1e12)
+    monkeypatch.setattr("streamflow_fluxop.agent.client.connection.MESSAGE_TIMEOUT", 0.2)
+    monkeypatch.setattr("streamflow_fluxop.agent.client.connection.SLOWEST", 1e12)
 
     agent = Adversary(b'{"op":"result","id":1,"exit_code":0,"bytes":67108864}\n')
     async with AgentClient(agent, name="mc", heartbeat=0.05) as client:

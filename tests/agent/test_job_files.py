@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from streamflow_fluxop.agent.job_files import (
+from streamflow_fluxop.agent.system.job_files import (
     Unfit,
     bring,
     carry_out,
@@ -51,7 +51,7 @@ def test_writing_to_what_was_brought_leaves_the_original_as_it_was(old, new):
 
 @pytest.mark.parametrize("size", [4, 6])
 def test_large_files_become_hard_links_only_where_that_is_allowed(old, new, size, monkeypatch):
-    monkeypatch.setattr("streamflow_fluxop.agent.job_files._clone", lambda *_: False)
+    monkeypatch.setattr("streamflow_fluxop.agent.system.job_files._clone", lambda *_: False)
     fresh = bring(str(old), str(new), entries(str(old)), hard_links_from=size)
     linked = (new / "out.txt").stat().st_ino == (old / "out.txt").stat().st_ino
     assert linked == (size <= 5) == ("out.txt" in fresh)

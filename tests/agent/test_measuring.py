@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from streamflow_fluxop.agent.measuring import KINDS, SHORT, Kinds, Used, can_be_measured, kind_of, total, used_in
-from streamflow_fluxop.agent.protocol import JobRequest
+from streamflow_fluxop.agent.backends.measuring import (
+    KINDS,
+    SHORT,
+    Kinds,
+    Used,
+    can_be_measured,
+    kind_of,
+    total,
+    used_in,
+)
+from streamflow_fluxop.agent.wire.protocol import JobRequest
 
 
 def test_jobs_of_a_step_are_of_one_kind():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamflow_fluxop.agent.pace import BURST, Pace
+from streamflow_fluxop.agent.wire.pace import BURST, Pace
 
 APART = 0.01
 

@@ -7,7 +7,7 @@ import select
 from collections import deque
 from collections.abc import Callable
 
-from streamflow_fluxop.agent.flux_reactor import Reactor
+from streamflow_fluxop.agent.backends.flux_reactor import Reactor
 
 
 class TakenMeanwhile(deque[Callable[[], None]]):

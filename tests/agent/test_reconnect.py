@@ -20,11 +20,17 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamflow_fluxop.agent import connection
-from streamflow_fluxop.agent.boot import BOOT
-from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost, Gone, JobRequest
-from streamflow_fluxop.agent.processes import with_environment
-from streamflow_fluxop.agent.stream import ByteStream, ProcessStream
+from streamflow_fluxop.agent.client import connection
+from streamflow_fluxop.agent.client.bootstrap import BOOT
+from streamflow_fluxop.agent.client.client import (
+    AgentClient,
+    AgentError,
+    ConnectionLost,
+    Gone,
+    JobRequest,
+)
+from streamflow_fluxop.agent.client.transport import ByteStream, ProcessStream
+from streamflow_fluxop.agent.system.processes import with_environment
 
 # ruff: noqa: ASYNC240 - tests may look at files, and wait for processes
 BeforeCut = tuple[int, int]
@@ -310,7 +316,7 @@ async def test_a_new_agent_on_another_host_takes_the_jobs_and_the_old_one_leaves
 async def test_a_job_that_is_cancelled_while_nobody_is_reached_ends(
     host: Host, client: AgentClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamflow_fluxop.agent.client.CANCEL_TIMEOUT", 0.1)
+    monkeypatch.setattr("streamflow_fluxop.agent.client.client.CANCEL_TIMEOUT", 0.1)
     environment = {"FLUXOP_TEST": f"cancelled-{tmp_path}"}
     job = asyncio.create_task(client.run_job(JobRequest(("sleep", "1000"), environment=environment)))
     entry = f"FLUXOP_TEST=cancelled-{tmp_path}".encode()

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamflow_fluxop.agent import shell
-from streamflow_fluxop.agent.processes import to_bytes, to_text
+from streamflow_fluxop.agent.shell_fastpath import answering
+from streamflow_fluxop.agent.system.processes import to_bytes, to_text
 
 SIZE = "find -L {} -type f -exec ls -ln {{}} \\+ | awk 'BEGIN {{sum=0}} {{sum+=$5}} END {{print sum}}'; "
 
@@ -113,7 +113,7 @@ def compare(world: World, command: str) -> bool:
     after_shell = snapshot(world.folder)
     world.build()
     with inside(world.folder):
-        result = shell.answer(command)
+        result = answering.answer(command)
     if result is None:
         return False
     assert (result.output, result.exit_code, result.errors) == expected
@@ -187,7 +187,7 @@ def test_a_line_is_split_as_the_shell_splits_it_or_not_at_all(words: list[str]) 
     line = " ".join(["test", "-e", *words])
     with tempfile.TemporaryDirectory() as folder, inside(folder):
         expected = run_shell(line, folder)
-        result = shell.answer(line)
+        result = answering.answer(line)
         if result is not None:
             assert (result.output, result.exit_code, result.errors) == expected
 
@@ -262,7 +262,7 @@ FOR_THE_SHELL = [
 @pytest.mark.parametrize("command", FOR_THE_SHELL)
 def test_all_else_is_left_to_the_shell(command: str) -> None:
     with tempfile.TemporaryDirectory() as folder, inside(folder):
-        assert shell.answer(command) is None
+        assert answering.answer(command) is None
 
 
 CLOSED = [
@@ -312,7 +312,7 @@ def test_without_permission_the_answer_is_the_shells_too(command: str) -> None:
         if child == 0:
             try:
                 as_nobody()
-                result = shell.answer(command.replace("{w}", ours))
+                result = answering.answer(command.replace("{w}", ours))
                 os.write(
                     writer, repr(result and (result.output.replace(ours.encode(), b"W"), result.exit_code)).encode()
                 )

@@ -16,10 +16,10 @@ from typing import Literal
 
 import pytest
 
-from streamflow_fluxop.agent.boot import BOOT
-from streamflow_fluxop.agent.client import AgentClient, Gone, JobRequest
-from streamflow_fluxop.agent.processes import with_environment
-from streamflow_fluxop.agent.stream import ByteStream, ProcessStream
+from streamflow_fluxop.agent.client.bootstrap import BOOT
+from streamflow_fluxop.agent.client.client import AgentClient, Gone, JobRequest
+from streamflow_fluxop.agent.client.transport import ByteStream, ProcessStream
+from streamflow_fluxop.agent.system.processes import with_environment
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from cwl_worlds import needs_node, tool
 
 from streamflow_fluxop.cwl.expressions import Expressions, expressions
-from streamflow_fluxop.cwl.values import UNKNOWN, from_document
+from streamflow_fluxop.cwl.known_values import UNKNOWN, from_document
 from streamflow_fluxop.errors import UserError
 
 FILE = from_document({"class": "File", "location": "some/reads.fastq"}, "file:///")

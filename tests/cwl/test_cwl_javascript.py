@@ -14,7 +14,7 @@ from cwl_worlds import needs_node
 from streamflow_fluxop.cwl import confined
 from streamflow_fluxop.cwl.expressions import Expressions, expressions
 from streamflow_fluxop.cwl.javascript import Engine
-from streamflow_fluxop.cwl.values import UNKNOWN
+from streamflow_fluxop.cwl.known_values import UNKNOWN
 
 pytestmark = needs_node
 

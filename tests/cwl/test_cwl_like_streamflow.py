@@ -111,7 +111,7 @@ def translate(world):
     from streamflow.cwl.translator import CWLTranslator
     from streamflow.main import build_context
 
-    from streamflow_fluxop.plugin.mends import mend_streamflow
+    from streamflow_fluxop.streamflow_plugin.internals.mends import mend_streamflow
 
     mend_streamflow()
 

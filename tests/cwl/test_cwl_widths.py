@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamflow_fluxop.cwl import read_workflow
+from streamflow_fluxop.cwl.known_values import Port
 from streamflow_fluxop.cwl.scatter import scatter
-from streamflow_fluxop.cwl.values import Port
 
 HINT = "fluxop:FluxRequirement"
 

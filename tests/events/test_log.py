@@ -10,7 +10,7 @@ from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.events import EventLine, EventLog
 from streamflow_fluxop.events.reading import read_events
 from streamflow_fluxop.model import Flavour
-from streamflow_fluxop.readers.schemas import schema
+from streamflow_fluxop.sources.schemas import schema
 
 CPU = Flavour(cores=4, memory=8192, price=1)
 

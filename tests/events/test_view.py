@@ -7,10 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamflow_fluxop import events as e
-from streamflow_fluxop.events.lives import Stage
-from streamflow_fluxop.events.outlook import Outlook, far_beyond
+from streamflow_fluxop.events.expected_end import Outlook, far_beyond
+from streamflow_fluxop.events.run_state import Stage
 from streamflow_fluxop.events.view import RunView
-from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
+from streamflow_fluxop.model import (
+    Dependency,
+    Duration,
+    Flavour,
+    Limits,
+    Needs,
+    Problem,
+    Step,
+    Workflow,
+)
 from streamflow_fluxop.planning import solve
 
 FLAVOURS = {

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from namespaces import Namespace
 
-from streamflow_fluxop.agent.client import ConnectionLost, JobRequest
-from streamflow_fluxop.config import FleetConfig
-from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.agent.client.client import ConnectionLost, JobRequest
+from streamflow_fluxop.config.fleet import FleetConfig
+from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.miniclusters.base import MiniClusterError
-from streamflow_fluxop.miniclusters.kubernetes.attached import AttachedKubernetesCluster
+from streamflow_fluxop.miniclusters.kubernetes.external_minicluster import AttachedKubernetesCluster
 from streamflow_fluxop.model import Flavour
 
 FLAVOUR = Flavour(cores=1, memory=128)

@@ -10,7 +10,7 @@ from pathlib import Path
 from namespaces import Namespace, eventually
 
 from streamflow_fluxop.events import RunEnded
-from streamflow_fluxop.events.log import EventLog
+from streamflow_fluxop.events.writing import EventLog
 
 FLUXOP = [sys.executable, "-c", "from streamflow_fluxop.cli import app; app()"]
 

@@ -10,7 +10,7 @@ import yaml
 from namespaces import RBAC, Namespace
 from test_clean import fluxop
 
-from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes.api import Api
 from streamflow_fluxop.miniclusters.kubernetes.doctor import RIGHTS, Right, examine
 

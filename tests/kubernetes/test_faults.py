@@ -17,8 +17,8 @@ from namespaces import Namespace, eventually
 from proxy import Proxy, proxy_to
 from test_doctor import without
 
-from streamflow_fluxop.agent.client import ConnectionLost, JobRequest
-from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.agent.client.client import ConnectionLost, JobRequest
+from streamflow_fluxop.config.fleet import FleetConfig
 from streamflow_fluxop.miniclusters.base import MiniClusterError
 from streamflow_fluxop.miniclusters.kubernetes.cluster import KubernetesCluster
 from streamflow_fluxop.miniclusters.kubernetes.doctor import RIGHTS, Right

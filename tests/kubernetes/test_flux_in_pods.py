@@ -11,7 +11,7 @@ from conftest import REAL_OPERATOR
 from namespaces import Namespace
 from test_faults import SMALL, fleet, job
 
-from streamflow_fluxop.agent.client import JobRequest
+from streamflow_fluxop.agent.client.client import JobRequest
 
 pytestmark = pytest.mark.skipif(not REAL_OPERATOR, reason="there is no Flux in the pods of the stand-in operator")
 

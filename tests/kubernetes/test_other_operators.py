@@ -8,7 +8,7 @@ import pytest
 from namespaces import Namespace
 from test_faults import fleet, proxied
 
-from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.miniclusters.base import MiniClusterError
 from streamflow_fluxop.miniclusters.kubernetes.api import Api
 from streamflow_fluxop.miniclusters.kubernetes.doctor import Finding, examine

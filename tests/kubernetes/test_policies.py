@@ -15,9 +15,9 @@ from test_doctor import streamflow_file
 from test_faults import fleet, job
 
 from streamflow_fluxop.events import Event, MiniClusterAsked
-from streamflow_fluxop.fleet.runner import FleetRunner, MiniClusterFailed
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.model import Needs
+from streamflow_fluxop.orchestration.runner import FleetRunner, MiniClusterFailed
 
 
 async def enforce(namespace: Namespace, standard: str) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from streamflow_fluxop.agent.client import ConnectionLost, JobRequest
-from streamflow_fluxop.miniclusters.alone import AloneCluster
+from streamflow_fluxop.agent.client.client import ConnectionLost, JobRequest
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.local import LocalCluster, LocalMiniCluster
+from streamflow_fluxop.miniclusters.per_job import AloneCluster
 from streamflow_fluxop.model import Flavour
 
 FLAVOUR = Flavour(cores=2, memory=1024)

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.config.fleet import FleetConfig
 
 CLAIM = {"claim": "work", "path": "/work", "shared": True}
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes.pods import images, pod
 from streamflow_fluxop.miniclusters.kubernetes.quantities import quantity
 from streamflow_fluxop.miniclusters.kubernetes.resource import GROUP, life_name, minicluster

@@ -13,7 +13,7 @@ from kubernetes_asyncio.client import ApiException
 from typer.testing import CliRunner
 
 from streamflow_fluxop.cli import app
-from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes.api import Api
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NoRight
 from streamflow_fluxop.miniclusters.kubernetes.rbac import rights

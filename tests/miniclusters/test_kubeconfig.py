@@ -7,7 +7,7 @@ import pytest
 import yaml
 from kubernetes_asyncio.client import Configuration
 
-from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
 from streamflow_fluxop.miniclusters.kubernetes.kubeconfig import load
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from streamflow_fluxop.agent.client import AgentClient, ConnectionLost, JobRequest
-from streamflow_fluxop.agent.processes import MARK, send_signal, with_environment
+from streamflow_fluxop.agent.client.client import AgentClient, ConnectionLost, JobRequest
+from streamflow_fluxop.agent.system.processes import MARK, send_signal, with_environment
 from streamflow_fluxop.miniclusters.base import MiniClusterError
 from streamflow_fluxop.miniclusters.local import MAX_BROKERS, LocalCluster, LocalMiniCluster
 from streamflow_fluxop.model import Flavour
@@ -43,7 +43,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where temporary folders are made; a socket's path is short, so it is not below `tmp_path`."""
     folder = Path(tempfile.mkdtemp(prefix="f", dir="/tmp"))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr("streamflow_fluxop.agent.connection.HELLO_TIMEOUT", 30)
+    monkeypatch.setattr("streamflow_fluxop.agent.client.connection.HELLO_TIMEOUT", 30)
     yield folder
     shutil.rmtree(folder)
 

@@ -30,7 +30,7 @@ def test_a_new_strategy_is_known_to_the_command_line():
 
 def test_a_new_strategy_is_taken_by_the_configuration_and_is_in_its_schema():
     said = python(
-        "from streamflow_fluxop.config import PlanOptions; print(PlanOptions(strategy='mine').strategy)\n"
+        "from streamflow_fluxop.config.fleet import PlanOptions; print(PlanOptions(strategy='mine').strategy)\n"
         "print(PlanOptions.model_json_schema()['properties']['strategy']['enum'])"
     )
     assert said == "mine\n['auto', 'optimal', 'per-task', 'per-step', 'single', 'by-level', 'mine', 'dynamic']\n"
@@ -38,7 +38,7 @@ def test_a_new_strategy_is_taken_by_the_configuration_and_is_in_its_schema():
 
 def test_a_new_strategy_makes_plans_and_is_compared_with_the_others():
     said = python(
-        "from streamflow_fluxop.planning import solve; from streamflow_fluxop.readers import read\n"
+        "from streamflow_fluxop.planning import solve; from streamflow_fluxop.sources import read\n"
         "from pathlib import Path; p = read(workflow=Path('docs/examples/article.yml'))[0].problem\n"
         "print(solve(p, strategy='mine').strategy, len(solve(p, time_limit=0.1).alternatives))"
     )
@@ -46,7 +46,9 @@ def test_a_new_strategy_makes_plans_and_is_compared_with_the_others():
 
 
 def test_names_of_strategies_cost_no_import_of_the_planner():
-    said = python("import streamflow_fluxop.config, sys; print('streamflow_fluxop.planning.solver' in sys.modules)")
+    said = python(
+        "import streamflow_fluxop.config.fleet, sys; print('streamflow_fluxop.planning.solver' in sys.modules)"
+    )
     assert said == "False\n"
 
 

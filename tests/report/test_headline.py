@@ -4,15 +4,23 @@ import json
 
 import pytest
 
-from streamflow_fluxop.fleet.expectation import expect
-from streamflow_fluxop.model import Dependency, Duration, Flavour, Needs, Problem, Step, Workflow
+from streamflow_fluxop.model import (
+    Dependency,
+    Duration,
+    Flavour,
+    Needs,
+    Problem,
+    Step,
+    Workflow,
+)
+from streamflow_fluxop.orchestration.simulation.expectation import expect
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.planning.result.knowledge import longest_chain
-from streamflow_fluxop.plugin.tables import plan_table
 from streamflow_fluxop.report.chart import chart
 from streamflow_fluxop.report.headline import headline
 from streamflow_fluxop.report.page import page
 from streamflow_fluxop.report.tables import expected
+from streamflow_fluxop.streamflow_plugin.plan_log import plan_table
 
 CPU = Flavour(cores=4, memory=8192, price=36, bring_up=20, tear_down=10)
 

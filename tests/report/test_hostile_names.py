@@ -9,17 +9,23 @@ import pytest
 from streamflow_fluxop.cli.output import console
 from streamflow_fluxop.cli.plan import show
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.events import documents as d
+from streamflow_fluxop.events import event_types as d
 from streamflow_fluxop.events.view import RunView
-from streamflow_fluxop.model import Duration, Flavour, Problem, Step, Workflow
+from streamflow_fluxop.model import (
+    Duration,
+    Flavour,
+    Problem,
+    Step,
+    Workflow,
+)
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.printable import printable
-from streamflow_fluxop.readers import Source
 from streamflow_fluxop.report import figure
 from streamflow_fluxop.report.chart import chart
 from streamflow_fluxop.report.live import panel
 from streamflow_fluxop.report.page import page
 from streamflow_fluxop.report.terminal import Glyphs
+from streamflow_fluxop.sources import Source
 
 NAMES = [
     "\x1b[2J\x1b]0;mine\x07 gone", "[red]no[/red] [/]", "</script><script>alert(1)</script>", "$x^2$ and $\\frac{1$",
@@ -94,8 +100,8 @@ def test_logs_show_what_jobs_say_escaped(caplog):
 
     from streamflow.log_handler import logger as theirs
 
-    from streamflow_fluxop.plugin import FluxopPlugin  # noqa: F401 - what registers it is tested in tests/plugin
-    from streamflow_fluxop.plugin.hook import check_before_run, log_like_streamflow
+    from streamflow_fluxop.streamflow_plugin import FluxopPlugin  # noqa: F401 - what registers it is tested in tests/plugin
+    from streamflow_fluxop.streamflow_plugin.internals.hook import check_before_run, log_like_streamflow
 
     check_before_run()
     log_like_streamflow()
@@ -104,7 +110,7 @@ def test_logs_show_what_jobs_say_escaped(caplog):
     before = handler.setStream(out)
     try:
         theirs.error("job %s said %s", "\x1b[2J", "a\rb")
-        logging.getLogger("streamflow_fluxop.plugin.connector").error("job %s", "\x1b]0;x\x07")
+        logging.getLogger("streamflow_fluxop.streamflow_plugin.connector").error("job %s", "\x1b]0;x\x07")
     finally:
         handler.setStream(before)
     assert not CONTROL.search(out.getvalue())

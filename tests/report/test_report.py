@@ -6,16 +6,25 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from streamflow_fluxop.manifests import manifest, manifests, object_name
-from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
+from streamflow_fluxop.miniclusters.kubernetes.manifests import manifest, manifests, object_name
+from streamflow_fluxop.model import (
+    Dependency,
+    Duration,
+    Flavour,
+    Limits,
+    Needs,
+    Problem,
+    Step,
+    Workflow,
+)
 from streamflow_fluxop.planning import solve
-from streamflow_fluxop.readers import read
 from streamflow_fluxop.report import figure, tables, units
 from streamflow_fluxop.report.chart import Use, chart
 from streamflow_fluxop.report.names import short_names
 from streamflow_fluxop.report.page import page
 from streamflow_fluxop.report.tables import NoPlan
 from streamflow_fluxop.report.terminal import ASCII, gantt
+from streamflow_fluxop.sources import read
 
 CPU = Flavour(cores=4, memory=8192, price=1, bring_up=60, tear_down=30)
 

@@ -11,13 +11,13 @@ from rich.console import Console
 from streamflow_fluxop import events as e
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.planning import solve
-from streamflow_fluxop.readers import read
 from streamflow_fluxop.report import figure, run_tables
 from streamflow_fluxop.report.actual import charts
 from streamflow_fluxop.report.live import panel
 from streamflow_fluxop.report.run_page import page
 from streamflow_fluxop.report.summary import left_behind, outcome, summary
 from streamflow_fluxop.report.terminal import Glyphs
+from streamflow_fluxop.sources import read
 
 LATE = 1.25
 """Everything takes so much longer than planned."""

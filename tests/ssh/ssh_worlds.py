@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from streamflow_fluxop.agent.processes import with_environment
-from streamflow_fluxop.ssh_config import SSHConfig
+from streamflow_fluxop.agent.system.processes import with_environment
+from streamflow_fluxop.config.ssh import SSHConfig
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 FLUX = shutil.which("flux")

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from ssh_worlds import Sshd, instance, needs_flux, needs_sshd, sshd  # noqa: F401 - fixtures
 
-from streamflow_fluxop.agent.client import JobRequest
-from streamflow_fluxop.agent.processes import with_environment
-from streamflow_fluxop.miniclusters.attached import AttachedCluster
+from streamflow_fluxop.agent.client.client import JobRequest
+from streamflow_fluxop.agent.system.processes import with_environment
 from streamflow_fluxop.miniclusters.base import MiniClusterError
-from streamflow_fluxop.miniclusters.ssh import SSHCluster
+from streamflow_fluxop.miniclusters.external import AttachedCluster
+from streamflow_fluxop.miniclusters.ssh.minicluster import SSHCluster
 from streamflow_fluxop.model import Flavour
 
 # ruff: noqa: F811 - tests may look at files; fixtures come from another module

@@ -15,8 +15,8 @@ import pytest
 from ssh_worlds import Sshd, needs_sshd, sshd  # noqa: F401 - fixtures
 
 from streamflow_fluxop.miniclusters.base import ClusterError
-from streamflow_fluxop.miniclusters.ssh import SSHCluster
-from streamflow_fluxop.miniclusters.ssh_folder import NoFolder, own_folder
+from streamflow_fluxop.miniclusters.ssh.minicluster import SSHCluster
+from streamflow_fluxop.miniclusters.ssh.work_folder import NoFolder, own_folder
 
 # ruff: noqa: F811 - tests may look at files; fixtures come from another module
 UID = os.getuid()
@@ -120,7 +120,7 @@ async def test_a_host_that_says_anything_else_is_not_believed(said: str) -> None
 async def test_a_host_that_cannot_be_asked_is_said(tmp_path: Path) -> None:
     (tmp_path / "known_hosts").touch()
     values = {"host": "127.0.0.1", "port": 1, "user": "me", "known_hosts": str(tmp_path / "known_hosts")}
-    from streamflow_fluxop.ssh_config import SSHConfig
+    from streamflow_fluxop.config.ssh import SSHConfig
 
     with pytest.raises(ClusterError, match=r"127\.0\.0\.1 port 1: "):
         await SSHCluster(SSHConfig.model_validate(values), "embedded").work_folder()

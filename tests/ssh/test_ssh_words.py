@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from streamflow_fluxop.config.ssh import SSHConfig
 from streamflow_fluxop.miniclusters.base import MiniClusterError
-from streamflow_fluxop.miniclusters.ssh import SSHCluster
+from streamflow_fluxop.miniclusters.ssh.minicluster import SSHCluster
 from streamflow_fluxop.model import Flavour
-from streamflow_fluxop.ssh_config import SSHConfig
 
 FLAVOUR = Flavour(cores=2, memory=1024)
 

@@ -20,7 +20,7 @@ from kubernetes_asyncio.client import (
     CustomObjectsApi,
 )
 
-from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes import kubeconfig
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NameTaken, NoRight
 from streamflow_fluxop.miniclusters.kubernetes.resource import API_GROUP, PLURAL, VERSION

@@ -7,7 +7,7 @@ import logging
 import shlex
 from collections.abc import Callable
 
-from streamflow_fluxop.agent.client import AgentClient, AgentError
+from streamflow_fluxop.agent.client.client import AgentClient, AgentError
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections import Counter
 from hashlib import sha256
 
 from streamflow_fluxop import events
-from streamflow_fluxop.config import FleetConfig
+from streamflow_fluxop.config.fleet import FleetConfig
 from streamflow_fluxop.miniclusters.base import Cluster
 from streamflow_fluxop.miniclusters.kubernetes import resource
 from streamflow_fluxop.miniclusters.kubernetes.api import Api

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from kubernetes_asyncio.client import ApiextensionsV1Api, AuthorizationV1Api, VersionApi
 
-from streamflow_fluxop.kubernetes_config import KubernetesConfig
+from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.miniclusters.finding import Finding
 from streamflow_fluxop.miniclusters.kubernetes import nodes, pods, resource
 from streamflow_fluxop.miniclusters.kubernetes.api import MINICLUSTERS, Api

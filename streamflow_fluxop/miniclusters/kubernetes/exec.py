@@ -20,8 +20,8 @@ from kubernetes_asyncio.stream.ws_client import (
     get_websocket_url,
 )
 
-from streamflow_fluxop.agent.last_words import LastWords
-from streamflow_fluxop.agent.pace import Pace
+from streamflow_fluxop.agent.client.stderr_tail import LastWords
+from streamflow_fluxop.agent.wire.pace import Pace
 from streamflow_fluxop.miniclusters.kubernetes.api import CONNECTION_ERRORS, Api
 
 logger = logging.getLogger(__name__)

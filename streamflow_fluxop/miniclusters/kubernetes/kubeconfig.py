@@ -11,8 +11,8 @@ from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
 
 from streamflow_fluxop.bounded import load_yaml, read_text
+from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.kubernetes_config import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -8,16 +8,16 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop import events
-from streamflow_fluxop.agent.client import AgentClient, AgentError, ConnectionLost
-from streamflow_fluxop.agent.errors import Gone
+from streamflow_fluxop.agent.client.client import AgentClient, AgentError, ConnectionLost
+from streamflow_fluxop.agent.client.errors import Gone
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.kubernetes import readiness
 from streamflow_fluxop.miniclusters.kubernetes.api import SETTLES
-from streamflow_fluxop.miniclusters.kubernetes.attach import start_agent
 from streamflow_fluxop.miniclusters.kubernetes.brokers import Brokers
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError, NameTaken
 from streamflow_fluxop.miniclusters.kubernetes.exec import APART, ExecStream
+from streamflow_fluxop.miniclusters.kubernetes.lead_exec import start_agent
 from streamflow_fluxop.model import Flavour
 
 if TYPE_CHECKING:

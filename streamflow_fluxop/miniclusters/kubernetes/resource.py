@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from streamflow_fluxop.kubernetes_config import KubernetesConfig, Volume
+from streamflow_fluxop.config.kubernetes import KubernetesConfig, Volume
 from streamflow_fluxop.model import Flavour
 
 API_GROUP = "flux-framework.org"

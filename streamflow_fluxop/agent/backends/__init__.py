@@ -1,0 +1,1 @@
+"""The schedulers under the agent: Flux, and the embedded one."""

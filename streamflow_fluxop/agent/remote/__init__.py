@@ -1,0 +1,1 @@
+"""The agent itself: what answers the client, beside the scheduler."""

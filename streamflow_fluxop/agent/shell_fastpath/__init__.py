@@ -1,0 +1,1 @@
+"""StreamFlow's simplest small commands, answered without a process."""

@@ -1,0 +1,1 @@
+"""What the agent needs of the operating system: processes, files of jobs, a log."""

@@ -1,0 +1,1 @@
+"""What client and agent say to each other."""

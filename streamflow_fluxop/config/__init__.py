@@ -1,0 +1,1 @@
+"""What stands under `config` of a deployment of type `minicluster`."""

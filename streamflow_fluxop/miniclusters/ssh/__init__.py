@@ -1,0 +1,1 @@
+"""MiniClusters on a host behind SSH."""

@@ -1,0 +1,1 @@
+"""What the fleet decides: events in, instructions out, without I/O."""

@@ -1,0 +1,1 @@
+"""The same decisions on simulated time and MiniClusters."""

@@ -1,9 +1,0 @@
-"""From the files of users and of other workflow tools to problems for the planner.
-
-`read` takes whatever `fluxop plan` is given; each format has its own module. What is heavy is imported when it is read.
-"""
-
-from streamflow_fluxop.readers.reader import read
-from streamflow_fluxop.readers.source import Source
-
-__all__ = ["Source", "read"]
