@@ -77,7 +77,7 @@ def _once(errors: Iterable[UserError]) -> Iterator[UserError]:
         yield UserError(error.what.replace(f" of step {names[0]}:", ":"), where=where, fix=error.fix)
 
 
-class BudgetReached(FluxopError):
+class BudgetReachedError(FluxopError):
     """The run stops at its budget: the job was ended, or will not start."""
 
 

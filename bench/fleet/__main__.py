@@ -37,7 +37,7 @@ from streamflow_fluxop.model import (
     Workflow,
 )
 from streamflow_fluxop.orchestration.simulation.expectation import expect
-from streamflow_fluxop.orchestration.simulation.simulated import Outcome, factor
+from streamflow_fluxop.orchestration.simulation.simulated import SimulatedOutcome, factor
 from streamflow_fluxop.orchestration.simulation.simulator import Simulation
 from streamflow_fluxop.planning import budget
 
@@ -144,7 +144,7 @@ def middle(offs: list[Off]) -> Off:
     return median(abs(c) for c, _ in offs), median(abs(m) for _, m in offs)
 
 
-def off(outcome: Outcome, plan: Plan) -> Off:
+def off(outcome: SimulatedOutcome, plan: Plan) -> Off:
     """By which share cost and makespan are above the plan's."""
     return outcome.cost / plan.cost - 1, outcome.makespan / plan.makespan - 1
 

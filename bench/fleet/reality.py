@@ -28,7 +28,7 @@ from streamflow_fluxop.model import (
     Step,
     Workflow,
 )
-from streamflow_fluxop.orchestration.simulation.simulated import Outcome
+from streamflow_fluxop.orchestration.simulation.simulated import SimulatedOutcome
 from streamflow_fluxop.orchestration.simulation.simulator import Simulation
 
 LEAST, MOST = 0.01, 3.0
@@ -105,7 +105,7 @@ def cases(options: argparse.Namespace) -> Iterator[Problem]:
         yield scatters(seed, *settings[seed % len(settings)])
 
 
-def simulated(plan: Plan, what: Truth, *, dynamic: bool = False) -> Outcome:
+def simulated(plan: Plan, what: Truth, *, dynamic: bool = False) -> SimulatedOutcome:
     case = plan.problem
     groups = None
     if dynamic:

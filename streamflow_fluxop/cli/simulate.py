@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from streamflow_fluxop.events import EventLog
-    from streamflow_fluxop.orchestration.simulation.simulated import Life
+    from streamflow_fluxop.orchestration.simulation.simulated import SimulatedLifetime
 
 ROWS = 40
 """MiniClusters that are shown, unless the user wants all."""
@@ -101,7 +101,7 @@ def simulate(
         raise typer.Exit(STOPPED_AT_BUDGET)
 
 
-def _lives(lives: Sequence[Life]) -> Table:
+def _lives(lives: Sequence[SimulatedLifetime]) -> Table:
     from streamflow_fluxop.report.tables import table
     from streamflow_fluxop.report.units import duration
 

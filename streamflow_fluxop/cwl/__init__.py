@@ -18,19 +18,19 @@ from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.graph import CWLStep, CWLWorkflow
 from streamflow_fluxop.cwl.hint import FluxRequirement, hint_schema
 from streamflow_fluxop.cwl.reader import ASSUMED_DURATION, ASSUMED_WIDTH, read_workflow
-from streamflow_fluxop.cwl.resource_needs import Asked
+from streamflow_fluxop.cwl.resource_needs import ResourceRequest
 from streamflow_fluxop.cwl.streamflow_file import StreamFlowFile, WorkflowEntry, read_streamflow_file
 
 __all__ = [
     "ASSUMED_DURATION",
     "ASSUMED_WIDTH",
-    "Asked",
     "Binding",
     "BoundWorkflow",
     "CWLStep",
     "CWLWorkflow",
     "Deployment",
     "FluxRequirement",
+    "ResourceRequest",
     "StreamFlowFile",
     "Target",
     "UnreadableCWL",

@@ -28,7 +28,7 @@ _INTEGERS = {"int": 32, "long": 64}
 
 
 @dataclass(frozen=True)
-class Word:
+class CommandWord:
     """A word of a command line.
 
     Args:
@@ -49,7 +49,7 @@ class _Bound:
 
 def command_line(
     arguments: Sequence[Any], inputs: Sequence[Mapping[str, Any]], values: Mapping[str, Any], evaluate: Evaluate
-) -> list[Word]:
+) -> list[CommandWord]:
     """The words that follow `baseCommand`.
 
     Args:
@@ -68,7 +68,9 @@ def command_line(
         found.append(_Bound((position, number), None, binding))
     found.sort(key=functools.cmp_to_key(lambda a, b: _compare(a.key, b.key)))
     return [
-        Word(text, raw=bound.binding.get("shellQuote") is False) for bound in found for text in _words(bound, evaluate)
+        CommandWord(text, raw=bound.binding.get("shellQuote") is False)
+        for bound in found
+        for text in _words(bound, evaluate)
     ]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from streamflow_fluxop.cwl.known_values import UNKNOWN
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.cwl.javascript import Engine
+    from streamflow_fluxop.cwl.javascript import JavaScriptEngine
 
 _MEMBER = r"""\s*\.\s*[A-Za-z_$][\w$]*|\[\s*(?:'[^'\]]*'|"[^"\]]*")\s*\]"""
 _ROOT = re.compile(rf"(?<![\w.$])(inputs|self|runtime)\b((?:{_MEMBER})*)(\s*[!=]==?\s*null\b)?")
@@ -97,7 +97,7 @@ class Expressions:
     def __init__(self, *, javascript: bool = True, seconds: float = 5.0) -> None:
         self._allowed = javascript
         self._seconds = self._patience = seconds
-        self._engine: Engine | None = None
+        self._engine: JavaScriptEngine | None = None
         self._done: dict[tuple[Any, ...], tuple[list[Any], _Result]] = {}
         self._references = self._scripts = 0
 
@@ -203,11 +203,11 @@ class Expressions:
             return _Result(UNKNOWN)
         return _Result(value)
 
-    def _javascript(self) -> Engine:
+    def _javascript(self) -> JavaScriptEngine:
         if self._engine is None:
-            from streamflow_fluxop.cwl.javascript import Engine
+            from streamflow_fluxop.cwl.javascript import JavaScriptEngine
 
-            self._engine = Engine(self._seconds)
+            self._engine = JavaScriptEngine(self._seconds)
         return self._engine
 
     def close(self) -> None:

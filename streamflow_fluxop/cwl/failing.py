@@ -15,7 +15,7 @@ from streamflow_fluxop.cwl.known_values import UNKNOWN
 from streamflow_fluxop.cwl.parsed_documents import Process
 from streamflow_fluxop.cwl.requirements import Requirements
 from streamflow_fluxop.cwl.source_location import (
-    Place,
+    SourceLocation,
     entry_place,
     last,
     line_of,
@@ -147,14 +147,14 @@ def _said(why: str, library: list[str] | None) -> tuple[str, str | None]:
     return " ".join(why.split()), None
 
 
-def field_place(place: Place, key: str, index: int | None = None) -> str:
+def field_place(place: SourceLocation, key: str, index: int | None = None) -> str:
     """Where a field of a process or step stands, or an entry of one that is a list."""
     node, of_list = place.node, index is not None
     inner = node.get(key) if of_list and isinstance(node, Mapping) else None
     words = ": ".join(filter(None, (place.words, f"{key}[{index}]" if of_list else key)))
     if isinstance(inner, list) and line_of(inner, index):
-        return str(Place(place.file, inner, words, index))
-    return str(Place(place.file, node, words, key))
+        return str(SourceLocation(place.file, inner, words, index))
+    return str(SourceLocation(place.file, node, words, key))
 
 
 def of_tool(process: Process, requirements: Requirements, words: str) -> Iterator[Written]:
@@ -165,7 +165,7 @@ def of_tool(process: Process, requirements: Requirements, words: str) -> Iterato
         requirements: as they hold in it.
         words: what to call it in messages, empty for the root.
     """
-    tool, place = process.cwl, Place(process.file, process.yaml, words)
+    tool, place = process.cwl, SourceLocation(process.file, process.yaml, words)
     if process.kind == "ExpressionTool":
         yield Written(field_place(place, "expression"), tool.expression)
         return

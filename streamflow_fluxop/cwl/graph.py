@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from streamflow_fluxop.cwl.resource_needs import Asked
+from streamflow_fluxop.cwl.resource_needs import ResourceRequest
 from streamflow_fluxop.cwl.scatter import Known
 from streamflow_fluxop.model import (
     Dependency,
@@ -44,7 +44,7 @@ class CWLStep:
     name: str
     kind: str
     file: str
-    asked: Asked
+    asked: ResourceRequest
     jobs: int
     jobs_source: Known
     scatters: tuple[str, ...]
@@ -65,12 +65,12 @@ class CWLStep:
 
     @property
     def run_time_needs(self) -> frozenset[str]:
-        """Which of the needs only the run tells: of the names of `Asked`."""
+        """Which of the needs only the run tells: of the names of `ResourceRequest`."""
         return self.asked.at_run_time
 
     @property
     def said(self) -> Mapping[str, str]:
-        """Where in which file what was said: by the names of `Asked` and of the hint's fields."""
+        """Where in which file what was said: by the names of `ResourceRequest` and of the hint's fields."""
         return self.asked.said
 
     @property

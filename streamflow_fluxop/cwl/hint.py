@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, ValidationError, model_validator
 
-from streamflow_fluxop.cwl.source_location import Place, entries
+from streamflow_fluxop.cwl.source_location import SourceLocation, entries
 from streamflow_fluxop.errors import UserError, UserErrors
 
 NAMESPACE = "urn:fluxop:"
@@ -74,7 +74,7 @@ def hint_schema() -> dict[str, Any]:
     }
 
 
-def is_ours(hint: Mapping[str, Any], namespaces: Mapping[str, str], place: Place) -> bool:
+def is_ours(hint: Mapping[str, Any], namespaces: Mapping[str, str], place: SourceLocation) -> bool:
     """Whether a hint, as CWL's parser leaves unknown ones, is `fluxop:FluxRequirement`.
 
     The parser leaves the class as it was written, with whatever prefix the document gives to the namespace. A prefix
@@ -99,7 +99,7 @@ def is_ours(hint: Mapping[str, Any], namespaces: Mapping[str, str], place: Place
     return False
 
 
-def read_hint(hint: Mapping[str, Any], place: Place) -> FluxRequirement:
+def read_hint(hint: Mapping[str, Any], place: SourceLocation) -> FluxRequirement:
     """Check one `fluxop:FluxRequirement` as the CWL parser leaves it, a mapping.
 
     Raises:
@@ -123,7 +123,9 @@ def refuse_as_requirement(yaml: Any, file: str) -> None:
     """
     for kind, value, container in entries(yaml, "requirements"):
         if kind.endswith(CLASS):
-            place = Place(file, value if isinstance(value, Mapping) and value else container, f"requirements.{kind}")
+            place = SourceLocation(
+                file, value if isinstance(value, Mapping) and value else container, f"requirements.{kind}"
+            )
             raise UserError(
                 f"{kind} is no requirement that CWL knows", where=str(place), fix="Move it to `hints`, as it is."
             )
@@ -143,7 +145,7 @@ def merge(levels: Iterable[FluxRequirement]) -> FluxRequirement:
     return FluxRequirement.model_construct(_fields_set=set(fields), **fields)
 
 
-def _explain(error: ValidationError, place: Place) -> Iterable[UserError]:
+def _explain(error: ValidationError, place: SourceLocation) -> Iterable[UserError]:
     seen = set()
     for problem in error.errors(include_url=False):
         key = str(problem["loc"][0]) if problem["loc"] else ""

@@ -51,7 +51,7 @@ class Unconfined(Exception):
     """There is no Node that can be kept from all but computing."""
 
 
-class Engine(NodeJSEngine):  # type: ignore[misc]
+class JavaScriptEngine(NodeJSEngine):  # type: ignore[misc]
     """Evaluates JavaScript for cwl-utils.
 
     One process evaluates all expressions, each in a global object of its own. It sees no file, network or environment,
@@ -65,7 +65,7 @@ class Engine(NodeJSEngine):  # type: ignore[misc]
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
-        self._process: Process | None = None
+        self._process: NodeProcess | None = None
 
     def eval(self, scan: str, jslib: str = "", timeout: float = 5.0, **_: Any) -> Any:
         """The value of an expression.
@@ -82,7 +82,7 @@ class Engine(NodeJSEngine):  # type: ignore[misc]
         """
         if self._process is None or self._process.ended:
             try:
-                self._process = Process(node(), self._seconds, max(timeout, self._seconds))
+                self._process = NodeProcess(node(), self._seconds, max(timeout, self._seconds))
             except Unconfined as error:
                 if str(error) not in _told:
                     _told.add(str(error))
@@ -141,7 +141,7 @@ def _permission(program: str) -> list[str]:
     return []
 
 
-class Process:
+class NodeProcess:
     """A confined process of Node.
 
     Args:

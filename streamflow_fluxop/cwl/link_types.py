@@ -18,7 +18,7 @@ from streamflow_fluxop.cwl.links import (
 )
 from streamflow_fluxop.cwl.parsed_documents import Process
 from streamflow_fluxop.cwl.requirements import Requirements
-from streamflow_fluxop.cwl.source_location import Place, entry_place, last
+from streamflow_fluxop.cwl.source_location import SourceLocation, entry_place, last
 from streamflow_fluxop.cwl.types import plain, said
 from streamflow_fluxop.errors import UserError
 
@@ -40,7 +40,7 @@ class StepIn:
 
     cwl: Any
     name: str
-    place: Place
+    place: SourceLocation
     process: Process
     requirements: Requirements
     inner: Requirements
@@ -49,7 +49,7 @@ class StepIn:
         """Where the step's `in` or `out` stands."""
         return str(replace(self.place, words=f"{self.place.words}: {key}", key=key))
 
-    def entry(self, name: str) -> Place:
+    def entry(self, name: str) -> SourceLocation:
         """Where the input `name` is given."""
         return entry_place(self.place.file, self.place.node, "in", name, self.place.words)
 

@@ -17,7 +17,7 @@ from streamflow_fluxop.cwl.known_values import (
 )
 from streamflow_fluxop.cwl.parsed_documents import Process
 from streamflow_fluxop.cwl.requirements import Requirements
-from streamflow_fluxop.cwl.source_location import Place, last
+from streamflow_fluxop.cwl.source_location import SourceLocation, last
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def scattered(step: Any) -> list[str]:
     return [last(name) for name in sources(step.scatter)]
 
 
-def linked(sink: Any, source: Any, known: Mapping[str, Port], prefix: str, count: int, place: Place) -> Port:
+def linked(sink: Any, source: Any, known: Mapping[str, Port], prefix: str, count: int, place: SourceLocation) -> Port:
     """What comes to an input of a step, or an output of a workflow, through its links.
 
     Args:

@@ -24,7 +24,7 @@ from streamflow_fluxop.bounded import (
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.hint import refuse_as_requirement
 from streamflow_fluxop.cwl.source_location import (
-    Place,
+    SourceLocation,
     entries,
     last,
     line_of,
@@ -143,7 +143,7 @@ class Documents:
             UnreadableCWL: see `load`.
         """
         if isinstance(step.run, str):
-            return self._run_elsewhere(step, Place(workflow.file, step_yaml, f"step {name}: run", "run"))
+            return self._run_elsewhere(step, SourceLocation(workflow.file, step_yaml, f"step {name}: run", "run"))
         tail = step.run.id.split("#")[-1]
         if ":" not in tail:
             prefix = "/" + tail
@@ -155,7 +155,7 @@ class Documents:
         yaml = yaml if isinstance(yaml, Mapping) else None
         return Process(step.run, workflow.version, prefix, yaml, workflow.namespaces)
 
-    def _run_elsewhere(self, step: Any, place: Place) -> Process:
+    def _run_elsewhere(self, step: Any, place: SourceLocation) -> Process:
         from streamflow_fluxop.cwl.suspects import NoSuchProcess
 
         options = step.loadingOptions
@@ -183,7 +183,7 @@ class Documents:
             if isinstance(imported, str):
                 there = urldefrag(self._fetcher.urljoin(file, imported))[0]
                 if urlsplit(there).scheme == "file" and not os.path.exists(unquote(urlsplit(there).path)):
-                    place = Place(shown(file), yaml, "$import", "$import")
+                    place = SourceLocation(shown(file), yaml, "$import", "$import")
                     raise UnreadableCWL(f"there is no file {shown(there)}", where=str(place))
                 self._check_import(there, around)
         elif isinstance(yaml, Sequence) and not isinstance(yaml, str):
@@ -194,7 +194,7 @@ class Documents:
         """Refuse a `cwlVersion` that StreamFlow does not run; where there is none, cwl-utils says so."""
         version = yaml.get("cwlVersion") if isinstance(yaml, Mapping) else None
         if version is not None and str(version) not in _VERSIONS:
-            where = Place(shown(file), yaml, "cwlVersion", "cwlVersion")
+            where = SourceLocation(shown(file), yaml, "cwlVersion", "cwlVersion")
             raise UnreadableCWL(
                 f"there is no CWL version {version} here", where=str(where), fix=f"Those are: {', '.join(_VERSIONS)}."
             )
@@ -312,10 +312,10 @@ def step_yaml(process: Process, identifier: str) -> Any:
     return None
 
 
-def requirement_place(file: str, yaml: Any, section: str, kind: str, words: str) -> Place:
+def requirement_place(file: str, yaml: Any, section: str, kind: str, words: str) -> SourceLocation:
     """Where a process or step says the requirement of class `kind`; `section` is `requirements` or `hints`."""
     node = None
     for name, value, container in entries(yaml, section):
         if last(name).rpartition(":")[2] == kind:
             node = value if isinstance(value, Mapping) and value else container
-    return Place(file, node, f"{words}: {section}.{kind}" if words else f"{section}.{kind}")
+    return SourceLocation(file, node, f"{words}: {section}.{kind}" if words else f"{section}.{kind}")

@@ -12,8 +12,8 @@ from streamflow_fluxop.cwl.graph import CWLWorkflow
 from streamflow_fluxop.cwl.inputs import check_inputs
 from streamflow_fluxop.cwl.known_values import from_document
 from streamflow_fluxop.cwl.parsed_documents import Documents
-from streamflow_fluxop.cwl.requirements import Said
-from streamflow_fluxop.cwl.source_location import Place, shown
+from streamflow_fluxop.cwl.requirements import Located
+from streamflow_fluxop.cwl.source_location import SourceLocation, shown
 from streamflow_fluxop.cwl.walk import Inputs, Walk
 from streamflow_fluxop.errors import UserError, UserErrors
 
@@ -71,12 +71,12 @@ def read_workflow(
 def _inputs(loaded: Mapping[str, Any], path: str | None) -> Inputs:
     if path is None:
         return Inputs({}, {})
-    place = Place(shown(path), None, "cwl:requirements")
+    place = SourceLocation(shown(path), None, "cwl:requirements")
     said = loaded.get("cwl:requirements") or []
     if not isinstance(said, list):
         raise UserError("is no list", where=str(place), fix="Begin each requirement with `- class: …`.")
     requirements = {
-        str(r["class"]): Said(SimpleNamespace(**r), place) for r in said if isinstance(r, Mapping) and "class" in r
+        str(r["class"]): Located(SimpleNamespace(**r), place) for r in said if isinstance(r, Mapping) and "class" in r
     }
     base = path if "://" in path else Path(path).resolve().as_uri()
     return Inputs({k: from_document(v, base) for k, v in loaded.items()}, requirements)

@@ -25,12 +25,12 @@ from streamflow_fluxop.cwl.hint import (
     read_hint,
 )
 from streamflow_fluxop.cwl.parsed_documents import requirement_place
-from streamflow_fluxop.cwl.source_location import Place, shown
+from streamflow_fluxop.cwl.source_location import SourceLocation, shown
 from streamflow_fluxop.errors import UserError, UserErrors
 
 
 @dataclass(frozen=True)
-class Said:
+class Located:
     """A requirement and where it stands.
 
     Attributes:
@@ -39,7 +39,7 @@ class Said:
     """
 
     value: Any
-    place: Place
+    place: SourceLocation
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Requirements:
     """
 
     version: str
-    requirements: Mapping[str, Said] = field(default_factory=dict)
-    hints: Mapping[str, Said] = field(default_factory=dict)
-    flux: tuple[tuple[FluxRequirement, Place], ...] = ()
+    requirements: Mapping[str, Located] = field(default_factory=dict)
+    hints: Mapping[str, Located] = field(default_factory=dict)
+    flux: tuple[tuple[FluxRequirement, SourceLocation], ...] = ()
 
-    def get(self, kind: str) -> Said | None:
+    def get(self, kind: str) -> Located | None:
         """The requirement of a class that holds here, a hint where there is no requirement."""
         return self.requirements.get(kind) or self.hints.get(kind)
 
@@ -87,7 +87,7 @@ class Requirements:
         words: str,
         namespaces: Mapping[str, str],
         errors: list[UserError],
-        overrides: Mapping[str, Said] | None = None,
+        overrides: Mapping[str, Located] | None = None,
     ) -> Requirements:
         """What holds inside a process or step.
 
@@ -115,25 +115,25 @@ class Requirements:
                 continue
             if not isinstance(hint, Mapping) and not hasattr(hint, "class_"):
                 fix = "Write it as a mapping with its `class`, or leave it out."
-                at = replace(Place(file, yaml, words), key="hints")
+                at = replace(SourceLocation(file, yaml, words), key="hints")
                 errors.append(UserError(f"{hint!r} is no hint", where=str(at), fix=fix))
                 continue
             if isinstance(hint, Mapping) and not isinstance(hint.get("class"), str):
-                place = Place(file, hint, ": ".join(filter(None, (words, "hints"))))
+                place = SourceLocation(file, hint, ": ".join(filter(None, (words, "hints"))))
                 fix = f"Write `class: {next(iter(hint), '…')}` with its fields beside it."
                 errors.append(UserError("a hint without a `class`", where=str(place), fix=fix))
                 continue
             if not isinstance(hint, Mapping):
                 kind = str(hint.class_)
-                hints[kind] = Said(hint, requirement_place(file, yaml, "hints", kind, words))
+                hints[kind] = Located(hint, requirement_place(file, yaml, "hints", kind, words))
                 continue
-            place = Place(file, hint, ": ".join(filter(None, (words, f"hints.fluxop:{CLASS}"))))
+            place = SourceLocation(file, hint, ": ".join(filter(None, (words, f"hints.fluxop:{CLASS}"))))
             try:
                 if is_ours(hint, namespaces, place):
                     flux.append((read_hint(hint, place), place))
                 elif extension := _cwltool(hint):
                     place = requirement_place(file, yaml, "hints", extension, words)
-                    hints[extension] = Said(SimpleNamespace(**hint), place)
+                    hints[extension] = Located(SimpleNamespace(**hint), place)
             except UserErrors as several:
                 errors.extend(several.errors)
             except UserError as error:
@@ -141,7 +141,7 @@ class Requirements:
         requirements = dict(self.requirements)
         for requirement in element.requirements or []:
             kind = str(requirement.class_)
-            requirements[kind] = Said(requirement, requirement_place(file, yaml, "requirements", kind, words))
+            requirements[kind] = Located(requirement, requirement_place(file, yaml, "requirements", kind, words))
         return replace(self, requirements=requirements | dict(overrides or {}), hints=hints, flux=tuple(flux))
 
     def inside(self, version: str) -> Requirements:

@@ -13,7 +13,7 @@ from streamflow_fluxop.cwl.containers import container_of
 from streamflow_fluxop.cwl.hint import CLASS, FluxRequirement
 from streamflow_fluxop.cwl.known_values import UNKNOWN
 from streamflow_fluxop.cwl.requirements import Requirements
-from streamflow_fluxop.cwl.source_location import Place
+from streamflow_fluxop.cwl.source_location import SourceLocation
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Duration, Needs
 
@@ -26,7 +26,7 @@ _DEFAULT_MEMORY_V1_0 = 1024
 
 
 @dataclass(frozen=True)
-class Asked:
+class ResourceRequest:
     """What a step's CWL asks for.
 
     Attributes:
@@ -94,7 +94,7 @@ class Asked:
         return Duration(seconds=assumed, spread=self.hint.durationSpread or 0.0, source="assumed")
 
 
-def asked(requirements: Requirements, evaluate: Evaluate) -> Asked:
+def asked(requirements: Requirements, evaluate: Evaluate) -> ResourceRequest:
     """Gather what a step's requirements ask for.
 
     Args:
@@ -106,7 +106,7 @@ def asked(requirements: Requirements, evaluate: Evaluate) -> Asked:
     """
     gather = _Gatherer(requirements, evaluate)
     v1_0 = requirements.version == "v1.0"
-    result = Asked(
+    result = ResourceRequest(
         cores=gather.number("cores", "ResourceRequirement", ("coresMin", "coresMax"), _DEFAULT_CORES),
         memory=gather.number(
             "memory", "ResourceRequirement", ("ramMin", "ramMax"), _DEFAULT_MEMORY_V1_0 if v1_0 else _DEFAULT_MEMORY
@@ -127,7 +127,7 @@ def asked(requirements: Requirements, evaluate: Evaluate) -> Asked:
         said=gather.said | _places_of_hint(requirements),
     )
     if result.time_limit is not None and result.time_limit <= 0:  # CWL 1.2, ToolTimeLimit: zero is no limit
-        result = Asked(**{**vars(result), "time_limit": None})
+        result = ResourceRequest(**{**vars(result), "time_limit": None})
     _check_reach(result)
     return result
 
@@ -179,7 +179,7 @@ class _Gatherer:
         return None
 
 
-def _check_range(there: Mapping[str, Any], place: Place) -> None:
+def _check_range(there: Mapping[str, Any], place: SourceLocation) -> None:
     """Check that of two plain numbers, `…Min` and `…Max`, the first is not the larger one."""
     numbers = [(k, v) for k, v in there.items() if _is_number(v)]
     if len(numbers) == 2 and numbers[0][1] > numbers[1][1]:
@@ -196,7 +196,7 @@ def _places_of_hint(requirements: Requirements) -> dict[str, str]:
     return {name: place for name, place in places.items() if place}
 
 
-def _check_reach(result: Asked) -> None:
+def _check_reach(result: ResourceRequest) -> None:
     nodes, tasks = result.hint.nodes, result.hint.tasks or result.processes
     if nodes and tasks and tasks < nodes and "processes" not in result.at_run_time:
         raise UserError(

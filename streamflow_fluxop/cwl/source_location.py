@@ -32,7 +32,7 @@ def line_of(node: Any, key: Any = None) -> int | None:
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLocation:
     """A spot in a file: `tool.cwl:12`, and in words what stands there.
 
     Attributes:
@@ -80,13 +80,17 @@ def entries(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
                 yield str(value.get("class", value.get("id", ""))), value, value
 
 
-def entry_place(file: str, node: Any, key: str, name: str, words: str = "") -> Place:
+def entry_place(file: str, node: Any, key: str, name: str, words: str = "") -> SourceLocation:
     """Where the entry `name` of a CWL list or map stands: as a line and in words."""
     words = ": ".join(filter(None, (words, f"{key}.{name}")))
     for entry, value, container in entries(node, key):
         if last(entry) == name:
-            return Place(file, value, words) if value is container else Place(file, container, words, entry)
-    return Place(file, None, words)
+            return (
+                SourceLocation(file, value, words)
+                if value is container
+                else SourceLocation(file, container, words, entry)
+            )
+    return SourceLocation(file, None, words)
 
 
 def last(identifier: str) -> str:

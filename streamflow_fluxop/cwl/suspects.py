@@ -11,7 +11,7 @@ from schema_salad.exceptions import SchemaSaladException
 from streamflow_fluxop.cwl.classes import CWL_S_OWN
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.invalid import guessed, mistakes
-from streamflow_fluxop.cwl.source_location import Place, entries
+from streamflow_fluxop.cwl.source_location import SourceLocation, entries
 
 
 class NoSuchProcess(UnreadableCWL):
@@ -31,12 +31,12 @@ def refuse_graph(yaml: Any, fragment: str, file: str) -> None:
     """
     if not isinstance(yaml, Mapping) or "$graph" not in yaml:
         return
-    graph, place = yaml["$graph"], Place(file, yaml, "$graph", "$graph")
+    graph, place = yaml["$graph"], SourceLocation(file, yaml, "$graph", "$graph")
     if not isinstance(graph, list) or not all(isinstance(p, Mapping) for p in graph):
         raise UnreadableCWL("is no list of processes", where=str(place), fix="Begin each with `- id: …`.")
     names = []
     for index, process in enumerate(graph):
-        at = str(Place(file, graph, f"$graph[{index}]", index))
+        at = str(SourceLocation(file, graph, f"$graph[{index}]", index))
         if not isinstance(process.get("id"), str):
             raise UnreadableCWL("the process has no `id`", where=at, fix="Give it one, such as `id: main`.")
         name = process["id"].lstrip("#")
@@ -81,7 +81,9 @@ def _wrong(part: Mapping[str, Any], file: str, uri: str, module: Any, known: lis
         if ":" in kind or "#" in kind:
             continue
         listed = value is container
-        place = Place(file, container, f"requirements.{kind}" if kind else "requirements", None if listed else kind)
+        place = SourceLocation(
+            file, container, f"requirements.{kind}" if kind else "requirements", None if listed else kind
+        )
         if kind not in known:
             yield str(place), f"there is no requirement `{kind}` here: {guessed(kind, known)}"
             continue

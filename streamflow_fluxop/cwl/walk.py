@@ -42,10 +42,10 @@ from streamflow_fluxop.cwl.links import (
     with_default,
 )
 from streamflow_fluxop.cwl.parsed_documents import Documents, Process, step_yaml
-from streamflow_fluxop.cwl.requirements import Requirements, Said
-from streamflow_fluxop.cwl.resource_needs import Asked, asked
+from streamflow_fluxop.cwl.requirements import Located, Requirements
+from streamflow_fluxop.cwl.resource_needs import ResourceRequest, asked
 from streamflow_fluxop.cwl.scatter import Known, least_sure, scatter
-from streamflow_fluxop.cwl.source_location import Place, entry_place, last
+from streamflow_fluxop.cwl.source_location import SourceLocation, entry_place, last
 from streamflow_fluxop.cwl.types import (
     check_types,
     completed,
@@ -71,7 +71,7 @@ class Inputs:
     """
 
     values: Mapping[str, Any]
-    requirements: Mapping[str, Said]
+    requirements: Mapping[str, Located]
 
 
 @dataclass(frozen=True)
@@ -246,12 +246,12 @@ class Walk:
         each = bool(scope.scatters) and other.scatters == scope.scatters and other.jobs == scope.count
         return Dependency(step=producer, each=each)
 
-    def _asked(self, requirements: Requirements, ports: Mapping[str, Port], scope: _Scope) -> Asked:
+    def _asked(self, requirements: Requirements, ports: Mapping[str, Port], scope: _Scope) -> ResourceRequest:
         try:
             return asked(requirements, lambda text: self._evaluate(text, ports, scope.count, requirements))
         except UserError as error:
             self.errors.append(error)
-            return Asked()
+            return ResourceRequest()
 
     def _workflow(
         self, process: Process, name: str, ports: Mapping[str, Port], scope: _Scope, requirements: Requirements
@@ -322,7 +322,7 @@ class Walk:
         inner = requirements.inside(process.version).entered(
             process.cwl, process.yaml, words, process.namespaces, self.errors
         )
-        return StepIn(cwl, name, Place(workflow.file, yaml, words), process, requirements, inner)
+        return StepIn(cwl, name, SourceLocation(workflow.file, yaml, words), process, requirements, inner)
 
     def _step_inputs(self, step: StepIn, known: Mapping[str, Port], prefix: str, scope: _Scope) -> dict[str, Port]:
         ports = {}

@@ -24,7 +24,7 @@ NO_STEP = "(no step)"
 """Stands for the step of jobs that say none."""
 
 
-class Stage(Enum):
+class RecordedPhase(Enum):
     """The stages of a MiniCluster's life."""
 
     COMING = "coming up"
@@ -91,13 +91,13 @@ class MiniClusterLife:
     spans: Counter[int] = field(default_factory=Counter)
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> RecordedPhase:
         """At which stage it is."""
         if self.gone is not None:
-            return Stage.GONE
+            return RecordedPhase.GONE
         if self.released is not None:
-            return Stage.GOING
-        return Stage.COMING if self.ready is None else Stage.UP
+            return RecordedPhase.GOING
+        return RecordedPhase.COMING if self.ready is None else RecordedPhase.UP
 
     def node_seconds(self, now: float) -> float:
         """Nodes times seconds, of those that were there."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass
-class Life:
+class BilledLifetime:
     """One life of a MiniCluster, for the comparison with the plan. Times are seconds since the run's begin.
 
     Attributes:
@@ -35,14 +35,14 @@ class Account:
     """
 
     def __init__(self) -> None:
-        self.lives: list[Life] = []
+        self.lives: list[BilledLifetime] = []
         self.over = 0
         self.node_seconds = self.cost = 0.0
-        self._current: dict[str, Life] = {}
+        self._current: dict[str, BilledLifetime] = {}
 
     def begin(self, name: str, price: float, nodes: int, now: float) -> None:
         """A MiniCluster is asked for, and holds so many nodes."""
-        life = self._current[name] = Life(name, price, now, nodes, now)
+        life = self._current[name] = BilledLifetime(name, price, now, nodes, now)
         self.lives.append(life)
 
     def asked(self, name: str) -> float:

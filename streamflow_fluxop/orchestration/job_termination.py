@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from streamflow_fluxop.errors import BudgetReached
+from streamflow_fluxop.errors import BudgetReachedError
 
 
 class Ending:
@@ -45,7 +45,7 @@ class Ending:
             if uncancel := getattr(task, "uncancel", None):  # Python 3.11
                 uncancel()
             await self._stopped.wait()
-            raise BudgetReached(self._why[job]) from None
+            raise BudgetReachedError(self._why[job]) from None
         finally:
             del self._tasks[job]
             self._why.pop(job, None)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from streamflow_fluxop import events
 from streamflow_fluxop.config.fleet import FleetConfig
-from streamflow_fluxop.errors import BudgetReached, FluxopError
+from streamflow_fluxop.errors import BudgetReachedError, FluxopError
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.model import Needs
@@ -21,29 +21,29 @@ from streamflow_fluxop.orchestration.decisions.machine import Fleet
 from streamflow_fluxop.orchestration.decisions.messages import (
     BringUp,
     BroughtUp,
+    ChangeSize,
     Closing,
     EndJob,
     Event,
     Expect,
     FailJob,
-    ForecastPassed,
-    Gone,
+    ForecastExceeded,
     Instruction,
-    JobAsked,
-    JobEnded,
+    JobFinished,
+    JobRequested,
     JobReused,
     Lost,
-    Resize,
     Resized,
     StartJob,
     Stopped,
     Stopping,
     TearDown,
     Tick,
+    TornDown,
     WakeAt,
 )
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Stage
-from streamflow_fluxop.orchestration.decisions.partial_order import Order
+from streamflow_fluxop.orchestration.decisions.minicluster_state import Phase
+from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
 from streamflow_fluxop.orchestration.job_termination import Ending
 from streamflow_fluxop.orchestration.wait_reporting import Waits
 
@@ -58,7 +58,7 @@ class MiniClusterFailed(FluxopError):
     """A job's MiniCluster could not be brought up, or was lost while the job waited or ran."""
 
 
-class Place(NamedTuple):
+class Allocation(NamedTuple):
     """Where a job runs: a MiniCluster that is up, and the ranks of its nodes; none: any of them."""
 
     minicluster: MiniCluster
@@ -85,7 +85,7 @@ class FleetRunner:
         groups: Iterable[Group],
         config: FleetConfig,
         cluster: Cluster,
-        order: Order | None = None,
+        order: PartialOrder | None = None,
         record: events.Recorder = events.discard,
         planned_cost: float = 0.0,
     ) -> None:
@@ -126,7 +126,7 @@ class FleetRunner:
         self._external = config.external
         self._cluster = cluster
         self._miniclusters: dict[str, MiniCluster] = {}
-        self._starts: dict[str, asyncio.Future[Place]] = {}
+        self._starts: dict[str, asyncio.Future[Allocation]] = {}
         self._bring_ups: dict[str, asyncio.Task[None]] = {}
         self._resizes: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,7 +148,7 @@ class FleetRunner:
     @asynccontextmanager
     async def job(
         self, name: str, group: str, step: str | None = None, needs: Needs | None = None, index: int | None = None
-    ) -> AsyncIterator[Place]:
+    ) -> AsyncIterator[Allocation]:
         """Wait until a job may start, and hold its nodes meanwhile.
 
         Args:
@@ -162,9 +162,9 @@ class FleetRunner:
             MiniClusterFailed: the MiniCluster did not come up, or the run is over.
             BudgetReached: the run stops at its budget.
         """
-        start: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        start: asyncio.Future[Allocation] = asyncio.get_running_loop().create_future()
         self._starts[name] = start
-        self._handle(JobAsked(name, group, step, needs, index))
+        self._handle(JobRequested(name, group, step, needs, index))
         failed = True
         async with self._ending.watched(name):
             try:
@@ -174,12 +174,12 @@ class FleetRunner:
                 if self._starts.pop(name, None) is not None:  # else the fleet has failed it, and knows
                     if needs is not None:
                         self.makespan = self._now()
-                    self._handle(JobEnded(name, failed))
+                    self._handle(JobFinished(name, failed))
 
     def nearest(self, group: str) -> str:
         """The group whose MiniCluster answers first, `group` itself if it is up: all of them see the same files."""
-        for stage in (Stage.UP, Stage.COMING):
-            there = [name for name, m in self._fleet.members.items() if m.stage is stage]
+        for stage in (Phase.UP, Phase.COMING):
+            there = [name for name, m in self._fleet.members.items() if m.phase is stage]
             if there:
                 return group if group in there else there[0]
         return group
@@ -220,7 +220,7 @@ class FleetRunner:
                 price = self._flavours[self._fleet.group(group).flavour].price
                 self.account.begin(group, price, 0 if self._cluster.counts_nodes else size, self._now())
                 self._bring_ups[group] = self._start(self._bring_up(group, size, reason))
-            case Resize(group, size, reason) if group not in self._refused:
+            case ChangeSize(group, size, reason) if group not in self._refused:
                 self._resizes[group] = self._start(self._resize(group, size, reason, self._resizes.get(group)))
             case TearDown(group) if group in self._refused:
                 self._refused.discard(group)
@@ -229,13 +229,13 @@ class FleetRunner:
                 self._start(self._tear_down(group, reason))
             case StartJob(job, group, nodes):
                 if not self._starts[job].done():
-                    self._starts[job].set_result(Place(self._miniclusters[group], nodes))
+                    self._starts[job].set_result(Allocation(self._miniclusters[group], nodes))
             case FailJob(job, reason):
                 self._fail(job, reason)
             case EndJob(job, reason):
                 self.stopped_for = reason
                 self._ending.end(job, reason)
-            case Stopping() | Stopped() | Expect() | ForecastPassed():
+            case Stopping() | Stopped() | Expect() | ForecastExceeded():
                 self._tell(instruction)
             case WakeAt(when):
                 if self._timer is not None:
@@ -250,14 +250,14 @@ class FleetRunner:
         if stopped:
             self.stopped_for = reason
         if not start.done():
-            start.set_exception(BudgetReached(reason) if stopped else MiniClusterFailed(reason))
+            start.set_exception(BudgetReachedError(reason) if stopped else MiniClusterFailed(reason))
 
-    def _tell(self, news: Stopping | Stopped | Expect | ForecastPassed) -> None:
+    def _tell(self, news: Stopping | Stopped | Expect | ForecastExceeded) -> None:
         """What becomes of budget and deadline."""
         match news:
             case Expect(cost, makespan):
                 self._record(events.Forecast(cost=cost, makespan=makespan))
-            case ForecastPassed(what, forecast, allowed):
+            case ForecastExceeded(what, forecast, allowed):
                 words = forecast_words(news)
                 logger.warning("FORECAST: %s", words)
                 self._record(events.ForecastPassed(what=what, forecast=forecast, allowed=allowed, message=words))
@@ -320,7 +320,7 @@ class FleetRunner:
         """Change the size once it is up and earlier changes are over."""
         await asyncio.wait([task for task in (self._bring_ups[name], before) if task is not None])
         minicluster = self._miniclusters.get(name)
-        if minicluster is None or self._fleet.stage(name) is not Stage.UP:
+        if minicluster is None or self._fleet.phase(name) is not Phase.UP:
             return
         logger.info("RESIZING MiniCluster %s to %d node%s: %s", name, size, "s" * (size > 1), reason)
         self._record(events.MiniClusterResizing(minicluster=name, size=size, reason=reason))
@@ -363,7 +363,7 @@ class FleetRunner:
         self._record(events.MiniClusterGone(minicluster=name))
         self.account.end(name, self._now())
         self._resizes.pop(name, None)
-        self._handle(Gone(name))
+        self._handle(TornDown(name))
 
     # what cannot come
 
@@ -378,7 +378,7 @@ class FleetRunner:
         self._handle(Lost(name, f"MiniCluster {name} is not tried, as one like it could not be brought up: {why}"))
 
     async def _forget(self, name: str) -> None:
-        self._handle(Gone(name))
+        self._handle(TornDown(name))
 
     # what is held
 

@@ -106,7 +106,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Use:
+class LimitUse:
     """How much of a limited resource the MiniClusters hold, over time.
 
     Attributes:
@@ -151,7 +151,7 @@ class Chart:
 
     caption: str
     bars: tuple[Bar, ...]
-    use: Use
+    use: LimitUse
     end: float
     names: StepNames
     deadline: float | None = None
@@ -252,7 +252,7 @@ def _running(pieces: list[Piece], names: StepNames) -> Iterator[tuple[float, dic
 
 def use_of_limits(
     bars: tuple[Bar, ...], flavours: Mapping[str, Flavour], limits: Limits, resource: str | None = None
-) -> Use:
+) -> LimitUse:
     """The use of the limit that is used most, or of nodes where nothing is limited; or that of a given `resource`."""
     uses = [_use_of(r, bars, flavours, limits) for r in Limits.model_fields]
     if resource is not None:
@@ -261,7 +261,7 @@ def use_of_limits(
     return max(limited, key=lambda u: u.peak / (u.limit or 1)) if limited else uses[0]
 
 
-def _use_of(resource: str, bars: tuple[Bar, ...], flavours: Mapping[str, Flavour], limits: Limits) -> Use:
+def _use_of(resource: str, bars: tuple[Bar, ...], flavours: Mapping[str, Flavour], limits: Limits) -> LimitUse:
     changes: dict[float, float] = defaultdict(float)
     for one in bars:
         flavour, before = flavours[one.flavour], 0
@@ -275,7 +275,7 @@ def _use_of(resource: str, bars: tuple[Bar, ...], flavours: Mapping[str, Flavour
     for at in sorted(changes):
         held += changes[at]
         steps.append((at, round(held, 9)))
-    return Use(_WORDS.get(resource, resource), getattr(limits, resource), tuple(steps))
+    return LimitUse(_WORDS.get(resource, resource), getattr(limits, resource), tuple(steps))
 
 
 def _amount(resource: str, flavour: Flavour) -> float:

@@ -15,7 +15,7 @@ from streamflow_fluxop.events.run_state import (
     Counts,
     FleetView,
     MiniClusterLife,
-    Stage,
+    RecordedPhase,
 )
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.events.waits import sentence
@@ -38,7 +38,12 @@ FOR_WRAPPING = 2
 WORDY = 36
 """Columns that words on a MiniCluster need beside it; why jobs wait is said as a whole."""
 
-_STYLES = {Stage.COMING: "yellow", Stage.UP: "green", Stage.GOING: "magenta", Stage.GONE: "dim"}
+_STYLES = {
+    RecordedPhase.COMING: "yellow",
+    RecordedPhase.UP: "green",
+    RecordedPhase.GOING: "magenta",
+    RecordedPhase.GONE: "dim",
+}
 _OUTCOMES = {
     "running": "bold",
     "succeeded": "green",
@@ -235,7 +240,7 @@ def _cells(fleet: FleetView, life: MiniClusterLife) -> list[str]:
         life.name,
         life.stage.value,
         size if life.gone is None else "",
-        str(life.nodes_busy(flavour)) if flavour and life.stage is Stage.UP else "",
+        str(life.nodes_busy(flavour)) if flavour and life.stage is RecordedPhase.UP else "",
         number(life.jobs.queued),
         number(life.jobs.running),
         number(life.jobs.done) + (f" +{number(life.jobs.failed)} failed" if life.jobs.failed else ""),
@@ -247,13 +252,13 @@ def _word(life: MiniClusterLife, now: float) -> str:
 
     Not why it came, once it is there.
     """
-    if life.wait is not None and life.stage is Stage.UP:
+    if life.wait is not None and life.stage is RecordedPhase.UP:
         due = life.wait.expected_in
         return sentence(life.wait, None if due is None else life.wait.at + due - now, brief=True)
     if life.message or life.lost:
         return life.message or life.lost or ""
     at, why = life.reasons[-1] if life.reasons else (0.0, "")
-    return why if life.stage is not Stage.UP or at > (life.ready or 0.0) else ""
+    return why if life.stage is not RecordedPhase.UP or at > (life.ready or 0.0) else ""
 
 
 def chart(view: RunView, fleet: FleetView, now: float, outcome: Outcome) -> Chart:

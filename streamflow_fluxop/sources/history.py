@@ -33,7 +33,7 @@ _QUERY = """
 
 
 @dataclass(frozen=True)
-class Past:
+class DatabaseHistory:
     """What past jobs of a step took.
 
     Attributes:
@@ -75,7 +75,7 @@ def default_database(config: Mapping[str, Any], streamflow_file: Path) -> Path |
         return None
 
 
-def read_history(database: Path, cwl_file: str | None = None) -> dict[str, Past]:
+def read_history(database: Path, cwl_file: str | None = None) -> dict[str, DatabaseHistory]:
     """What the jobs of each step took, by the step's name.
 
     Args:
@@ -102,10 +102,12 @@ def read_history(database: Path, cwl_file: str | None = None) -> dict[str, Past]
     for step, run, tag, start, end in rows:
         if run in runs:
             found[step][run][str(tag)] = (end - start) / 1e9
-    return {step: Past(tuple(tuple(jobs.values()) for jobs in by_run.values())) for step, by_run in found.items()}
+    return {
+        step: DatabaseHistory(tuple(tuple(jobs.values()) for jobs in by_run.values())) for step, by_run in found.items()
+    }
 
 
-def with_history(steps: Iterable[Step], past: Mapping[str, Past], *, wins: bool) -> tuple[list[Step], int]:
+def with_history(steps: Iterable[Step], past: Mapping[str, DatabaseHistory], *, wins: bool) -> tuple[list[Step], int]:
     """The steps with the durations of past runs.
 
     Args:

@@ -15,7 +15,7 @@ from streamflow_fluxop.model import Dependency, Step
 
 
 @dataclass(frozen=True)
-class Job:
+class SingleJob:
     """One job.
 
     Attributes:
@@ -31,7 +31,7 @@ class Job:
     after: tuple[str, ...] = ()
 
 
-def merge(jobs: list[Job]) -> list[Step]:
+def merge(jobs: list[SingleJob]) -> list[Step]:
     """The steps, in the order of their first jobs.
 
     Args:
@@ -57,14 +57,14 @@ _Pairs = dict[str, set[str]]
 """For each job of a group those of another group that it waits for."""
 
 
-def _alike(jobs: list[Job]) -> dict[_Group, list[str]]:
+def _alike(jobs: list[SingleJob]) -> dict[_Group, list[str]]:
     groups: dict[_Group, list[str]] = defaultdict(list)
     for job in jobs:
         groups[job.kind, job.step.model_dump_json(exclude={"name", "width", "after"})].append(job.name)
     return dict(groups)
 
 
-def _try(jobs: list[Job], groups: dict[_Group, list[str]]) -> tuple[list[Step], set[_Group]]:
+def _try(jobs: list[SingleJob], groups: dict[_Group, list[str]]) -> tuple[list[Step], set[_Group]]:
     """The steps that the groups make, and the groups that can't be steps."""
     group_of = {name: group for group, names in groups.items() for name in names}
     waits: dict[_Group, dict[_Group, _Pairs]] = {group: {} for group in groups}

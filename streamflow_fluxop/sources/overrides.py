@@ -13,7 +13,7 @@ from streamflow_fluxop.config.steps import StepConfig, concerns, of_step
 from streamflow_fluxop.cwl import BoundWorkflow
 from streamflow_fluxop.cwl.graph import CWLStep
 from streamflow_fluxop.cwl.hint import FluxRequirement
-from streamflow_fluxop.cwl.resource_needs import Asked
+from streamflow_fluxop.cwl.resource_needs import ResourceRequest
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Duration
 
@@ -91,7 +91,7 @@ def _overridden(step: CWLStep, told: StepConfig, places: Mapping[str, str]) -> C
     return replace(step, asked=asked, jobs=jobs, jobs_source=source, duration=_duration(step, asked, told))
 
 
-def _asked(asked: Asked, told: StepConfig, places: Mapping[str, str]) -> Asked:
+def _asked(asked: ResourceRequest, told: StepConfig, places: Mapping[str, str]) -> ResourceRequest:
     hint: dict[str, Any] = asked.hint.said()
     hint |= {_HINTS[name]: value for name in _HINTS if (value := getattr(told, name)) is not None}
     plain: dict[str, Any] = {}
@@ -115,7 +115,7 @@ def _asked(asked: Asked, told: StepConfig, places: Mapping[str, str]) -> Asked:
     )
 
 
-def _duration(step: CWLStep, asked: Asked, told: StepConfig) -> Duration:
+def _duration(step: CWLStep, asked: ResourceRequest, told: StepConfig) -> Duration:
     if told.duration is None:
         spread = step.duration.spread if told.spread is None else told.spread
         return step.duration.model_copy(update={"spread": spread})

@@ -30,7 +30,7 @@ from streamflow_fluxop.sources.source import Source
 _FEW = 5
 
 
-class Past:
+class PastRuns:
     """Past runs that a plan of a fleet may learn from.
 
     Args:

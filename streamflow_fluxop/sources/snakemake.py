@@ -27,7 +27,7 @@ from streamflow_fluxop.model import (
     Step,
     Workflow,
 )
-from streamflow_fluxop.sources.merging import Job, merge
+from streamflow_fluxop.sources.merging import SingleJob, merge
 
 ASSUMED_DURATION = 60.0
 """Seconds of a job whose rule says no `runtime`."""
@@ -74,7 +74,7 @@ def read_snakefile(path: Path) -> tuple[Workflow, list[str]]:
     with_work = [j for j in told if j["output"] or j["input"]]
     writer = {output: j["id"] for j in with_work for output in j["output"]}
     jobs = [
-        Job(
+        SingleJob(
             name=str(j["id"]),
             kind=j["rule"],
             step=_step(j),

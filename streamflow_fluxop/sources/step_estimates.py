@@ -10,7 +10,7 @@ from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.model import Step
 from streamflow_fluxop.sources.deployments import Fleets, require_fleets
 from streamflow_fluxop.sources.learned_estimates import Learned
-from streamflow_fluxop.sources.past_runs import Past
+from streamflow_fluxop.sources.past_runs import PastRuns
 from streamflow_fluxop.sources.streamflow import source_of
 
 
@@ -43,7 +43,7 @@ def estimates(path: str, *, deployment: str | None = None, history: Path | None 
     for name, config in fleets.configs.items():
         if deployment not in (None, name):
             continue
-        past = Past(file, config, history, everything=True)
+        past = PastRuns(file, config, history, everything=True)
         lines: dict[str, str] = {}
         for b in bound:
             if b.steps_of(name):

@@ -21,7 +21,7 @@ from streamflow_fluxop.model import (
 )
 from streamflow_fluxop.reuse.results import Scope
 from streamflow_fluxop.sources.deployments import Fleets, require_fleets, steps_of
-from streamflow_fluxop.sources.past_runs import Past
+from streamflow_fluxop.sources.past_runs import PastRuns
 from streamflow_fluxop.sources.reusable import without_reusable
 from streamflow_fluxop.sources.source import Source
 
@@ -109,7 +109,7 @@ def source_of(
     said = config.plan.history
     if history is None and isinstance(said, str):
         history = Path(path).parent / said
-    past = None if no_history or (said is False and history is None) else Past(file, config, history)
+    past = None if no_history or (said is False and history is None) else PastRuns(file, config, history)
     parts = []
     for b in workflows:
         steps, places = steps_of(deployment, config, [b])

@@ -28,7 +28,7 @@ from streamflow.deployment.connector import base
 
 from streamflow_fluxop.agent.shell_fastpath.answering import JOB_FILES, answer
 from streamflow_fluxop.agent.wire.protocol import CommandResult, JobRequest
-from streamflow_fluxop.errors import BudgetReached, FluxopError
+from streamflow_fluxop.errors import BudgetReachedError, FluxopError
 from streamflow_fluxop.printable import printable
 from streamflow_fluxop.streamflow_plugin.agent_streams import AgentShell, agent_reader, agent_writer
 from streamflow_fluxop.streamflow_plugin.current_job import current_job, if_it_fails
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from streamflow_fluxop.orchestration.runner import FleetRunner
     from streamflow_fluxop.reuse.results import Result
     from streamflow_fluxop.streamflow_plugin.containers import Containers
-    from streamflow_fluxop.streamflow_plugin.current_run import FleetRun, Placement
+    from streamflow_fluxop.streamflow_plugin.current_run import FleetRun, JobPlacement
     from streamflow_fluxop.streamflow_plugin.job_identity import Do, Identity
     from streamflow_fluxop.streamflow_plugin.reusing import Reuse
 
@@ -98,7 +98,7 @@ class MiniClusterConnector(Connector):
     async def deploy(self, external: bool) -> None:
         """Get ready, and ask for what the plan needs first."""
         from streamflow_fluxop.events import FleetStarted
-        from streamflow_fluxop.orchestration.decisions.partial_order import Order
+        from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
         from streamflow_fluxop.orchestration.runner import FleetRunner
         from streamflow_fluxop.streamflow_plugin.current_run import current_run
 
@@ -124,7 +124,7 @@ class MiniClusterConnector(Connector):
             self._fleet.groups.values(),
             config,
             cluster,
-            Order(self._fleet.plan, self._fleet.open_ended) if self._fleet.plan else None,
+            PartialOrder(self._fleet.plan, self._fleet.open_ended) if self._fleet.plan else None,
             self._record,
             self._fleet.plan.cost if self._fleet.plan else 0.0,
         )
@@ -306,7 +306,7 @@ class MiniClusterConnector(Connector):
                 output, exit_code = await self._run_job(
                     job_name, location, command, environment, workdir, stdin, stdout, stderr, timeout
                 )
-        except BudgetReached as error:  # nothing is gained by trying again
+        except BudgetReachedError as error:  # nothing is gained by trying again
             raise hook.StoppedJob(str(error)) from None
         except FluxopError as error:
             raise WorkflowExecutionException(str(error)) from None
@@ -388,7 +388,7 @@ class MiniClusterConnector(Connector):
             return result.output.strip(), result.exit_code
         return account(result, asked, ran_in, image if request is not asked else None), result.exit_code or 1
 
-    async def _in_container(self, request: JobRequest, placement: Placement) -> tuple[JobRequest, bool]:
+    async def _in_container(self, request: JobRequest, placement: JobPlacement) -> tuple[JobRequest, bool]:
         """A job as it runs in its step's container, if it has one, and whether what it uses can be measured."""
         if placement.container is None or self._containers is None:
             return request, True
@@ -396,7 +396,9 @@ class MiniClusterConnector(Connector):
         folder = current.job.input_directory if current is not None else None
         return await self._containers.inside(request, placement.container, folder)
 
-    async def _reused(self, name: str, identity: Identity, placement: Placement, group: str, do: Do) -> Result | None:
+    async def _reused(
+        self, name: str, identity: Identity, placement: JobPlacement, group: str, do: Do
+    ) -> Result | None:
         """Take the result of a job that did the same, so that this one need not run."""
         from streamflow_fluxop.events import JobAsked, JobReused
 

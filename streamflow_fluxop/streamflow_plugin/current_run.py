@@ -15,7 +15,7 @@ from streamflow.core.exception import UnrecoverableWorkflowException
 
 from streamflow_fluxop.config.fleet import FleetConfig
 from streamflow_fluxop.containers import Container, Engine, Image
-from streamflow_fluxop.cwl import Asked
+from streamflow_fluxop.cwl import ResourceRequest
 from streamflow_fluxop.errors import FluxopError, UserError
 from streamflow_fluxop.grouping import Group, cheapest_flavour
 from streamflow_fluxop.model import (
@@ -28,7 +28,7 @@ from streamflow_fluxop.reuse.results import Scope
 from streamflow_fluxop.streamflow_plugin.plan_log import plan_table
 from streamflow_fluxop.streamflow_plugin.recording import Recording
 
-_UNREAD = Asked(at_run_time=frozenset({"cores", "memory"}))
+_UNREAD = ResourceRequest(at_run_time=frozenset({"cores", "memory"}))
 """Of a step that only StreamFlow could read."""
 
 
@@ -45,7 +45,7 @@ class StepRun:
 
     name: str
     group: str | None
-    asked: Asked
+    asked: ResourceRequest
     stderr_declared: bool
     success_codes: frozenset[int] = frozenset({0})
 
@@ -56,7 +56,7 @@ class StepRun:
 
 
 @dataclass(frozen=True)
-class Placement:
+class JobPlacement:
     """Where a job runs, and what it asks Flux for."""
 
     group: str
@@ -98,7 +98,7 @@ class FleetRun:
     workflow: str = ""
     files: dict[str, str] = field(default_factory=dict)
     workflows: list[dict[str, StepRun | None]] = field(default_factory=list)
-    placements: dict[str, Placement] = field(default_factory=dict)
+    placements: dict[str, JobPlacement] = field(default_factory=dict)
     reusable: dict[str, int] = field(default_factory=dict)
     engine: Engine | None = None
     no_engine: bool = False
@@ -182,7 +182,7 @@ class FleetRun:
         if known.group is not None and self.config.is_alone(self.groups[known.group].named):
             needs = needs.model_copy(update={"exclusive": True})
         group = self._group_for(needs, known.group, step)
-        self.placements[job] = Placement(
+        self.placements[job] = JobPlacement(
             group=group.name,
             step=known.name,
             needs=needs,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from streamflow_fluxop.agent.wire.protocol import JobRequest
     from streamflow_fluxop.config.fleet import FleetConfig
     from streamflow_fluxop.streamflow_plugin.current_job import CurrentJob
-    from streamflow_fluxop.streamflow_plugin.current_run import Placement
+    from streamflow_fluxop.streamflow_plugin.current_run import JobPlacement
 
 Do = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Carries out what `agent.job_files` can, where a job's files are.
@@ -94,7 +94,7 @@ class Identities:
         self._trees: dict[str, tuple[float, str]] = {}
 
     async def identify(
-        self, current: CurrentJob, request: JobRequest, placement: Placement, image: str | None, do: Do
+        self, current: CurrentJob, request: JobRequest, placement: JobPlacement, image: str | None, do: Do
     ) -> Identity | None:
         """What a job that is about to start depends on; None: its tool, or its workflow, does not want it reused.
 

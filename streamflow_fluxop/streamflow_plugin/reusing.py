@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from streamflow_fluxop.agent.wire.protocol import JobRequest, JobResult
     from streamflow_fluxop.config.fleet import FleetConfig
     from streamflow_fluxop.streamflow_plugin.current_job import CurrentJob
-    from streamflow_fluxop.streamflow_plugin.current_run import Placement
+    from streamflow_fluxop.streamflow_plugin.current_run import JobPlacement
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class Reuse:
         return done(await asyncio.get_running_loop().run_in_executor(self._here, carry_out, request))
 
     async def identify(
-        self, current: CurrentJob | None, request: JobRequest, placement: Placement, image: str | None, do: Do
+        self, current: CurrentJob | None, request: JobRequest, placement: JobPlacement, image: str | None, do: Do
     ) -> Identity | None:
         """What a job depends on; None: it is neither to be reused nor kept, or nobody knows what it depends on."""
         if current is None:

@@ -25,8 +25,8 @@ from streamflow_fluxop.agent.client.bootstrap import BOOT
 from streamflow_fluxop.agent.client.client import (
     AgentClient,
     AgentError,
+    AgentGone,
     ConnectionLost,
-    Gone,
     JobRequest,
 )
 from streamflow_fluxop.agent.client.transport import ByteStream, ProcessStream
@@ -355,7 +355,7 @@ async def test_gone_for_good_ends_it_at_once(host: Host, backend: Literal["embed
 
     async def connect() -> ByteStream:
         if gone:
-            raise Gone("pod mc-0 was deleted")
+            raise AgentGone("pod mc-0 was deleted")
         return await host.connect()
 
     states: list[str] = []

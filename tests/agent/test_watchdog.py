@@ -17,7 +17,7 @@ from typing import Literal
 import pytest
 
 from streamflow_fluxop.agent.client.bootstrap import BOOT
-from streamflow_fluxop.agent.client.client import AgentClient, Gone, JobRequest
+from streamflow_fluxop.agent.client.client import AgentClient, AgentGone, JobRequest
 from streamflow_fluxop.agent.client.transport import ByteStream, ProcessStream
 from streamflow_fluxop.agent.system.processes import with_environment
 
@@ -49,7 +49,7 @@ class Controller:
 
     async def _connect(self) -> ByteStream:
         if self._stream is not None:
-            raise Gone("the controller is dead")
+            raise AgentGone("the controller is dead")
         python = ["flux", "python"] if "FLUX_URI" in self._env else [sys.executable]
         self._stream = await ProcessStream.start([*python, "-u", "-c", BOOT], name="mc", env=self._env)
         return self._stream

@@ -13,7 +13,7 @@ from cwl_worlds import needs_node
 
 from streamflow_fluxop.cwl import confined
 from streamflow_fluxop.cwl.expressions import Expressions, expressions
-from streamflow_fluxop.cwl.javascript import Engine
+from streamflow_fluxop.cwl.javascript import JavaScriptEngine
 from streamflow_fluxop.cwl.known_values import UNKNOWN
 
 pytestmark = needs_node
@@ -85,7 +85,7 @@ def test_too_much_time_and_too_much_memory_end_the_process_and_count_as_unknown(
 
 
 def test_after_an_expression_without_an_end_no_process_is_left():
-    engine = Engine(seconds=5.0)
+    engine = JavaScriptEngine(seconds=5.0)
     assert engine.eval("(1)") == 1
     pid = engine.pid
     with pytest.raises(JavascriptException, match="takes too long"):
@@ -96,7 +96,7 @@ def test_after_an_expression_without_an_end_no_process_is_left():
 
 
 def test_one_process_evaluates_all():
-    engine = Engine(seconds=5.0)
+    engine = JavaScriptEngine(seconds=5.0)
     assert [engine.eval(f"({n} + 1)") for n in range(3)] == [1, 2, 3]
     assert engine.eval("('ü€😀' + '\\u0000')") == "ü€😀\0"
     pid = engine.pid

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamflow_fluxop import events as e
 from streamflow_fluxop.events.expected_end import Outlook, far_beyond
-from streamflow_fluxop.events.run_state import Stage
+from streamflow_fluxop.events.run_state import RecordedPhase
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.model import (
     Dependency,
@@ -147,7 +147,13 @@ def test_jobs_limits_and_cost_are_those_of_a_recount(history):
 @given(histories())
 def test_every_minicluster_is_where_its_events_say_and_no_cores_are_left_over(history):
     fleet = RunView(history.events).fleets["fleet"]
-    stages = {"coming": Stage.COMING, "up": Stage.UP, "resizing": Stage.UP, "lost": Stage.GOING, "going": Stage.GOING}
+    stages = {
+        "coming": RecordedPhase.COMING,
+        "up": RecordedPhase.UP,
+        "resizing": RecordedPhase.UP,
+        "lost": RecordedPhase.GOING,
+        "going": RecordedPhase.GOING,
+    }
     assert {m.name: m.stage for m in fleet.held} == {name: stages[s] for name, s in history.up.items()}
     for life in fleet.lives:
         own = [j for j in fleet.jobs if j.minicluster is life]

@@ -131,7 +131,7 @@ def _is_true(cause, job, member, fleet, now):
         case "reserved" if cause.block is not None:
             block = cause.block
             idle = {r: now - member.idle_since[r] for r in room if not member.nodes.jobs[r]}
-            ranks = [r for r in room if r in block.ranks and idle.get(r, 0.0) <= member.even + 1e-6]
+            ranks = [r for r in room if r in block.ranks and idle.get(r, 0.0) <= member.break_even + 1e-6]
             before = (fleet._jobs.retiming.began + block.start, block.index) < (
                 job.key,
                 job.block.index if job.block else -1,

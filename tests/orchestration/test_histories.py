@@ -23,7 +23,7 @@ from streamflow_fluxop.model import (
     Limits,
     Needs,
 )
-from streamflow_fluxop.orchestration.decisions.minicluster_state import MOST_IDLE, Stage
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MOST_IDLE, Phase
 from streamflow_fluxop.orchestration.simulation.simulated import Chance
 from streamflow_fluxop.orchestration.simulation.simulator import Simulation
 
@@ -35,9 +35,9 @@ def idleness(simulation):
 
     def watch(now, fleet):
         for name, m in fleet.members.items():
-            if m.stage is Stage.UP and m.idle:
+            if m.phase is Phase.UP and m.idle:
                 start = since.setdefault(name, now)
-                assert now - start <= MOST_IDLE * max(m.even, longest) + 1e-3, f"{name} idles"
+                assert now - start <= MOST_IDLE * max(m.break_even, longest) + 1e-3, f"{name} idles"
             else:
                 since.pop(name, None)
 

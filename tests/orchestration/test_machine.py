@@ -15,26 +15,26 @@ from streamflow_fluxop.orchestration.decisions.machine import Fleet
 from streamflow_fluxop.orchestration.decisions.messages import (
     BringUp,
     BroughtUp,
+    ChangeSize,
     Closing,
     FailJob,
-    Gone,
-    JobAsked,
-    JobEnded,
+    JobFinished,
+    JobRequested,
     JobReused,
     Lost,
-    Resize,
     Resized,
     StartJob,
     TearDown,
     Tick,
+    TornDown,
     WakeAt,
 )
-from streamflow_fluxop.orchestration.decisions.minicluster_state import MOST_IDLE, Stage
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MOST_IDLE, Phase
 from streamflow_fluxop.orchestration.decisions.node_resources import load_of
-from streamflow_fluxop.orchestration.decisions.partial_order import Order
+from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
 from streamflow_fluxop.orchestration.decisions.quota import within
-from streamflow_fluxop.orchestration.simulation.engine import Engine
-from streamflow_fluxop.orchestration.simulation.simulated import Life, SimulatedMiniCluster
+from streamflow_fluxop.orchestration.simulation.engine import SimulatedEngine
+from streamflow_fluxop.orchestration.simulation.simulated import SimulatedLifetime, SimulatedMiniCluster
 
 MANY = 10_000
 """Events after which a run that does not end never will."""
@@ -57,9 +57,9 @@ class Histories(RuleBasedStateMachine):
         if not last.controller and vague != last.width:  # one is wider or narrower than planned, or skipped
             widths[last.name] = vague
             open_ended = frozenset({last.name}) if vague == 0 else open_ended
-        self.engine = Engine(self.steps, widths)
+        self.engine = SimulatedEngine(self.steps, widths)
         self.todo = {(n, i) for n, width in widths.items() for i in range(width)}
-        order = Order(made, open_ended)
+        order = PartialOrder(made, open_ended)
         self.longest_gap = max((gap for b in order.blocks for gap, _ in b.gaps.values()), default=0.0)
         groups = planned_groups(made, open_ended)
         self.fleet = Fleet(groups, self.flavours, limits, order, resizes=resizes)
@@ -93,7 +93,7 @@ class Histories(RuleBasedStateMachine):
         job = sorted(self.running)[which % len(self.running)]
         name, load, ranks, key = self.running.pop(job)
         self.clusters[name].nodes.give(load, ranks)
-        self.handle(JobEnded(job, failed))
+        self.handle(JobFinished(job, failed))
         if failed:
             self.ask([key])
         else:
@@ -108,7 +108,7 @@ class Histories(RuleBasedStateMachine):
     def a_job_is_given_up_and_asked_for_again_later(self, which):
         job = sorted(self.waiting)[which % len(self.waiting)]
         self.again.append(self.waiting.pop(job))
-        self.handle(JobEnded(job, failed=True))
+        self.handle(JobFinished(job, failed=True))
 
     @precondition(lambda self: self.again)
     @rule()
@@ -130,7 +130,7 @@ class Histories(RuleBasedStateMachine):
             self.handle(Lost(name, "it did not come up"))
         elif what == "gone":
             del self.clusters[name]
-            self.handle(Gone(name))
+            self.handle(TornDown(name))
         elif works or what < len(cluster.nodes.jobs):
             cluster.nodes.resize(what)
             cluster.hold(what, self.now)
@@ -189,7 +189,7 @@ class Histories(RuleBasedStateMachine):
             self.tries[step, index] += 1
             name = f"{step}/{index} try {self.tries[step, index]}"
             self.waiting[name] = (step, index)
-            self.handle(JobAsked(name, self.hint[step], step, self.steps[step].needs, index))
+            self.handle(JobRequested(name, self.hint[step], step, self.steps[step].needs, index))
 
     def complete(self, key):
         self.todo.remove(key)  # each runs to its end once
@@ -203,9 +203,9 @@ class Histories(RuleBasedStateMachine):
             held[self.fleet.group(cluster.life.name).flavour] += cluster.held
         assert within(self.limits, self.flavours, held, len(self.clusters)), f"the limits are passed: {held}"
         for name, member in self.fleet.members.items():
-            if member.stage is Stage.UP and member.idle:
+            if member.phase is Phase.UP and member.idle:
                 since = self.idle_since.setdefault(name, self.now)
-                assert self.now - since <= MOST_IDLE * max(member.even, self.longest_gap) + 1e-3, f"{name} idles"
+                assert self.now - since <= MOST_IDLE * max(member.break_even, self.longest_gap) + 1e-3, f"{name} idles"
             else:
                 self.idle_since.pop(name, None)
         assert_who_waits_has_a_reason(self.fleet, self.now)
@@ -215,10 +215,10 @@ class Histories(RuleBasedStateMachine):
             case BringUp(name, size):
                 assert name not in self.clusters
                 flavour = self.fleet.group(name).flavour
-                life = Life(name, flavour, self.now)
+                life = SimulatedLifetime(name, flavour, self.now)
                 self.clusters[name] = SimulatedMiniCluster(life, self.flavours[flavour], size, self.now)
                 self.changes.append((name, "up"))
-            case Resize(name, size):
+            case ChangeSize(name, size):
                 assert self.resizes
                 cluster = self.clusters[name]
                 assert not any(cluster.nodes.jobs[size:]), "jobs run on nodes that leave"

@@ -4,11 +4,11 @@ from fleet_worlds import FLAVOURS
 
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.model import Needs
-from streamflow_fluxop.orchestration.decisions.fleet_job import Job
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage
+from streamflow_fluxop.orchestration.decisions.fleet_job import FleetJob
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
 from streamflow_fluxop.orchestration.decisions.node_resources import load_of
-from streamflow_fluxop.orchestration.decisions.planned_batches import Block
-from streamflow_fluxop.orchestration.decisions.work_sharing import Pool
+from streamflow_fluxop.orchestration.decisions.planned_batches import PlannedBatch
+from streamflow_fluxop.orchestration.decisions.work_sharing import WorkSharing
 
 WHOLE = Needs(exclusive=True)
 WIDE = Needs(tasks=2, nodes=2, cores_per_task=4)
@@ -16,8 +16,8 @@ WIDE = Needs(tasks=2, nodes=2, cores_per_task=4)
 
 def up(name, size=1):
     """A MiniCluster of nodes with four cores that is up."""
-    member = Member(Group(name, "cpu", size, None), FLAVOURS["cpu"], [])
-    member.stage, member.size, member.target = Stage.UP, size, size
+    member = MiniClusterState(Group(name, "cpu", size, None), FLAVOURS["cpu"], [])
+    member.phase, member.size, member.target = Phase.UP, size, size
     member.nodes.resize(size)
     return member
 
@@ -26,11 +26,11 @@ class World:
     """A pool, and jobs that wait."""
 
     def __init__(self, *members):
-        self.pool = Pool()
+        self.pool = WorkSharing()
         self.pool.members.extend(members)
 
     def ask(self, name, member, needs=None, seconds=100.0, tail=None):
-        job = Job(name, None, needs or Needs(), member.name, 0.0, estimated=seconds, tail=tail or seconds)
+        job = FleetJob(name, None, needs or Needs(), member.name, 0.0, estimated=seconds, tail=tail or seconds)
         job.load = load_of(job.needs, FLAVOURS["cpu"])
         member.add(job)
         self.pool.add(job)
@@ -73,7 +73,7 @@ def test_a_job_goes_to_another_minicluster_where_its_own_has_no_room():
 
 
 def test_jobs_that_find_no_room_do_not_hide_others_behind_them():
-    down, free = Member(Group("down", "cpu", 2, None), FLAVOURS["cpu"], []), up("free")
+    down, free = MiniClusterState(Group("down", "cpu", 2, None), FLAVOURS["cpu"], []), up("free")
     world = World(down, free)
     for i in range(50):
         world.ask(f"wide-{i}", down, WIDE, tail=900)
@@ -97,15 +97,15 @@ def test_a_wide_job_is_passed_over_by_those_only_that_are_over_before_it_can_sta
 
 def coming_work(member, jobs, seconds, at=0.0):
     """Jobs of a node each that are expected to begin at a time."""
-    block = Block(0, "step", 0, jobs, member.name, at, at + seconds, tuple(range(jobs)), 1, left=jobs)
+    block = PlannedBatch(0, "step", 0, jobs, member.name, at, at + seconds, tuple(range(jobs)), 1, left=jobs)
     block.expected = (at, at + seconds)
     member.blocks.append(block)
     return block
 
 
 def test_nodes_come_for_much_work_but_not_one_a_job_for_a_little():
-    it = Member(Group("a", "cpu", 16, None), FLAVOURS["cpu"], [])  # coming and going costs 180 s
-    it.hurry = 10.0
+    it = MiniClusterState(Group("a", "cpu", 16, None), FLAVOURS["cpu"], [])  # coming and going costs 180 s
+    it.value_of_a_second = 10.0
     world = World(it)
     coming_work(it, 16, seconds=1000)
     assert world.pool.worth(it, 16, now=0.0) == 16
@@ -113,13 +113,13 @@ def test_nodes_come_for_much_work_but_not_one_a_job_for_a_little():
     world.pool.soon = None
     coming_work(it, 16, seconds=20)
     assert world.pool.worth(it, 16, now=0.0) == 5  # sqrt(320 * 10 / 180)
-    it.hurry = 1000.0
+    it.value_of_a_second = 1000.0
     assert world.pool.worth(it, 16, now=0.0) == 16
 
 
 def test_no_node_comes_for_what_those_that_are_there_will_have_done_by_then():
-    down, there = Member(Group("down", "cpu", 4, None), FLAVOURS["cpu"], []), up("there")
-    down.hurry = 10.0
+    down, there = MiniClusterState(Group("down", "cpu", 4, None), FLAVOURS["cpu"], []), up("there")
+    down.value_of_a_second = 10.0
     world = World(down, there)
     coming_work(down, 4, seconds=25)
     assert world.pool.worth(down, 4, now=0.0) == 0  # a bring-up takes 120 s
@@ -129,8 +129,8 @@ def test_no_node_comes_for_what_those_that_are_there_will_have_done_by_then():
 
 
 def test_what_is_far_away_brings_no_node():
-    it = Member(Group("a", "cpu", 4, None), FLAVOURS["cpu"], [])
-    it.hurry = 10.0
+    it = MiniClusterState(Group("a", "cpu", 4, None), FLAVOURS["cpu"], [])
+    it.value_of_a_second = 10.0
     world = World(it)
     coming_work(it, 4, seconds=1000, at=10_000)
     assert world.pool.worth(it, 4, now=0.0) == 0

@@ -11,11 +11,11 @@ from streamflow_fluxop.model import Limits, Needs
 from streamflow_fluxop.orchestration.decisions.machine import Fleet
 from streamflow_fluxop.orchestration.decisions.messages import (
     BroughtUp,
-    JobAsked,
-    JobEnded,
+    JobFinished,
+    JobRequested,
     Tick,
 )
-from streamflow_fluxop.orchestration.decisions.partial_order import Order
+from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
 from streamflow_fluxop.orchestration.decisions.wait_causes import Cause, Wait
 from streamflow_fluxop.orchestration.wait_reporting import Waits
 
@@ -38,10 +38,10 @@ def test_a_node_is_kept_for_what_the_plan_has_before_a_job():
         ("/soon", 0, 1, "cpu-2", 220, 320),
         ("/long", 0, 1, "cpu-2", 320, 1220),
     )
-    it = Fleet(planned_groups(made), FLAVOURS, Limits(), Order(made))
+    it = Fleet(planned_groups(made), FLAVOURS, Limits(), PartialOrder(made))
     it.handle(Tick(), 0)
-    it.handle(JobAsked("/first/0", "cpu-1", "/first", steps[0].needs, 0), 0)
-    it.handle(JobAsked("/long/0", "cpu-2", "/long", WHOLE, 0), 0)
+    it.handle(JobRequested("/first/0", "cpu-1", "/first", steps[0].needs, 0), 0)
+    it.handle(JobRequested("/long/0", "cpu-2", "/long", WHOLE, 0), 0)
     for now in (100, 101):
         it.handle(Tick(), now)
     it.handle(BroughtUp("cpu-1"), 110)
@@ -54,27 +54,27 @@ def test_a_node_is_kept_for_what_the_plan_has_before_a_job():
 
 def test_one_node_is_too_few_for_a_job_of_two():
     it = Fleet([Group("a", "cpu", 2, None)], FLAVOURS, Limits(nodes=2))
-    it.handle(JobAsked("one", "a", needs=WHOLE), 0)
-    it.handle(JobAsked("pair", "a", needs=Needs(tasks=2, nodes=2, exclusive=True)), 0)
+    it.handle(JobRequested("one", "a", needs=WHOLE), 0)
+    it.handle(JobRequested("pair", "a", needs=Needs(tasks=2, nodes=2, exclusive=True)), 0)
     it.handle(BroughtUp("a"), 100)
     assert reasons(it, 100)["a"][2:] == ("pair", Cause("size", "the job needs 2 nodes"))
 
 
 def test_a_job_with_another_image_waits_for_room_within_the_limits():
     it = Fleet([Group("a", "cpu", 2, "x:1"), Group("b", "cpu", 1, "y:1")], FLAVOURS, Limits(nodes=2))
-    it.handle(JobAsked("one", "a", needs=WHOLE), 0)
+    it.handle(JobRequested("one", "a", needs=WHOLE), 0)
     it.handle(BroughtUp("a"), 100)
-    it.handle(JobAsked("other", "b", needs=Needs()), 101)
+    it.handle(JobRequested("other", "b", needs=Needs()), 101)
     words = "the job needs image y:1, not x:1; the limit of 2 nodes leaves no room for b"
     assert reasons(it, 101)["a"] == (1, 1, "other", Cause("image", words))
 
 
 def test_a_minicluster_that_stays_for_the_shared_files_says_so():
     it = Fleet([Group("a", "cpu", 1, "x:1"), Group("b", "cpu", 1, "y:1")], FLAVOURS, Limits(), keep_one=True)
-    it.handle(JobAsked("one", "a", needs=Needs()), 0)
+    it.handle(JobRequested("one", "a", needs=Needs()), 0)
     it.handle(BroughtUp("a"), 100)
-    it.handle(JobEnded("one"), 110)
-    it.handle(JobAsked("other", "b", needs=Needs()), 115)
+    it.handle(JobFinished("one"), 110)
+    it.handle(JobRequested("other", "b", needs=Needs()), 115)
     cause = reasons(it, 116)["a"][-1]
     assert cause.reason == "image"
     assert cause.expected == 115 + 100, "as long as the first one took"

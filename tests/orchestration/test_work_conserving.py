@@ -13,17 +13,17 @@ from streamflow_fluxop.model import (
     Limits,
     Needs,
 )
-from streamflow_fluxop.orchestration.decisions.machine import Fleet, Stage
+from streamflow_fluxop.orchestration.decisions.machine import Fleet, Phase
 from streamflow_fluxop.orchestration.decisions.messages import (
     BringUp,
     BroughtUp,
-    JobAsked,
-    JobEnded,
+    JobFinished,
+    JobRequested,
     StartJob,
     TearDown,
     Tick,
 )
-from streamflow_fluxop.orchestration.decisions.partial_order import Order
+from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
 from streamflow_fluxop.orchestration.simulation.simulator import Simulation
 
 WHOLE = Needs(exclusive=True)
@@ -84,23 +84,23 @@ def test_of_idle_miniclusters_through_which_files_are_reached_the_cheapest_stays
     groups = [Group("cheap", "cpu", 1, None), Group("dear", "gpu", 1, None)]
     it = Fleet(groups, FLAVOURS, Limits(), keep_one=True)
     for name in ("cheap", "dear"):
-        it.handle(JobAsked(name, name, needs=Needs()), 0)
+        it.handle(JobRequested(name, name, needs=Needs()), 0)
         it.handle(BroughtUp(name), 100)
     for name in ("cheap", "dear") if cheap_first else ("dear", "cheap"):
-        it.handle(JobEnded(name), 200)
+        it.handle(JobFinished(name), 200)
     for now in range(201, 1000, 10):
         it.handle(Tick(), now)
-    assert it.stage("cheap") is Stage.UP
-    assert it.stage("dear") is Stage.GOING
+    assert it.phase("cheap") is Phase.UP
+    assert it.phase("dear") is Phase.GOING
 
 
 def test_small_commands_wait_for_what_comes_anyway():
     made = plan([step("/a", seconds=1000), step("/b", "/a", seconds=1000, needs=GPU)])
     names = {m.flavour: m.name for m in made.miniclusters}
-    it = Fleet(planned_groups(made), FLAVOURS, Limits(), Order(made))
+    it = Fleet(planned_groups(made), FLAVOURS, Limits(), PartialOrder(made))
     (up,) = (i for i in it.handle(Tick(), 0) if isinstance(i, BringUp))
     assert up.group == names["cpu"]
-    asked = it.handle(JobAsked("test -e file", names["gpu"]), 1)
+    asked = it.handle(JobRequested("test -e file", names["gpu"]), 1)
     assert not [i for i in asked if isinstance(i, BringUp)]
     assert "test -e file" in started(it.handle(BroughtUp(names["cpu"]), 60))
 
@@ -109,10 +109,10 @@ def test_a_minicluster_stays_for_a_step_that_may_come():
     steps = [step("/a", seconds=100), step("/maybe", "/a", seconds=100)]
     made = plan(steps, strategy="single")
     (name,) = (m.name for m in made.miniclusters)
-    it = Fleet(planned_groups(made, {"/maybe"}), FLAVOURS, Limits(), Order(made, frozenset({"/maybe"})))
-    it.handle(JobAsked("a", name, "/a", steps[0].needs, 0), 0)
+    it = Fleet(planned_groups(made, {"/maybe"}), FLAVOURS, Limits(), PartialOrder(made, frozenset({"/maybe"})))
+    it.handle(JobRequested("a", name, "/a", steps[0].needs, 0), 0)
     it.handle(BroughtUp(name), 120)
-    assert not [i for i in it.handle(JobEnded("a"), 220) if isinstance(i, TearDown)]
+    assert not [i for i in it.handle(JobFinished("a"), 220) if isinstance(i, TearDown)]
     gone = [now for now in range(221, 900, 5) for i in it.handle(Tick(), now) if isinstance(i, TearDown)]
     assert len(gone) == 1
     assert gone[0] > 220 + 150  # by then the step is held to be over
@@ -120,10 +120,10 @@ def test_a_minicluster_stays_for_a_step_that_may_come():
 
 def test_without_a_plan_a_minicluster_outlives_the_moment_that_the_engine_takes():
     it = Fleet([Group("a", "cpu", 1, None)], FLAVOURS, Limits())
-    it.handle(JobAsked("first", "a", needs=Needs()), 0)
+    it.handle(JobRequested("first", "a", needs=Needs()), 0)
     it.handle(BroughtUp("a"), 10)
-    it.handle(JobEnded("first"), 20)
-    assert started(it.handle(JobAsked("second", "a", needs=Needs()), 20.9)) == ["second"]
+    it.handle(JobFinished("first"), 20)
+    assert started(it.handle(JobRequested("second", "a", needs=Needs()), 20.9)) == ["second"]
 
 
 @pytest.mark.parametrize("late", [1, 4, 20])

@@ -19,7 +19,7 @@ from streamflow_fluxop.model import (
 )
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.report import figure, tables, units
-from streamflow_fluxop.report.chart import Use, chart
+from streamflow_fluxop.report.chart import LimitUse, chart
 from streamflow_fluxop.report.names import short_names
 from streamflow_fluxop.report.page import page
 from streamflow_fluxop.report.tables import NoPlan
@@ -122,7 +122,7 @@ def test_use_counts_from_asked_for_to_gone(article):
 
 
 def test_before_anything_is_asked_for_nothing_is_in_use():
-    assert Use("nodes", 4, ()).most_between(0, 10) == 0
+    assert LimitUse("nodes", 4, ()).most_between(0, 10) == 0
 
 
 def test_svg_and_png_are_the_same_each_time(article):

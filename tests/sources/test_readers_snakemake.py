@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Dependency, Duration, Step
 from streamflow_fluxop.sources import read, snakemake
-from streamflow_fluxop.sources.merging import Job, merge
+from streamflow_fluxop.sources.merging import SingleJob, merge
 
 SNAKEFILE = """\
 SAMPLES = ["a", "b", "c"]
@@ -120,7 +120,7 @@ def jobs(text, kind=lambda name: name.rstrip("0123456789")):
     for part in text.split(";"):
         name, _, before = part.partition("<")
         one = Step(name="x", duration=Duration(seconds=1))
-        made.append(Job(name.strip(), kind(name.strip()), one, tuple(before.split())))
+        made.append(SingleJob(name.strip(), kind(name.strip()), one, tuple(before.split())))
     return made
 
 
@@ -152,7 +152,7 @@ def graphs(draw):
         earlier = [j.name for j in made]
         after = draw(st.sets(st.sampled_from(earlier), max_size=4)) if earlier else set()
         one = Step(name="x", duration=Duration(seconds=1))
-        made.append(Job(f"j{index}", draw(st.sampled_from("abc")), one, tuple(sorted(after))))
+        made.append(SingleJob(f"j{index}", draw(st.sampled_from("abc")), one, tuple(sorted(after))))
     return made
 
 

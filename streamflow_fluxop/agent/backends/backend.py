@@ -20,7 +20,7 @@ KILL_AFTER = 5.0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a job ended; before the `output` kept there were `dropped` bytes more (-1: nobody counted).
 
     `memory` (KiB) and `cpu` (ms) are what its tasks used, together; None where nobody measured it.
@@ -46,7 +46,7 @@ class Listener(ABC):
         """Its tasks have their resources and start."""
 
     @abstractmethod
-    def finished(self, job: str, outcome: Outcome) -> None:
+    def finished(self, job: str, outcome: JobOutcome) -> None:
         """None of its tasks runs any more; said once for each job."""
 
     @abstractmethod

@@ -19,11 +19,11 @@ from streamflow_fluxop.agent.backends.backend import (
     KILL_AFTER,
     TIME_LIMIT_EXIT_CODE,
     Backend,
+    JobOutcome,
     Listener,
-    Outcome,
     exit_code_of,
 )
-from streamflow_fluxop.agent.backends.node_allocation import Nodes, Share, Unsatisfiable
+from streamflow_fluxop.agent.backends.node_allocation import NodeAllocator, Share, Unsatisfiable
 from streamflow_fluxop.agent.system.log import log
 from streamflow_fluxop.agent.system.output import Tail
 from streamflow_fluxop.agent.system.processes import (
@@ -56,7 +56,7 @@ class Embedded(Backend):
     def __init__(self, processes: Processes, nodes: Sequence[tuple[int, int]]) -> None:
         self._processes = processes
         self._sizes = list(nodes) or [(len(os.sched_getaffinity(0)), 0)]
-        self._nodes = Nodes(self._sizes)
+        self._nodes = NodeAllocator(self._sizes)
         self._queue: deque[tuple[str, JobRequest]] = deque()
         self._running: dict[str, _Running] = {}
         self._scheduled = False
@@ -79,7 +79,7 @@ class Embedded(Backend):
         try:
             self._nodes.check(request)
         except Unsatisfiable as error:
-            self._listener.finished(job, Outcome(1, str(error)))
+            self._listener.finished(job, JobOutcome(1, str(error)))
             return
         self._queue.append((job, request))
         self._schedule_soon()
@@ -92,14 +92,14 @@ class Embedded(Backend):
         for entry in self._queue:
             if entry[0] == job:
                 self._queue.remove(entry)
-                self._listener.finished(job, Outcome(CANCELLED_EXIT_CODE, "cancelled"))
+                self._listener.finished(job, JobOutcome(CANCELLED_EXIT_CODE, "cancelled"))
                 self._schedule_soon()
                 return
 
     async def close(self) -> None:
         """See `Backend.close`."""
         while self._queue:
-            self._listener.finished(self._queue.popleft()[0], Outcome(CANCELLED_EXIT_CODE, "cancelled"))
+            self._listener.finished(self._queue.popleft()[0], JobOutcome(CANCELLED_EXIT_CODE, "cancelled"))
         for running in list(self._running.values()):
             running.end(signal.SIGTERM, "cancelled", CANCELLED_EXIT_CODE)
         await self._processes.end_all(grace=1.0)
@@ -126,7 +126,7 @@ class Embedded(Backend):
             running.start()
         self._schedule_soon()
 
-    def _over(self, running: _Running, outcome: Outcome) -> None:
+    def _over(self, running: _Running, outcome: JobOutcome) -> None:
         del self._running[running.job]
         self._nodes.free(running.shares)
         self._schedule_soon()
@@ -337,7 +337,7 @@ class _Running:
             timer.cancel()
         exit_code = self._exit_code if self._forced is None else self._forced
         used = (self._memory or None, self._cpu if self._memory else None)
-        self._scheduler._over(self, Outcome(exit_code, self._reason, self._output.kept, self._output.dropped, *used))
+        self._scheduler._over(self, JobOutcome(exit_code, self._reason, self._output.kept, self._output.dropped, *used))
 
 
 def f58(number: int) -> str:

@@ -13,8 +13,8 @@ from streamflow_fluxop.agent.backends.backend import (
     KILL_AFTER,
     TIME_LIMIT_EXIT_CODE,
     Backend,
+    JobOutcome,
     Listener,
-    Outcome,
     exit_code_of,
 )
 from streamflow_fluxop.agent.backends.flux_reactor import Reactor
@@ -25,7 +25,7 @@ from streamflow_fluxop.agent.backends.measuring import (
     kind_of,
     total,
 )
-from streamflow_fluxop.agent.backends.node_allocation import Nodes, Unsatisfiable, nodes_wanted
+from streamflow_fluxop.agent.backends.node_allocation import NodeAllocator, Unsatisfiable, nodes_wanted
 from streamflow_fluxop.agent.system.log import log
 from streamflow_fluxop.agent.system.processes import (
     MARK,
@@ -84,7 +84,7 @@ class FluxBackend(Backend):
         self._reactor = Reactor(self._heard, listener.broken, self._session, self._recover)
         about = await self._reactor.start()
         self._largest: tuple[int, int] = about.pop("largest")
-        self._nodes = Nodes([self._largest] * about["nodes"])
+        self._nodes = NodeAllocator([self._largest] * about["nodes"])
         self._at_once: int = about["cores"]
         self._fluxion: bool = about.pop("fluxion")
         if self._fluxion:
@@ -108,7 +108,7 @@ class FluxBackend(Backend):
             )
         except (NotForFlux, OSError) as error:
             self._kinds.ended(kind, None, measured=measure)
-            self._listener.finished(job, Outcome(1, f"cannot start: {_reason(error)}"))
+            self._listener.finished(job, JobOutcome(1, f"cannot start: {_reason(error)}"))
             return
         self._jobs[job] = _Job(request.time_limit, lambda: self._refusal(request), request.tasks, kind, measure)
         self._gone.clear()
@@ -196,7 +196,7 @@ class _Job:
         self._time_limit = time_limit
         self._refusal = refusal
 
-    def outcome(self, end: Mapping[str, Any]) -> Outcome:
+    def outcome(self, end: Mapping[str, Any]) -> JobOutcome:
         """Translate what Flux says, see `Reactor._ended`."""
         status, exception = end.get("status"), end.get("exception")
         exit_code = 1 if status is None else exit_code_of(status)
@@ -212,7 +212,7 @@ class _Job:
             else:
                 exit_code, reason = exit_code or 1, note or kind
         used = total(end.get("used", ()), self._tasks)
-        return Outcome(exit_code, reason, end.get("output", b""), end.get("dropped", 0), **used)
+        return JobOutcome(exit_code, reason, end.get("output", b""), end.get("dropped", 0), **used)
 
 
 def _check_paths(request: JobRequest) -> None:

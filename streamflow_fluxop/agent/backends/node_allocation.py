@@ -28,7 +28,7 @@ class Share:
     gpus: frozenset[int]
 
 
-class Nodes:
+class NodeAllocator:
     """The nodes and what is free on them.
 
     Args:

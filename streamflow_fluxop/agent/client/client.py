@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from streamflow_fluxop.agent.client.byte_streams import Reader, Writer
 from streamflow_fluxop.agent.client.connection import Connect, Connection
 from streamflow_fluxop.agent.client.connection import State as ConnectionState
-from streamflow_fluxop.agent.client.errors import AgentError, ConnectionLost, Gone
+from streamflow_fluxop.agent.client.errors import AgentError, AgentGone, ConnectionLost
 from streamflow_fluxop.agent.client.transport import ByteStream
 from streamflow_fluxop.agent.wire.protocol import (
     CommandResult,
@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 __all__ = [
     "AgentClient",
     "AgentError",
+    "AgentGone",
     "CommandResult",
     "Connect",
     "ConnectionLost",
     "ConnectionState",
-    "Gone",
     "Hello",
     "JobRequest",
     "JobResult",

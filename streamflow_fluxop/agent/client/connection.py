@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from streamflow_fluxop.agent.client.bootstrap import program
-from streamflow_fluxop.agent.client.errors import AgentError, ConnectionLost, Gone
+from streamflow_fluxop.agent.client.errors import AgentError, AgentGone, ConnectionLost
 from streamflow_fluxop.agent.client.transport import ByteStream
 from streamflow_fluxop.agent.wire.backlog import Backlog
 from streamflow_fluxop.agent.wire.protocol import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Connect: TypeAlias = Callable[[], Awaitable[ByteStream]]
-"""Makes a stream to a new process that runs `boot.BOOT`, where the agent can be found; raises `Gone` if never again."""
+"""Makes a stream to a new process that runs `bootstrap.BOOT`, where the agent is; raises `AgentGone` if never again."""
 
 State = Literal["connected", "reconnecting", "lost"]
 
@@ -251,7 +251,7 @@ class Connection:
             attempts += 1
             try:
                 why = await self._talk()
-            except Gone as error:
+            except AgentGone as error:
                 self._lose(str(error))
                 return
             now = self._loop.time()
@@ -289,11 +289,11 @@ class Connection:
             Why it broke.
 
         Raises:
-            Gone: there will be none any more.
+            AgentGone: there will be none any more.
         """
         try:
             self._stream = stream = await asyncio.wait_for(self._connect(), CONNECT_TIMEOUT)
-        except Gone:
+        except AgentGone:
             raise
         except asyncio.TimeoutError:
             return f"no stream within {CONNECT_TIMEOUT:g} s"

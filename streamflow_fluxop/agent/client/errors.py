@@ -27,7 +27,7 @@ class AgentError(FluxopError):
     """The agent could not do what it was asked to."""
 
 
-class Gone(FluxopError):
+class AgentGone(FluxopError):
     """What a stream led to is gone for good, such as a deleted pod: it makes no sense to connect again.
 
     Args:

@@ -9,7 +9,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from streamflow_fluxop.agent.backends.backend import Backend, Listener, Outcome
+from streamflow_fluxop.agent.backends.backend import Backend, JobOutcome, Listener
 from streamflow_fluxop.agent.backends.embedded import Embedded
 from streamflow_fluxop.agent.backends.flux import FluxBackend, flux_is_here
 from streamflow_fluxop.agent.remote import watchdog
@@ -87,7 +87,7 @@ class Agent(Listener):
         """See `Listener.started`."""
         self._event(job, {"event": "started"})
 
-    def finished(self, job: str, outcome: Outcome) -> None:
+    def finished(self, job: str, outcome: JobOutcome) -> None:
         """See `Listener.finished`."""
         fields: dict[str, Any] = {"event": "finished", "exit_code": outcome.exit_code}
         if outcome.reason is not None:

@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 
-from streamflow_fluxop.agent.shell_fastpath.answers import Budget, Heavy, Unsure
+from streamflow_fluxop.agent.shell_fastpath.answers import Heavy, TimeBudget, Unsure
 from streamflow_fluxop.agent.shell_fastpath.changes import (
     chmod,
     cp,
@@ -38,7 +38,7 @@ from streamflow_fluxop.agent.shell_fastpath.queries import (
 )
 from streamflow_fluxop.agent.shell_fastpath.shell_lexer import (
     NotSimple,
-    Word,
+    ShellWord,
     simple,
     split,
 )
@@ -78,12 +78,12 @@ def answer(command: str, budget: int | None = None) -> CommandResult | None:
     if _ODD_ENVIRONMENT:
         return None
     try:
-        return _answer(command, Budget(budget))
+        return _answer(command, TimeBudget(budget))
     except (NotSimple, Unsure, OSError, RecursionError):
         return None
 
 
-def _answer(command: str, budget: Budget) -> CommandResult:
+def _answer(command: str, budget: TimeBudget) -> CommandResult:
     if command.startswith(JOB_FILES):
         budget.spend(QUICK + 1)
         answer = job_files.carry_out(json.loads(command[len(JOB_FILES) :]))
@@ -113,7 +113,7 @@ def _answer(command: str, budget: Budget) -> CommandResult:
     return program(words[1:], budget)
 
 
-_PROGRAMS: dict[str, Callable[[Sequence[Word], Budget], CommandResult]] = {
+_PROGRAMS: dict[str, Callable[[Sequence[ShellWord], TimeBudget], CommandResult]] = {
     "test": test,
     "mkdir": mkdir,
     "rm": rm,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from streamflow_fluxop.agent.shell_fastpath.shell_lexer import NotSimple, Word
+from streamflow_fluxop.agent.shell_fastpath.shell_lexer import NotSimple, ShellWord
 from streamflow_fluxop.agent.wire.protocol import CommandResult
 
 BLOCK = 1 << 18
@@ -23,7 +23,7 @@ class Unsure(Exception):
     """A real shell should decide."""
 
 
-class Budget:
+class TimeBudget:
     """System calls, more or less, that an answer may take.
 
     Args:
@@ -45,7 +45,7 @@ class Budget:
                 raise Heavy
 
 
-def path_of(word: Word) -> bytes:
+def path_of(word: ShellWord) -> bytes:
     """An operand that no program takes for an option or part of an expression.
 
     Raises:
@@ -70,7 +70,7 @@ def real_path_of(path: bytes) -> CommandResult:
     return CommandResult(b"/" + real.lstrip(b"/") + b"\n", 0)
 
 
-def one_path(words: Sequence[Word]) -> bytes:
+def one_path(words: Sequence[ShellWord]) -> bytes:
     """The only operand.
 
     Raises:

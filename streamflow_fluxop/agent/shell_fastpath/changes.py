@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from streamflow_fluxop.agent.shell_fastpath.answers import (
     BLOCK,
     OK,
-    Budget,
+    TimeBudget,
     Unsure,
     path_of,
     real_path_of,
 )
-from streamflow_fluxop.agent.shell_fastpath.shell_lexer import NotSimple, Word
+from streamflow_fluxop.agent.shell_fastpath.shell_lexer import NotSimple, ShellWord
 from streamflow_fluxop.agent.wire.protocol import CommandResult
 
 _OCTAL = re.compile(r"0?[0-7]{3}\Z")
 
 
-def mkdir(words: Sequence[Word], budget: Budget) -> CommandResult:
+def mkdir(words: Sequence[ShellWord], budget: TimeBudget) -> CommandResult:
     """Answer ``mkdir [-m MODE] [-p] PATH…``."""
     mode: int | None = None
     parents = False
@@ -50,7 +50,7 @@ def mkdir(words: Sequence[Word], budget: Budget) -> CommandResult:
     return OK
 
 
-def made(left: list[Word] | str, right: list[Word] | str, budget: Budget) -> CommandResult | None:
+def made(left: list[ShellWord] | str, right: list[ShellWord] | str, budget: TimeBudget) -> CommandResult | None:
     """Answer ``mkdir [-m MODE] -p PATH… && readlink -f PATH``; None where the line begins with another command."""
     if isinstance(left, str) or isinstance(right, str) or len(left) < 2 or left[0].text != "mkdir":
         return None
@@ -62,7 +62,7 @@ def made(left: list[Word] | str, right: list[Word] | str, budget: Budget) -> Com
     return real_path_of(path_of(right[2]))
 
 
-def _make_parents(path: bytes, budget: Budget) -> bool:
+def _make_parents(path: bytes, budget: TimeBudget) -> bool:
     """Make a directory and those above it; whether it was not there before."""
     budget.spend()
     try:
@@ -89,7 +89,7 @@ def _umask() -> int:
 _UMASK = _umask()
 
 
-def rm(words: Sequence[Word], budget: Budget) -> CommandResult:
+def rm(words: Sequence[ShellWord], budget: TimeBudget) -> CommandResult:
     """Answer ``rm -rf PATH…``."""
     if len(words) < 2 or words[0].text != "-rf":
         raise NotSimple
@@ -100,7 +100,7 @@ def rm(words: Sequence[Word], budget: Budget) -> CommandResult:
     return OK
 
 
-def _remove(path: bytes, budget: Budget) -> None:
+def _remove(path: bytes, budget: TimeBudget) -> None:
     budget.spend()
     try:
         os.unlink(path)
@@ -114,7 +114,7 @@ def _remove(path: bytes, budget: Budget) -> None:
         os.rmdir(path)
 
 
-def ln(words: Sequence[Word], budget: Budget) -> CommandResult:
+def ln(words: Sequence[ShellWord], budget: TimeBudget) -> CommandResult:
     """Answer ``ln -snf TARGET PATH``."""
     if len(words) != 3 or words[0].text != "-snf":
         raise NotSimple
@@ -142,7 +142,7 @@ def ln(words: Sequence[Word], budget: Budget) -> CommandResult:
     return OK
 
 
-def cp(words: Sequence[Word], budget: Budget) -> CommandResult:
+def cp(words: Sequence[ShellWord], budget: TimeBudget) -> CommandResult:
     """Answer ``/bin/cp -rf FILE PATH`` for a small regular file and a path where nothing is yet."""
     if len(words) != 3 or words[0].text != "-rf":
         raise NotSimple
@@ -162,7 +162,7 @@ def cp(words: Sequence[Word], budget: Budget) -> CommandResult:
     return OK
 
 
-def chmod(words: Sequence[Word], budget: Budget) -> CommandResult:
+def chmod(words: Sequence[ShellWord], budget: TimeBudget) -> CommandResult:
     """Answer ``chmod MODE PATH``."""
     if len(words) != 2 or not _OCTAL.match(words[0].text):
         raise NotSimple

@@ -12,13 +12,13 @@ from streamflow_fluxop.agent.shell_fastpath.answers import (
     BLOCK,
     FALSE,
     OK,
-    Budget,
+    TimeBudget,
     Unsure,
     one_path,
     path_of,
     real_path_of,
 )
-from streamflow_fluxop.agent.shell_fastpath.shell_lexer import NotSimple, Word
+from streamflow_fluxop.agent.shell_fastpath.shell_lexer import NotSimple, ShellWord
 from streamflow_fluxop.agent.system.processes import to_text
 from streamflow_fluxop.agent.wire.protocol import CommandResult
 
@@ -27,7 +27,7 @@ _SUM_MAX = 2**31 - 1  # beyond that an awk may print 2.14748e+09
 _FTS_SORTS = 10000  # entries above which GNU find reads a directory in the order of inodes
 
 
-def test(words: Sequence[Word], budget: Budget) -> CommandResult:
+def test(words: Sequence[ShellWord], budget: TimeBudget) -> CommandResult:
     """Answer ``test -e PATH`` and its like."""
     if len(words) != 2 or words[0].quoted:
         raise NotSimple
@@ -49,7 +49,7 @@ _TESTS: dict[str, Callable[[bytes], bool]] = {
 }
 
 
-def real_path(left: list[Word] | str, right: list[Word] | str) -> CommandResult:
+def real_path(left: list[ShellWord] | str, right: list[ShellWord] | str) -> CommandResult:
     """Answer ``test -e PATH && readlink -f PATH``."""
     if isinstance(left, str) or isinstance(right, str) or len(left) != 3 or len(right) != 3:
         raise NotSimple
@@ -61,7 +61,7 @@ def real_path(left: list[Word] | str, right: list[Word] | str) -> CommandResult:
     return real_path_of(path) if os.path.exists(path) else FALSE
 
 
-def checksum(parts: list[list[Word] | str], budget: Budget) -> CommandResult:
+def checksum(parts: list[list[ShellWord] | str], budget: TimeBudget) -> CommandResult:
     """Answer ``test -f PATH && sha1sum PATH | awk '{print $1}'``."""
     if len(parts) != 3 or parts[1] != "&&":
         raise NotSimple
@@ -95,7 +95,7 @@ except TypeError:  # Python 3.8
     _HAS_USED_FOR_SECURITY = False
 
 
-def sizes(words: Sequence[Word], budget: Budget) -> CommandResult:
+def sizes(words: Sequence[ShellWord], budget: TimeBudget) -> CommandResult:
     r"""Answer ``find -L PATH… -type f -exec ls -ln {} \+ | awk '…sum of column 5…';``.
 
     `ls` does not follow what `find -L` follows: a link to a file counts with the length of its own text.
@@ -113,7 +113,7 @@ def sizes(words: Sequence[Word], budget: Budget) -> CommandResult:
     return CommandResult(b"%d\n" % total, 0)
 
 
-def _files_below(path: bytes, above: list[tuple[int, int]], budget: Budget) -> Iterator[bytes]:
+def _files_below(path: bytes, above: list[tuple[int, int]], budget: TimeBudget) -> Iterator[bytes]:
     """Regular files as ``find -L path -type f`` finds them."""
     budget.spend()
     try:
@@ -132,7 +132,7 @@ def _files_below(path: bytes, above: list[tuple[int, int]], budget: Budget) -> I
             yield from _files_below(prefix + name, [*above, identity], budget)
 
 
-def find(words: Sequence[Word], budget: Budget) -> CommandResult:
+def find(words: Sequence[ShellWord], budget: TimeBudget) -> CommandResult:
     """Answer ``find [-L] PATH -mindepth 1 -maxdepth 1 -type d|f``, in the directory's own order."""
     texts = [word.text for word in words]
     follow = texts[:1] == ["-L"]
@@ -164,13 +164,13 @@ def find(words: Sequence[Word], budget: Budget) -> CommandResult:
     return CommandResult(b"".join(found), 0)
 
 
-def glob(word: Word, budget: Budget) -> CommandResult:
+def glob(word: ShellWord, budget: TimeBudget) -> CommandResult:
     r"""Answer ``set -- PATTERN ; test -e "$1" && printf '%s\n' "$@" ; :``."""
     if not word.wild:
         path = path_of(word)
         return CommandResult(path + b"\n", 0) if os.path.exists(path) else OK
     cut = word.text.rfind("/", 0, word.wild[0]) + 1
-    folder = path_of(Word(word.text[:cut]))
+    folder = path_of(ShellWord(word.text[:cut]))
     names = _matching(folder, word, cut, budget)
     # Without a match the pattern stays as it is; a file of that very name would have matched.
     if not names or not os.path.exists(folder + names[0]):
@@ -178,7 +178,7 @@ def glob(word: Word, budget: Budget) -> CommandResult:
     return CommandResult(b"".join(folder + name + b"\n" for name in names), 0)
 
 
-def _matching(folder: bytes, word: Word, start: int, budget: Budget) -> list[bytes]:
+def _matching(folder: bytes, word: ShellWord, start: int, budget: TimeBudget) -> list[bytes]:
     """The names in `folder` that the shell gives for the pattern, in its order."""
     if word.text[start] == "." or "/" in word.text[start:]:
         raise Unsure  # `.*` is `.` and `..` too for some shells; patterns in the middle of a path are rare
@@ -218,12 +218,12 @@ def _sorts_by_bytes() -> bool:
 _BYTE_ORDER = _sorts_by_bytes()
 
 
-def cat(words: Sequence[Word], budget: Budget) -> CommandResult:
+def cat(words: Sequence[ShellWord], budget: TimeBudget) -> CommandResult:
     """Answer ``cat PATH``."""
     return _head_of(one_path(words), _CAT_MAX + 1, budget)
 
 
-def head(words: Sequence[Word], budget: Budget) -> CommandResult:
+def head(words: Sequence[ShellWord], budget: TimeBudget) -> CommandResult:
     """Answer ``head -c COUNT PATH``."""
     if len(words) != 3 or words[0].text != "-c" or not _COUNT.match(words[1].text):
         raise NotSimple
@@ -233,7 +233,7 @@ def head(words: Sequence[Word], budget: Budget) -> CommandResult:
 _COUNT = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 
 
-def _head_of(path: bytes, count: int, budget: Budget) -> CommandResult:
+def _head_of(path: bytes, count: int, budget: TimeBudget) -> CommandResult:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would wait for its writer
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)

@@ -28,7 +28,7 @@ class NotSimple(Exception):
 
 
 @dataclass(frozen=True)
-class Word:
+class ShellWord:
     """One word of a command line, its quotes removed.
 
     Args:
@@ -53,14 +53,14 @@ class Word:
         return to_bytes(self.text)
 
 
-def split(line: str) -> list[list[Word] | str]:
+def split(line: str) -> list[list[ShellWord] | str]:
     """Simple commands and, between them, the operators ``&&``, ``|`` and ``;``.
 
     Raises:
         NotSimple: there is more to it.
     """
-    parts: list[list[Word] | str] = []
-    words: list[Word] = []
+    parts: list[list[ShellWord] | str] = []
+    words: list[ShellWord] = []
     text = ""
     wild: list[int] = []
     started = quoted = False
@@ -69,7 +69,7 @@ def split(line: str) -> list[list[Word] | str]:
     def end_word() -> None:
         nonlocal text, started, quoted
         if started:
-            words.append(Word(text, tuple(wild), quoted))
+            words.append(ShellWord(text, tuple(wild), quoted))
             text = ""
             wild.clear()
             started = quoted = False
@@ -98,7 +98,7 @@ def split(line: str) -> list[list[Word] | str]:
     return parts
 
 
-def simple(line: str) -> Sequence[Word]:
+def simple(line: str) -> Sequence[ShellWord]:
     """The words of a line that is one simple command.
 
     Raises:

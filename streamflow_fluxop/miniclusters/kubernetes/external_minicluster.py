@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from streamflow_fluxop.agent.client.client import AgentClient, Gone
+from streamflow_fluxop.agent.client.client import AgentClient, AgentGone
 from streamflow_fluxop.config.fleet import FleetConfig
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
@@ -151,7 +151,7 @@ class AttachedKubernetesMiniCluster(MiniCluster):
         async def connect() -> ExecStream:
             pods = {pod["metadata"]["name"]: pod for pod in await self._cluster.pods(target)}
             if (reason := readiness.end_of(target, pods.get(lead.pod))) is not None:
-                raise Gone(reason)
+                raise AgentGone(reason)
             return await start_agent(self._cluster.api, lead, spec, name=self.name)
 
         client = AgentClient(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamflow_fluxop.agent.client.bootstrap import BOOT
-from streamflow_fluxop.agent.client.errors import Gone
+from streamflow_fluxop.agent.client.errors import AgentGone
 from streamflow_fluxop.miniclusters.kubernetes import resource
 from streamflow_fluxop.miniclusters.kubernetes.api import Api
 from streamflow_fluxop.miniclusters.kubernetes.errors import KubernetesError
@@ -37,7 +37,7 @@ async def start_agent(api: Api, lead: Attachable, spec: dict[str, Any], *, name:
 
     Raises:
         KubernetesError: it can't be started now.
-        Gone: it can't be started, and trying again does not help.
+        AgentGone: it can't be started, and trying again does not help.
     """
     mount = spec.get("flux", {}).get("container", {}).get("mountPath", resource.MOUNT_PATH)
     argv = ["/bin/sh", "-c", ATTACH, "attach", mount, BOOT]
@@ -45,7 +45,7 @@ async def start_agent(api: Api, lead: Attachable, spec: dict[str, Any], *, name:
         return await ExecStream.start(api, lead.pod, lead.container, argv, name=name)
     except KubernetesError as error:
         if error.status == 403:  # the reason must be seen
-            raise Gone(str(error)) from None
+            raise AgentGone(str(error)) from None
         if error.status != 401:
             raise
     await api.renew()  # a token that has expired

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop import events
 from streamflow_fluxop.agent.client.client import AgentClient, AgentError, ConnectionLost
-from streamflow_fluxop.agent.client.errors import Gone
+from streamflow_fluxop.agent.client.errors import AgentGone
 from streamflow_fluxop.errors import FluxopError
 from streamflow_fluxop.miniclusters.base import MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.kubernetes import readiness
@@ -155,7 +155,7 @@ class KubernetesMiniCluster(MiniCluster):
             lead = await self._runs(self.size)
             try:
                 await self._attach(lead)
-            except (KubernetesError, ConnectionLost, AgentError, Gone) as error:
+            except (KubernetesError, ConnectionLost, AgentError, AgentGone) as error:
                 await self._let_go()
                 self._wait_for(f"its agent: {error}")
                 await asyncio.sleep(_ATTACH_AGAIN)
@@ -223,7 +223,7 @@ class KubernetesMiniCluster(MiniCluster):
 
         async def connect() -> ExecStream:
             if (reason := self._lead_end()) is not None:
-                raise Gone(reason)
+                raise AgentGone(reason)
             self._stream = await start_agent(self._cluster.api, lead, self._body["spec"], name=self.name)
             return self._stream
 

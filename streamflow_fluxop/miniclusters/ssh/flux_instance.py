@@ -49,14 +49,14 @@ kill -KILL -"$pid" 2>/dev/null; rm -rf "$1"
 """Ends what is left of the instance in the folder $1."""
 
 
-class Run(Protocol):
+class RemoteRunner(Protocol):
     """Runs a script on the host, and gives its exit code and output."""
 
     async def __call__(self, script: str, *arguments: str, timeout: float | None = _SHORT) -> tuple[int, str]:
         """With these arguments, for so many seconds at most."""
 
 
-class Instance:
+class RemoteInstance:
     """One instance; its nodes are as the flavour says, unless a launcher brings real ones.
 
     Args:
@@ -67,7 +67,7 @@ class Instance:
         size: how many.
     """
 
-    def __init__(self, run: Run, config: SSHConfig, name: str, flavour: Flavour, size: int) -> None:
+    def __init__(self, run: RemoteRunner, config: SSHConfig, name: str, flavour: Flavour, size: int) -> None:
         self._run = run
         self._config = config
         self._name = name

@@ -15,8 +15,8 @@ from streamflow_fluxop.agent.client.bootstrap import BOOT
 from streamflow_fluxop.agent.client.client import (
     AgentClient,
     AgentError,
+    AgentGone,
     ConnectionLost,
-    Gone,
 )
 from streamflow_fluxop.agent.client.stderr_tail import LastWords
 from streamflow_fluxop.agent.client.transport import ByteStream
@@ -28,7 +28,7 @@ from streamflow_fluxop.miniclusters.base import (
     MiniClusterError,
 )
 from streamflow_fluxop.miniclusters.external import take_size
-from streamflow_fluxop.miniclusters.ssh.flux_instance import Instance
+from streamflow_fluxop.miniclusters.ssh.flux_instance import RemoteInstance
 from streamflow_fluxop.miniclusters.ssh.work_folder import NoFolder, own_folder
 from streamflow_fluxop.model import Flavour
 
@@ -254,7 +254,7 @@ class SSHMiniCluster(MiniCluster):
         self.external = cluster.flux_uri is not None
         self._cluster = cluster
         self._config = cluster.config
-        self._instance: Instance | None = None
+        self._instance: RemoteInstance | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -288,7 +288,7 @@ class SSHMiniCluster(MiniCluster):
         if uri is None and backend != "embedded":
             found, _ = await self._cluster.run('command -v "$1"', self._config.flux)
             if found == 0:
-                self._instance = Instance(self._cluster.run, self._config, self.name, self.flavour, self.size)
+                self._instance = RemoteInstance(self._cluster.run, self._config, self.name, self.flavour, self.size)
                 uri = await self._instance.start()
             elif backend == "flux":
                 raise MiniClusterError(
@@ -313,7 +313,7 @@ class SSHMiniCluster(MiniCluster):
                 connection = await self._cluster.connection()
                 process = await connection.create_process(command, encoding=None)
             except (asyncssh.HostKeyNotVerifiable, asyncssh.PermissionDenied, SSHWords) as error:
-                raise Gone(words(self._config, error)) from error
+                raise AgentGone(words(self._config, error)) from error
             return SSHStream(process, self.name)
 
         orphan_timeout = self._config.orphan_timeout

@@ -6,7 +6,7 @@ import logging
 import re
 
 from streamflow_fluxop.errors import FluxopError
-from streamflow_fluxop.miniclusters.ssh.flux_instance import Run
+from streamflow_fluxop.miniclusters.ssh.flux_instance import RemoteRunner
 from streamflow_fluxop.private import is_private
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class NoFolder(FluxopError):
     """None can be made there."""
 
 
-async def own_folder(run: Run, parent: str) -> str:
+async def own_folder(run: RemoteRunner, parent: str) -> str:
     """A folder that is the user's alone there, and on this machine, too, where it can be made.
 
     Somebody else may have taken its name on either: then it is another, unguessable one.

@@ -1,7 +1,7 @@
 """What a run may cost and take, and what is done about it while it goes.
 
 Part of the fleet's state machine, without I/O. As soon as the forecast passes the budget or the deadline, that is said
-(`ForecastPassed`). At the budget the run winds down:
+(`ForecastExceeded`). At the budget the run winds down:
 
 * No MiniCluster comes, or grows, that can't be paid: bring-up, its next job, as far as that is known, and going down.
 * The run stops when a job waits that can't be over within the budget, or when what is left is what going down costs.
@@ -20,17 +20,17 @@ from math import inf
 from typing import Literal
 
 from streamflow_fluxop.model import Step
-from streamflow_fluxop.orchestration.decisions.fleet_job import Job
-from streamflow_fluxop.orchestration.decisions.forecast import Forecast, Forecaster
+from streamflow_fluxop.orchestration.decisions.fleet_job import FleetJob
+from streamflow_fluxop.orchestration.decisions.forecast import Forecaster, RunForecast
 from streamflow_fluxop.orchestration.decisions.messages import (
     EndJob,
     Expect,
-    ForecastPassed,
+    ForecastExceeded,
     Instruction,
     StartJob,
     Stopping,
 )
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
 from streamflow_fluxop.planning.result.knowledge import GUESSES
 
 SOON = 0.001
@@ -95,9 +95,9 @@ class Watch:
     def __init__(
         self,
         allowance: Allowance,
-        members: dict[str, Member],
+        members: dict[str, MiniClusterState],
         steps: dict[str, Step],
-        tear_down: Callable[[Member, str, float], None],
+        tear_down: Callable[[MiniClusterState, str, float], None],
     ) -> None:
         self._allowed = allowance
         self._budget = allowance.budget if allowance.budget is not None and allowance.stops else inf
@@ -111,11 +111,11 @@ class Watch:
         self._short = False
         self._began: float | None = None
         self._next_look = -inf
-        self._told: Forecast | None = None
+        self._told: RunForecast | None = None
         self._passed: set[str] = set()
         self._ended: set[str] = set()
 
-    def gone(self, member: Member, now: float) -> None:
+    def gone(self, member: MiniClusterState, now: float) -> None:
         """Note how long a MiniCluster that is gone took for it."""
         seconds = now - self._going_since.pop(member.name, now)
         self._longest[member.flavour_name] = max(seconds, self._longest.get(member.flavour_name, 0.0))
@@ -146,7 +146,7 @@ class Watch:
             return f"the budget of {self._budget:.4g} does not reach for another job: {spent:.3g} is spent{runs}{down}"
         return ""
 
-    def affords(self, member: Member, nodes: int, now: float) -> bool:
+    def affords(self, member: MiniClusterState, nodes: int, now: float) -> bool:
         """Whether so many nodes more of a MiniCluster can be paid, until its next job is over and it is gone."""
         if self._budget == inf:
             return True
@@ -173,21 +173,21 @@ class Watch:
         """What may be spent yet, beside what going down costs."""
         return self._budget * (1 + _TINY) - self._allowed.spent(now) - self._going(now)
 
-    def _up(self) -> list[Member]:
-        return [m for m in self._members.values() if m.stage in (Stage.UP, Stage.COMING)]
+    def _up(self) -> list[MiniClusterState]:
+        return [m for m in self._members.values() if m.phase in (Phase.UP, Phase.COMING)]
 
     def _going(self, now: float) -> float:
         """What it costs to let everything go now."""
         cost = 0.0
         for m in self._members.values():
-            if m.stage is not Stage.DOWN:
+            if m.phase is not Phase.DOWN:
                 takes = self._tear_down_takes(m)
-                if m.stage is Stage.GOING:
+                if m.phase is Phase.GOING:
                     takes = max(0.0, takes - (now - self._going_since.setdefault(m.name, now)))
                 cost += m.holds * m.flavour.price * takes
         return cost / 3600
 
-    def _tear_down_takes(self, member: Member) -> float:
+    def _tear_down_takes(self, member: MiniClusterState) -> float:
         longest = max(member.tear_down, member.flavour.tear_down, self._longest.get(member.flavour_name, 0.0))
         share, seconds = self._allowed.margin
         return longest * (1 + share) + seconds
@@ -212,14 +212,14 @@ class Watch:
             if not m.running and not m.joins:
                 load = m.queue.ready[0][-1].load
                 seconds, nodes = self._next_seconds(m), m.holds
-                if m.stage is Stage.DOWN:
+                if m.phase is Phase.DOWN:
                     nodes = len(load.parts) if load else 1
                     seconds += m.bring_up + self._tear_down_takes(m)
                 cost = nodes * m.flavour.price * seconds / 3600
             cheapest = cost if cheapest is None else min(cheapest, cost)
         return cheapest
 
-    def _next_seconds(self, member: Member) -> float:
+    def _next_seconds(self, member: MiniClusterState) -> float:
         """What the next job of a MiniCluster takes, as far as that is known."""
         if member.queue.ready:
             return self._seconds(member.queue.ready[0][-1])
@@ -227,12 +227,12 @@ class Watch:
         steps = (self._steps.get(use.block.step) for use in uses)
         return min((_known(step) for step in steps if step is not None), default=0.0)
 
-    def _seconds(self, job: Job) -> float:
+    def _seconds(self, job: FleetJob) -> float:
         """What a job takes, as far as that is known."""
         step = self._steps.get(job.step or "")
         return 0.0 if step is None else _known(step)
 
-    def _seconds_left(self, job: Job, now: float) -> float:
+    def _seconds_left(self, job: FleetJob, now: float) -> float:
         return max(0.0, job.started + self._seconds(job) - now) if job.started < inf else 0.0
 
     # what is said
@@ -254,7 +254,7 @@ class Watch:
     ) -> None:
         if most is not None and value > most * (1 + NEWS) and what not in self._passed:
             self._passed.add(what)
-            out.append(ForecastPassed(what, value, most, self._allowed.stops))
+            out.append(ForecastExceeded(what, value, most, self._allowed.stops))
 
     # winding down
 
@@ -271,16 +271,16 @@ class Watch:
                 self._ended.add(job.name)
                 out.append(EndJob(job.name, self.why))
         for m in self._up():
-            for job in [] if all_at_once or m.stage is Stage.COMING else m.errands.values():
+            for job in [] if all_at_once or m.phase is Phase.COMING else m.commands.values():
                 if job.started == inf:
                     job.started = now
                     out.append(StartJob(job.name, m.name))
-            if all_at_once or m.stage is Stage.COMING or m.idle:
+            if all_at_once or m.phase is Phase.COMING or m.idle:
                 self._tear_down(m, "the run stops at its budget", now)
         self.stopped = not self._up()
         return self.stopped
 
-    def _affordable(self, running: Iterable[Job], left: float, now: float) -> set[str]:
+    def _affordable(self, running: Iterable[FleetJob], left: float, now: float) -> set[str]:
         """The jobs that can be over within what is left, those that are over first first."""
         kept: set[str] = set()
         paid: dict[str, float] = {}
@@ -296,9 +296,9 @@ class Watch:
         return kept
 
 
-def _works(member: Member) -> bool:
+def _works(member: MiniClusterState) -> bool:
     """Whether something runs there, or will without more nodes."""
-    if member.running or member.stage is Stage.COMING:
+    if member.running or member.phase is Phase.COMING:
         return True
     loads = [entry[-1].load for entry in member.queue.ready[:1]]
     return any(load is not None and len(load.parts) <= member.usable for load in loads)
@@ -313,7 +313,7 @@ def _differ(new: float, old: float) -> bool:
     return abs(new - old) > NEWS * max(abs(old), _TINY)
 
 
-def forecast_words(passed: ForecastPassed) -> str:
+def forecast_words(passed: ForecastExceeded) -> str:
     """That budget or deadline will be passed, and what would help."""
     if passed.what == "budget":
         then = "it will be stopped there" if passed.stops else "it goes on, as `plan.on_budget` is `warn`"

@@ -10,19 +10,19 @@ from math import ceil, inf
 
 from streamflow_fluxop.orchestration.decisions.messages import (
     BringUp,
+    ChangeSize,
     Instruction,
-    Resize,
     TearDown,
 )
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage
-from streamflow_fluxop.orchestration.decisions.placement import Router
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
+from streamflow_fluxop.orchestration.decisions.placement import Placer
 from streamflow_fluxop.orchestration.decisions.planned_batches import TINY
-from streamflow_fluxop.orchestration.decisions.quota import Room
+from streamflow_fluxop.orchestration.decisions.quota import Quota
 from streamflow_fluxop.orchestration.decisions.retiming import A_MOMENT
-from streamflow_fluxop.orchestration.decisions.timers import Agenda
+from streamflow_fluxop.orchestration.decisions.timers import Timers
 
 
-class Lives:
+class Autoscaler:
     """Decides on the lives of a fleet's MiniClusters.
 
     Args:
@@ -42,10 +42,10 @@ class Lives:
 
     def __init__(
         self,
-        members: dict[str, Member],
-        room: Room,
-        router: Router,
-        agenda: Agenda,
+        members: dict[str, MiniClusterState],
+        room: Quota,
+        router: Placer,
+        agenda: Timers,
         out: list[Instruction],
         *,
         keep_one: bool,
@@ -60,15 +60,15 @@ class Lives:
         self._keep_all = keep_all
         self.due: set[str] = set()
         self.freed = False
-        self.affords: Callable[[Member, int, float], bool] = lambda member, nodes, now: True
+        self.affords: Callable[[MiniClusterState, int, float], bool] = lambda member, nodes, now: True
         self._now = 0.0
 
-    def examine(self, member: Member, now: float) -> None:
+    def examine(self, member: MiniClusterState, now: float) -> None:
         """Whether a MiniCluster should come, grow, shrink or go."""
         self._now = now
-        if member.stage is Stage.GOING or (member.stage is Stage.DOWN and member.name in self.due):
+        if member.phase is Phase.GOING or (member.phase is Phase.DOWN and member.name in self.due):
             return
-        if member.stage is Stage.DOWN:
+        if member.phase is Phase.DOWN:
             at = now if member.extra else member.called_for(now)
             if not member.given_up:
                 at = min(at, member.wanted_at() - member.bring_up)
@@ -88,27 +88,27 @@ class Lives:
             self.freed = True
             return
         self.due.discard(member.name)
-        if member.stage is not Stage.UP:
+        if member.phase is not Phase.UP:
             return
         if wanted == 0 and member.idle and member.queue.hurry(member.usable):
             self._agenda.touch(member)
         elif wanted == 0 and member.idle and self._may_go(member):
-            member.given_up = member.next_use() - now <= member.even
+            member.given_up = member.next_use() - now <= member.break_even
             self.tear_down(member, member.why_go(now), now)
         elif wanted < member.target <= member.size and not member.fixed and member.target > 1 and not self._keep_all:
             size = max(1, wanted)
             member.given_up |= any(member.was_kept_in_vain(rank, now) for rank in range(size, member.target))
             self._resize(member, size, member.why_go(now))
 
-    def _relieved(self, member: Member) -> int:
+    def _relieved(self, member: MiniClusterState) -> int:
         """Nodes that it should have for jobs that wait elsewhere; 0: it need have none for them."""
         return min(member.most, member.target + member.extra) if member.extra else 0
 
-    def _may_go(self, member: Member) -> bool:
+    def _may_go(self, member: MiniClusterState) -> bool:
         """Whether the shared files are reached without it: one stays up for them, the cheapest."""
         if self._keep_all or not self._keep_one:
             return not self._keep_all
-        others = (m for m in self._members.values() if m is not member and m.stage is Stage.UP)
+        others = (m for m in self._members.values() if m is not member and m.phase is Phase.UP)
         return any(not m.idle or m.flavour.price <= member.flavour.price for m in others)
 
     def make_room(self, now: float) -> None:
@@ -120,7 +120,7 @@ class Lives:
         blocked: list[float] | None = None
         for key, name in sorted(self._members[name].key() for name in self.due):
             member = self._members[name]
-            if member.stage is Stage.DOWN:
+            if member.phase is Phase.DOWN:
                 size = max(self._router.size_of(member, self._now), self._relieved(member))
                 if size == 0:
                     self.due.discard(name)
@@ -138,7 +138,7 @@ class Lives:
                 self.due.discard(name)
                 member.relieves |= member.extra > 0
                 member.extra = 0
-                if member.stage is Stage.DOWN:
+                if member.phase is Phase.DOWN:
                     self._bring_up(member, size)
                 else:
                     self._resize(member, size, member.why_come(self._now))
@@ -150,23 +150,23 @@ class Lives:
             else:
                 blocked = [a + b for a, b in zip(blocked, more, strict=True)]
 
-    def _give_way(self, more: list[float], key: tuple[float, str], wanted: Member) -> None:
+    def _give_way(self, more: list[float], key: tuple[float, str], wanted: MiniClusterState) -> None:
         """Take down what is idle and has its next use after `key`, the longest idle first, if that makes room."""
         leaving = [0.0] * len(more)
 
-        def goes(member: Member, nodes: int, miniclusters: int) -> None:
+        def goes(member: MiniClusterState, nodes: int, miniclusters: int) -> None:
             for i, w in enumerate(self._room.weigh(member.flavour_name, nodes, miniclusters)):
                 leaving[i] += w
 
-        idle: list[Member] = []
+        idle: list[MiniClusterState] = []
         for m in self._members.values():
-            if m.stage is Stage.GOING:
+            if m.phase is Phase.GOING:
                 goes(m, m.holds, 1)
-            elif m.stage is Stage.UP and m.target < m.size:
+            elif m.phase is Phase.UP and m.target < m.size:
                 goes(m, m.size - m.target, 0)
             elif m is not wanted and m.idle and m.target == m.size and m.key() > key:
                 idle.append(m)
-        chosen: list[Member] = []
+        chosen: list[MiniClusterState] = []
         for m in sorted(idle, key=lambda m: max(m.idle_since)):
             if self._room.fits(more, leaving=leaving):
                 break
@@ -176,9 +176,9 @@ class Lives:
             for m in chosen:
                 self.tear_down(m, f"it is idle, and {wanted.name} needs its room", self._now)
 
-    def _bring_up(self, member: Member, size: int) -> None:
+    def _bring_up(self, member: MiniClusterState, size: int) -> None:
         reason = member.why_come(self._now)
-        member.stage = Stage.COMING
+        member.phase = Phase.COMING
         member.size = member.target = size
         member.lives += 1
         member.asked_at = self._now
@@ -187,19 +187,19 @@ class Lives:
         self._room.take(member.flavour_name, size, 1)
         self._out.append(BringUp(member.name, size, reason))
 
-    def _resize(self, member: Member, size: int, reason: str) -> None:
+    def _resize(self, member: MiniClusterState, size: int, reason: str) -> None:
         held = member.holds
         member.target = size
         if size > member.size:
             for rank in range(member.size, size):
                 member.joins.setdefault(rank, self._now + member.bring_up)
         self._room.take(member.flavour_name, member.holds - held)
-        self._out.append(Resize(member.name, size, reason))
+        self._out.append(ChangeSize(member.name, size, reason))
 
-    def tear_down(self, member: Member, reason: str, now: float) -> None:
+    def tear_down(self, member: MiniClusterState, reason: str, now: float) -> None:
         """Let a MiniCluster go."""
-        member.released_at = now if member.stage is Stage.UP else None
-        member.stage = Stage.GOING
+        member.released_at = now if member.phase is Phase.UP else None
+        member.phase = Phase.GOING
         member.leaves = now + member.tear_down
         self.due.discard(member.name)
         self._out.append(TearDown(member.name, reason))

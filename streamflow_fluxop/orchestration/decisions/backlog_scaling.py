@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from itertools import chain, islice
 from math import ceil, sqrt
 
-from streamflow_fluxop.orchestration.decisions.fleet_job import Job
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage
+from streamflow_fluxop.orchestration.decisions.fleet_job import FleetJob
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
 from streamflow_fluxop.orchestration.decisions.node_resources import nodes_worth
-from streamflow_fluxop.orchestration.decisions.placement import Router
+from streamflow_fluxop.orchestration.decisions.placement import Placer
 from streamflow_fluxop.orchestration.decisions.planned_batches import TINY
-from streamflow_fluxop.orchestration.decisions.quota import Room
-from streamflow_fluxop.orchestration.decisions.work_sharing import BEYOND, Pool
+from streamflow_fluxop.orchestration.decisions.quota import Quota
+from streamflow_fluxop.orchestration.decisions.work_sharing import BEYOND, WorkSharing
 
 VAIN = 2
 """MiniClusters that came for jobs which then ran elsewhere, after which no more come to a pool."""
@@ -30,8 +30,8 @@ other is better done at once."""
 
 
 def relieve(
-    pools: Iterable[Pool], room: Room, router: Router, *, factor: float | None, last: float, now: float
-) -> list[Member]:
+    pools: Iterable[WorkSharing], room: Quota, router: Placer, *, factor: float | None, last: float, now: float
+) -> list[MiniClusterState]:
     """Set `extra` of the MiniClusters that should come, or grow, for jobs that wait; and say which these are.
 
     Args:
@@ -54,7 +54,7 @@ def relieve(
     return relieved
 
 
-def _short_of(pool: Pool, factor: float | None, last: float, now: float) -> tuple[float, int]:
+def _short_of(pool: WorkSharing, factor: float | None, last: float, now: float) -> tuple[float, int]:
     """Nodes that the jobs which wait would fill, and without which the run would be over later, beside those coming.
 
     And how many the widest of them needs.
@@ -62,15 +62,15 @@ def _short_of(pool: Pool, factor: float | None, last: float, now: float) -> tupl
     No more than the plan would have by now; where coming and going is cheaper than was assumed, more by its root, as N
     nodes do work W in W / N, and cost N break-evens.
     """
-    waiting: list[tuple[Job, float]] = []
+    waiting: list[tuple[FleetJob, float]] = []
     there = coming = 0
     first = pool.members[0]
-    cheaper = first.planned_even * factor / first.even if factor is not None else 1.0
+    cheaper = first.planned_break_even * factor / first.break_even if factor is not None else 1.0
     for m in pool.members:
-        if m.stage not in (Stage.COMING, Stage.UP):
+        if m.phase not in (Phase.COMING, Phase.UP):
             continue  # what waits there has it come
         there += m.target
-        coming += max(m.size, m.target) - (m.size if m.stage is Stage.UP else 0)
+        coming += max(m.size, m.target) - (m.size if m.phase is Phase.UP else 0)
         jobs = chain((e[-1] for e in m.queue.ready), *(m.queue.held.values() if cheaper > MUCH else ()))
         waiting += [
             (job, nodes_worth(job.load, m.flavour))
@@ -86,7 +86,7 @@ def _short_of(pool: Pool, factor: float | None, last: float, now: float) -> tupl
     return min(short, _planned(pool, now) * sqrt(max(1.0, cheaper)) - there), span
 
 
-def _planned(pool: Pool, now: float) -> int:
+def _planned(pool: WorkSharing, now: float) -> int:
     """Nodes that the plan would have by now."""
     nodes = 0
     for m in pool.members:
@@ -95,21 +95,23 @@ def _planned(pool: Pool, now: float) -> int:
     return nodes
 
 
-def _may_run_elsewhere(job: Job, member: Member, now: float) -> bool:
+def _may_run_elsewhere(job: FleetJob, member: MiniClusterState, now: float) -> bool:
     """Whether a job waits for nothing but nodes such as its MiniCluster has, or gets."""
     assert job.load is not None
     too_large = member.fixed and len(job.load.parts) > member.size  # it comes again, with as many as that
     return not too_large and job.not_before <= now + member.bring_up
 
 
-def _relief(pool: Pool, short: int, span: int, room: Room, router: Router, now: float) -> Member | None:
+def _relief(
+    pool: WorkSharing, short: int, span: int, room: Quota, router: Placer, now: float
+) -> MiniClusterState | None:
     """The MiniCluster that comes, or grows, for so many nodes; one that is there first."""
-    up = [m for m in pool.members if m.stage is Stage.UP and not m.fixed and m.size == m.target < m.most]
-    down = [m for m in pool.members if m.stage is Stage.DOWN]
-    largest = max([*up, *down], key=lambda m: (m.stage is Stage.UP, m.most - m.target), default=None)
+    up = [m for m in pool.members if m.phase is Phase.UP and not m.fixed and m.size == m.target < m.most]
+    down = [m for m in pool.members if m.phase is Phase.DOWN]
+    largest = max([*up, *down], key=lambda m: (m.phase is Phase.UP, m.most - m.target), default=None)
     member = largest or router.another_like(pool.members[0])
     more = min(member.worth(max(short, span), now), member.most - member.target)
-    while more > 0 and not room.fits(room.weigh(member.flavour_name, more, int(member.stage is Stage.DOWN))):
+    while more > 0 and not room.fits(room.weigh(member.flavour_name, more, int(member.phase is Phase.DOWN))):
         more //= 2
     if more < span:
         return None  # the widest job would have to wait all the same

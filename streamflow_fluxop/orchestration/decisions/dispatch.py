@@ -13,10 +13,10 @@ from enum import Enum
 from heapq import heappop, heappush
 from math import inf
 
-from streamflow_fluxop.orchestration.decisions.fleet_job import LATE, Entry, Job
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage, is_next
+from streamflow_fluxop.orchestration.decisions.fleet_job import LATE, Entry, FleetJob
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase, is_next
 from streamflow_fluxop.orchestration.decisions.node_resources import Load
-from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, Block
+from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, PlannedBatch
 
 MISSES = 16
 """Jobs that are tried in vain before the rest of the queue waits for the next event."""
@@ -34,7 +34,7 @@ class Leaves(Enum):
     LEAVES = "leaves"
 
 
-Keeper = Callable[[int], Block | Leaves | None]
+Keeper = Callable[[int], PlannedBatch | Leaves | None]
 """Says of a rank for what it is kept from a job; None: the job may have it."""
 
 
@@ -54,7 +54,7 @@ class Reservations:
     room_is_wanted: bool = False
     last: float = 0.0
 
-    def keeper(self, member: Member, job: Job) -> Keeper:
+    def keeper(self, member: MiniClusterState, job: FleetJob) -> Keeper:
         """Says for what a node is kept from a job: for whom the plan has before it there, who would be late for it.
 
         Nor does a job of the plan keep a node from leaving, unless it is worth that.
@@ -64,12 +64,12 @@ class Reservations:
         before = (job.key, block.index if block is not None else -1)
         over_at = now + (job.seconds or 0.0) * (1 - LATER)
 
-        def kept_for(rank: int) -> Block | Leaves | None:
+        def kept_for(rank: int) -> PlannedBatch | Leaves | None:
             use = member.use_of(rank)
             if use is None or not use.block.gaps.get(rank, (0.0, True))[1]:
                 return None if rank in own or self._may_keep_it(member, job) else Leaves.LEAVES
             idle = not member.nodes.jobs[rank]
-            if idle and (member.given_up or now - member.idle_since[rank] > member.even):
+            if idle and (member.given_up or now - member.idle_since[rank] > member.break_even):
                 return None  # whoever was expected is not coming, or it takes him long
             if (use.planned, use.block.index) >= before or over_at <= use.at:
                 return None
@@ -77,7 +77,7 @@ class Reservations:
 
         return kept_for
 
-    def _may_keep_it(self, member: Member, job: Job) -> bool:
+    def _may_keep_it(self, member: MiniClusterState, job: FleetJob) -> bool:
         """Whether a job may have a node that would leave else: the run ends so much earlier for it, or it is cheaper.
 
         Node-seconds are weighed against seconds of the run, as the plan's objective has it.
@@ -86,14 +86,14 @@ class Reservations:
             return True
         if self.timetable or self.room_is_wanted:
             return False
-        if job.member is None or job.seconds is None or member.hurry == inf:
+        if job.member is None or job.seconds is None or member.value_of_a_second == inf:
             return True
-        saved = job.member.even if job.member.stage is Stage.DOWN else 0.0
+        saved = job.member.break_even if job.member.phase is Phase.DOWN else 0.0
         earlier = job.block.expected[0] + job.chain - max(self.last, self.now + job.chain)
-        return max(0.0, earlier) * member.hurry >= job.seconds - saved
+        return max(0.0, earlier) * member.value_of_a_second >= job.seconds - saved
 
 
-def startable(member: Member, rules: Reservations) -> Iterator[tuple[Job, tuple[int, ...]]]:
+def startable(member: MiniClusterState, rules: Reservations) -> Iterator[tuple[FleetJob, tuple[int, ...]]]:
     """Take the jobs that start now out of the queues, with their nodes; the caller books each before asking for more.
 
     First what nothing planned keeps waiting, in order; then jobs that wait for others which the plan has before them.
@@ -142,18 +142,20 @@ def startable(member: Member, rules: Reservations) -> Iterator[tuple[Job, tuple[
             yield job, nodes
 
 
-def impatient(member: Member, job: Job, now: float) -> bool:
+def impatient(member: MiniClusterState, job: FleetJob, now: float) -> bool:
     """Whether a job has waited long enough for those that the plan has before it."""
-    return now >= max(job.asked, job.key) + member.even - TINY
+    return now >= max(job.asked, job.key) + member.break_even - TINY
 
 
-def has_room_for(member: Member, job: Job) -> bool:
+def has_room_for(member: MiniClusterState, job: FleetJob) -> bool:
     """Whether a job would find room, if nothing were kept for others."""
     assert job.load is not None
     return len(member.nodes.with_room(job.load.parts[-1], member.usable, job.load.alone)) >= len(job.load.parts)
 
 
-def _place(member: Member, job: Job, keeper: Keeper | None, *, promised: bool = False) -> tuple[int, ...] | None:
+def _place(
+    member: MiniClusterState, job: FleetJob, keeper: Keeper | None, *, promised: bool = False
+) -> tuple[int, ...] | None:
     wanted: tuple[int, ...] = ()
     if job.block is not None and job.block.minicluster == member.name:
         wanted = job.block.nodes_of(job.index)
@@ -161,7 +163,7 @@ def _place(member: Member, job: Job, keeper: Keeper | None, *, promised: bool = 
     return member.nodes.find(job.load, wanted, member.usable, keeper, promised=promised)
 
 
-def _fits_beside(member: Member, job: Job, rank: int, over_at: float) -> bool:
+def _fits_beside(member: MiniClusterState, job: FleetJob, rank: int, over_at: float) -> bool:
     """Whether a node has room for a job and for all that the plan has there before it and that begins meanwhile."""
     assert job.load is not None
     needed = list(job.load.parts[0])
@@ -179,7 +181,7 @@ def _fits_beside(member: Member, job: Job, rank: int, over_at: float) -> bool:
     return not job.load.alone
 
 
-def _next_before(member: Member, job: Job) -> Iterator[Block]:
+def _next_before(member: MiniClusterState, job: FleetJob) -> Iterator[PlannedBatch]:
     """The blocks with jobs still to begin that the plan has before a job in a MiniCluster."""
     for block in member.blocks[member.passed :]:
         if job.block is not None and block.index >= job.block.index:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from streamflow_fluxop.model import Needs
 from streamflow_fluxop.orchestration.decisions.deviation import Deviation
 from streamflow_fluxop.orchestration.decisions.node_resources import Load
-from streamflow_fluxop.orchestration.decisions.planned_batches import Block
+from streamflow_fluxop.orchestration.decisions.planned_batches import PlannedBatch
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.orchestration.decisions.minicluster_state import Member
+    from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState
 
 LATE = 0.01
 """Seconds after which a job is late: what the plan has at the same moment comes one after the other in a run."""
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class FleetJob:
     """A job that waits or runs.
 
     Attributes:
@@ -38,9 +38,9 @@ class Job:
     group: str
     asked: float
     key: float = 0.0
-    block: Block | None = None
+    block: PlannedBatch | None = None
     index: int = 0
-    member: Member | None = None
+    member: MiniClusterState | None = None
     load: Load | None = None
     nodes: tuple[int, ...] = ()
     estimated: float | None = None
@@ -72,5 +72,5 @@ class Job:
         return self.block.hold if self.block is not None else -inf
 
 
-Entry = tuple[float, int, int, Job]
+Entry = tuple[float, int, int, FleetJob]
 """Of a queue: what orders it, the index of the block, what decides between equals."""

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage
-from streamflow_fluxop.orchestration.decisions.partial_order import Order
-from streamflow_fluxop.orchestration.decisions.planned_batches import NOT_LOOKED_AT, Block
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
+from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
+from streamflow_fluxop.orchestration.decisions.planned_batches import NOT_LOOKED_AT, PlannedBatch
 
 
 @dataclass(frozen=True)
-class Forecast:
+class RunForecast:
     """What a run will come to: `cost` in the user's currency, `makespan` in seconds."""
 
     cost: float
@@ -36,7 +36,9 @@ class Forecaster:
         work: how much a forecast has to look at: the nodes of the blocks that are not over.
     """
 
-    def __init__(self, order: Order, planned_cost: float, members: dict[str, Member], began: float) -> None:
+    def __init__(
+        self, order: PartialOrder, planned_cost: float, members: dict[str, MiniClusterState], began: float
+    ) -> None:
         self._order, self._members, self._began = order, members, began
         self._open = list(order.blocks)
         self.work = 0
@@ -44,7 +46,7 @@ class Forecaster:
         self._at_first = self._cost_left(began)
         self._planned = planned_cost
 
-    def forecast(self, spent: float, now: float) -> Forecast:
+    def forecast(self, spent: float, now: float) -> RunForecast:
         """What the run will come to.
 
         Args:
@@ -57,26 +59,26 @@ class Forecaster:
             left *= self._planned / self._at_first
         if self._open:
             self._end = max(now, *(self._expected(b, now)[1] for b in self._open))
-        return Forecast(spent + left, self._end - self._began)
+        return RunForecast(spent + left, self._end - self._began)
 
-    def _expected(self, b: Block, now: float) -> tuple[float, float]:
+    def _expected(self, b: PlannedBatch, now: float) -> tuple[float, float]:
         if b.expected is NOT_LOOKED_AT:
             late = max(0.0, now - self._began - b.start)
             return self._began + b.start + late, self._began + b.end + late
         return b.expected
 
     def _cost_left(self, now: float) -> float:
-        blocks: dict[str, list[Block]] = {}
+        blocks: dict[str, list[PlannedBatch]] = {}
         for b in self._open:
             if b.minicluster is not None:
                 blocks.setdefault(b.minicluster, []).append(b)
         self.work = 0
         return sum(self._of(m, blocks.get(name, []), now) for name, m in self._members.items()) / 3600
 
-    def _of(self, member: Member, blocks: list[Block], now: float) -> float:
+    def _of(self, member: MiniClusterState, blocks: list[PlannedBatch], now: float) -> float:
         """Price times seconds of one MiniCluster from now on."""
         price, tear_down = member.flavour.price, member.tear_down
-        if member.stage is Stage.GOING:
+        if member.phase is Phase.GOING:
             left = member.holds * max(0.0, member.leaves - now)
         elif not blocks:
             left = member.holds * tear_down
@@ -97,7 +99,7 @@ class Forecaster:
         return price * left
 
 
-def _held(uses: Iterable[tuple[float, float]], member: Member, now: float, *, here: bool) -> float:
+def _held(uses: Iterable[tuple[float, float]], member: MiniClusterState, now: float, *, here: bool) -> float:
     """Seconds that a node will be held, but for going.
 
     Args:
@@ -108,11 +110,11 @@ def _held(uses: Iterable[tuple[float, float]], member: Member, now: float, *, he
     """
     bring_up = member.bring_up
     seconds, until = 0.0, now if here else -inf
-    if member.stage is Stage.COMING and here:
+    if member.phase is Phase.COMING and here:
         ready = max(now, member.joins.get(0, now))
         seconds, until = ready - now, ready
     for start, end in uses:
-        seconds += bring_up if until == -inf else min(max(0.0, start - until), member.even)
+        seconds += bring_up if until == -inf else min(max(0.0, start - until), member.break_even)
         seconds += max(0.0, end - max(start, until, now))
         until = max(until, end)
     return seconds

@@ -7,8 +7,8 @@ from heapq import heapify, heappush
 from itertools import count
 from math import inf
 
-from streamflow_fluxop.orchestration.decisions.fleet_job import LATE, Entry, Job
-from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, Block
+from streamflow_fluxop.orchestration.decisions.fleet_job import LATE, Entry, FleetJob
+from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, PlannedBatch
 
 LOOKED_AT = 50
 """Jobs at the head of the queue that are looked at for when the next may start, and for how many nodes it needs."""
@@ -16,7 +16,7 @@ LOOKED_AT = 50
 _tie = count()
 
 
-class Queue:
+class JobQueue:
     """Jobs in the order in which they start: first come, first served, behind those that the plan has before them.
 
     Args:
@@ -31,17 +31,17 @@ class Queue:
     def __init__(self, minicluster: str) -> None:
         self._minicluster = minicluster
         self.ready: list[Entry] = []
-        self.held: dict[int, list[Job]] = {}
+        self.held: dict[int, list[FleetJob]] = {}
         self.clock = 0.0
 
-    def add(self, job: Job) -> None:
+    def add(self, job: FleetJob) -> None:
         """A job waits."""
         if job.block is not None and job.block.waits and job.block.minicluster == self._minicluster:
             self.held.setdefault(job.block.index, []).append(job)
         else:
             self._push(job)
 
-    def _push(self, job: Job) -> None:
+    def _push(self, job: FleetJob) -> None:
         index = -1
         if job.block is not None and job.block.minicluster == self._minicluster:
             index = job.block.index
@@ -50,12 +50,12 @@ class Queue:
                 job.block.hold = min(job.block.hold, self.clock + job.block.slack)
         heappush(self.ready, (job.key, index, next(_tie), job))
 
-    def release(self, block: Block) -> None:
+    def release(self, block: PlannedBatch) -> None:
         """Nothing keeps the jobs of a block waiting any more."""
         for job in self.held.pop(block.index, ()):
             self._push(job)
 
-    def unhold(self, job: Job) -> None:
+    def unhold(self, job: FleetJob) -> None:
         """Take a job out of those that wait for others."""
         assert job.block is not None
         jobs = self.held[job.block.index]
@@ -63,7 +63,7 @@ class Queue:
         if not jobs:
             del self.held[job.block.index]
 
-    def drop(self, job: Job) -> None:
+    def drop(self, job: FleetJob) -> None:
         """Forget a job."""
         self.ready = [entry for entry in self.ready if entry[-1] is not job]
         heapify(self.ready)
@@ -84,12 +84,12 @@ class Queue:
             job.block.hold = self.clock
         return bool(waiting)
 
-    def in_order(self) -> list[Job]:
+    def in_order(self) -> list[FleetJob]:
         """All jobs, by what orders them."""
         held = (job for jobs in self.held.values() for job in jobs)
         return sorted([*(e[-1] for e in self.ready), *held], key=lambda job: job.key)
 
-    def _first(self) -> Iterator[Job]:
+    def _first(self) -> Iterator[FleetJob]:
         return (e[-1] for e in self.ready[:LOOKED_AT])
 
     def not_before(self) -> float:

@@ -6,24 +6,24 @@ from collections.abc import Iterable
 from math import inf
 
 from streamflow_fluxop.orchestration.decisions.dispatch import Reservations, startable
-from streamflow_fluxop.orchestration.decisions.fleet_job import LATE, Job
+from streamflow_fluxop.orchestration.decisions.fleet_job import LATE, FleetJob
 from streamflow_fluxop.orchestration.decisions.messages import (
     FailJob,
     Instruction,
-    JobAsked,
+    JobRequested,
     StartJob,
 )
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage
-from streamflow_fluxop.orchestration.decisions.partial_order import Order
-from streamflow_fluxop.orchestration.decisions.placement import Router
-from streamflow_fluxop.orchestration.decisions.planned_batches import Block
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
+from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
+from streamflow_fluxop.orchestration.decisions.placement import Placer
+from streamflow_fluxop.orchestration.decisions.planned_batches import PlannedBatch
 from streamflow_fluxop.orchestration.decisions.retiming import Retiming
-from streamflow_fluxop.orchestration.decisions.step_progress import Progress
-from streamflow_fluxop.orchestration.decisions.timers import Agenda
-from streamflow_fluxop.orchestration.decisions.work_sharing import Pool
+from streamflow_fluxop.orchestration.decisions.step_progress import StepProgress
+from streamflow_fluxop.orchestration.decisions.timers import Timers
+from streamflow_fluxop.orchestration.decisions.work_sharing import WorkSharing
 
 
-class Jobs:
+class FleetJobs:
     """Jobs that wait or run.
 
     Args:
@@ -40,10 +40,10 @@ class Jobs:
 
     def __init__(
         self,
-        members: dict[str, Member],
-        order: Order | None,
-        router: Router,
-        agenda: Agenda,
+        members: dict[str, MiniClusterState],
+        order: PartialOrder | None,
+        router: Placer,
+        agenda: Timers,
         out: list[Instruction],
     ) -> None:
         self._members = members
@@ -51,23 +51,23 @@ class Jobs:
         self._router = router
         self._agenda = agenda
         self._out = out
-        self._jobs: dict[str, Job] = {}
-        self._pools: dict[tuple[str, str | None, str, str | None], Pool] = {}
+        self._jobs: dict[str, FleetJob] = {}
+        self._pools: dict[tuple[str, str | None, str, str | None], WorkSharing] = {}
         self._now = 0.0
         self.retiming: Retiming | None = None
-        self.progress: Progress | None = None
+        self.progress: StepProgress | None = None
 
-    def begin(self, order: Order, now: float) -> None:
+    def begin(self, order: PartialOrder, now: float) -> None:
         """The run of a plan begins."""
         self.retiming = Retiming(order, now)
-        self.progress = Progress(order, now, {name: m.even for name, m in self._members.items()})
+        self.progress = StepProgress(order, now, {name: m.break_even for name, m in self._members.items()})
 
     # what comes, and what is over
 
-    def asked(self, asked: JobAsked, now: float) -> None:
+    def asked(self, asked: JobRequested, now: float) -> None:
         """A job goes to a MiniCluster."""
         self._now = now
-        job = Job(asked.job, asked.step, asked.needs, asked.group, now, key=now)
+        job = FleetJob(asked.job, asked.step, asked.needs, asked.group, now, key=now)
         self._jobs[job.name] = job
         if self.progress and asked.step in self.progress.steps:
             self._clear(self.progress.asked(asked.step, now))
@@ -101,7 +101,7 @@ class Jobs:
         member = job.member
         assert member is not None
         if job.needs is None:
-            member.errands.pop(job.name, None)
+            member.commands.pop(job.name, None)
             if not member.running:
                 self._set_idle(member, 0)
         elif job.name in member.running:
@@ -126,7 +126,7 @@ class Jobs:
         if self.progress and step in self.progress.steps:
             self._clear(self.progress.ended(step, now))
 
-    def fail(self, jobs: Iterable[Job], member: Member, reason: str, now: float) -> None:
+    def fail(self, jobs: Iterable[FleetJob], member: MiniClusterState, reason: str, now: float) -> None:
         """Jobs end with their MiniCluster."""
         self._now = now
         for job in jobs:
@@ -139,26 +139,26 @@ class Jobs:
                 self._over(job, put_back=True)
             self._out.append(FailJob(job.name, reason))
 
-    def turn_away(self, member: Member, reason: str) -> None:
+    def turn_away(self, member: MiniClusterState, reason: str) -> None:
         """None of the jobs that wait there will ever start."""
         for job in member.queued():
             del self._jobs[job.name]
-            member.errands.pop(job.name, None)
+            member.commands.pop(job.name, None)
             self._out.append(FailJob(job.name, reason))
         member.queue.clear()
 
-    def _leave(self, job: Job, member: Member) -> None:
+    def _leave(self, job: FleetJob, member: MiniClusterState) -> None:
         member.leave(job)
         for rank in job.nodes:
             if not member.nodes.jobs[rank]:
                 self._set_idle(member, rank)
 
-    def _set_idle(self, member: Member, rank: int) -> None:
+    def _set_idle(self, member: MiniClusterState, rank: int) -> None:
         member.rests_since = self._now
         if rank < len(member.idle_since):
             member.idle_since[rank] = self._now
 
-    def _over(self, job: Job, *, put_back: bool) -> None:
+    def _over(self, job: FleetJob, *, put_back: bool) -> None:
         """Note that a planned job is over, or that it may come again."""
         if self._order and job.block is not None:
             if job.started < inf:
@@ -181,7 +181,7 @@ class Jobs:
         if self.progress:
             self._clear(self.progress.look(now))
 
-    def _clear(self, blocks: Iterable[Block]) -> None:
+    def _clear(self, blocks: Iterable[PlannedBatch]) -> None:
         for block in blocks:
             if block.minicluster is not None:
                 member = self._members[block.minicluster]
@@ -201,7 +201,7 @@ class Jobs:
         timetable = self._order is not None and not self._order.deviated
         return Reservations(now, timetable, room_is_wanted, self.retiming.last if self.retiming else 0.0)
 
-    def start(self, member: Member, now: float, *, room_is_wanted: bool) -> None:
+    def start(self, member: MiniClusterState, now: float, *, room_is_wanted: bool) -> None:
         """Start what can start at a MiniCluster, or at those that take its jobs.
 
         Args:
@@ -211,23 +211,23 @@ class Jobs:
         """
         self._now = now
         member.pass_over()
-        if member.stage is Stage.UP:
-            for job in member.errands.values():
+        if member.phase is Phase.UP:
+            for job in member.commands.values():
                 if job.started == inf:
                     job.started = now
                     self._out.append(StartJob(job.name, member.name))
         rules, large = self.rules(now, room_is_wanted=room_is_wanted), self.large
-        if not large and member.stage is Stage.UP:
+        if not large and member.phase is Phase.UP:
             for job, nodes in startable(member, rules):
                 self._start(job, member, nodes)
-            self._agenda.alarm(member, member.queue.patience_ends(now, member.even))
+            self._agenda.alarm(member, member.queue.patience_ends(now, member.break_even))
         pool = self.pool_of(member)
         if large or (not rules.timetable and len(pool.members) > 1):
             for job, other, nodes in pool.startable(now, None if large else rules):
                 self._start(job, other, nodes)
                 self._agenda.touch(other)
 
-    def _start(self, job: Job, member: Member, nodes: tuple[int, ...]) -> None:
+    def _start(self, job: FleetJob, member: MiniClusterState, nodes: tuple[int, ...]) -> None:
         member.book(job, nodes, self._now)
         if job.block is not None:
             job.block.begun += 1
@@ -236,14 +236,16 @@ class Jobs:
         self._out.append(StartJob(job.name, member.name, nodes))
 
     @property
-    def pools(self) -> Iterable[Pool]:
+    def pools(self) -> Iterable[WorkSharing]:
         """All sets of MiniClusters that can take each other's jobs."""
         return self._pools.values()
 
-    def pool_of(self, member: Member) -> Pool:
+    def pool_of(self, member: MiniClusterState) -> WorkSharing:
         """The MiniClusters that can take a MiniCluster's jobs, itself included."""
         if member.pool is None:
             group = member.group
-            member.pool = self._pools.setdefault((group.flavour, group.image, group.binding, group.named), Pool())
+            member.pool = self._pools.setdefault(
+                (group.flavour, group.image, group.binding, group.named), WorkSharing()
+            )
             member.pool.members.append(member)
         return member.pool

@@ -22,34 +22,34 @@ from math import inf
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.model import Flavour, Limits
 from streamflow_fluxop.orchestration.decisions.allowance import Allowance, Watch
-from streamflow_fluxop.orchestration.decisions.autoscaler import Lives
+from streamflow_fluxop.orchestration.decisions.autoscaler import Autoscaler
 from streamflow_fluxop.orchestration.decisions.backlog_scaling import relieve
 from streamflow_fluxop.orchestration.decisions.fleet_job import LATE
 from streamflow_fluxop.orchestration.decisions.forecast import Forecaster
-from streamflow_fluxop.orchestration.decisions.jobs import Jobs
+from streamflow_fluxop.orchestration.decisions.jobs import FleetJobs
 from streamflow_fluxop.orchestration.decisions.lead_times import LeadTimes
 from streamflow_fluxop.orchestration.decisions.messages import (
     BroughtUp,
     Closing,
     Event,
     FailJob,
-    Gone,
     Instruction,
-    JobAsked,
-    JobEnded,
+    JobFinished,
+    JobRequested,
     JobReused,
     Lost,
     Resized,
     Stopped,
     Tick,
+    TornDown,
 )
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage
-from streamflow_fluxop.orchestration.decisions.partial_order import Order
-from streamflow_fluxop.orchestration.decisions.placement import Router
-from streamflow_fluxop.orchestration.decisions.quota import Room
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
+from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
+from streamflow_fluxop.orchestration.decisions.placement import Placer
+from streamflow_fluxop.orchestration.decisions.quota import Quota
 from streamflow_fluxop.orchestration.decisions.retiming import Retiming
-from streamflow_fluxop.orchestration.decisions.timers import Agenda
-from streamflow_fluxop.orchestration.decisions.wait_causes import Waiting
+from streamflow_fluxop.orchestration.decisions.timers import Timers
+from streamflow_fluxop.orchestration.decisions.wait_causes import JobsWaiting
 
 OVER = "the run is over"
 
@@ -73,7 +73,7 @@ class Fleet:
         groups: Iterable[Group],
         flavours: Mapping[str, Flavour],
         limits: Limits,
-        order: Order | None = None,
+        order: PartialOrder | None = None,
         *,
         keep_one: bool = False,
         keep_all: bool = False,
@@ -84,20 +84,22 @@ class Fleet:
         self._keep_one = keep_one
         self._lead_times = LeadTimes(flavours)
         self._members = {
-            g.name: Member(g, flavours[g.flavour], order.of.get(g.name, []) if order else [], self._lead_times)
+            g.name: MiniClusterState(
+                g, flavours[g.flavour], order.of.get(g.name, []) if order else [], self._lead_times
+            )
             for g in groups
         }
-        self._room = Room(limits, flavours)
+        self._room = Quota(limits, flavours)
         steps = {name: s.step for name, s in order.steps.items()} if order else {}
-        self._router = Router(self._members, flavours, limits, self._room, steps, self._lead_times)
+        self._router = Placer(self._members, flavours, limits, self._room, steps, self._lead_times)
         self._router.all_at_once = not resizes
         self._resizes = resizes
         self._out: list[Instruction] = []
-        self._agenda = Agenda()
-        self._lives = Lives(
+        self._agenda = Timers()
+        self._lives = Autoscaler(
             self._members, self._room, self._router, self._agenda, self._out, keep_one=keep_one, keep_all=keep_all
         )
-        self._jobs = Jobs(self._members, order, self._router, self._agenda, self._out)
+        self._jobs = FleetJobs(self._members, order, self._router, self._agenda, self._out)
         self._allowance = allowance
         self._watch = Watch(allowance, self._members, steps, self._lives.tear_down) if allowance else None
         if self._watch:
@@ -105,7 +107,7 @@ class Fleet:
         for member in self._members.values():
             member.fixed = member.fixed or not resizes
             member.steady = order.steady.get(member.name, 0) if order else 0
-            member.hurry = order.hurry.get(member.name, inf) if order else inf
+            member.value_of_a_second = order.value_of_a_second.get(member.name, inf) if order else inf
             member.foreseen = order is not None
             self._jobs.pool_of(member)
         self._closing = False
@@ -114,12 +116,12 @@ class Fleet:
 
     # what others may know
 
-    def stage(self, group: str) -> Stage:
+    def phase(self, group: str) -> Phase:
         """At which stage of its life a group's MiniCluster is."""
-        return self._members[group].stage
+        return self._members[group].phase
 
     @property
-    def members(self) -> Mapping[str, Member]:
+    def members(self) -> Mapping[str, MiniClusterState]:
         """The MiniClusters by name, to look at."""
         return self._members
 
@@ -129,7 +131,7 @@ class Fleet:
         return (self._watch.why or None) if self._watch else None
 
     @property
-    def room(self) -> Room:
+    def room(self) -> Quota:
         """What is held."""
         return self._room
 
@@ -137,9 +139,9 @@ class Fleet:
         """A group; there may be more than there were in the beginning."""
         return self._members[name].group
 
-    def waiting(self, now: float) -> Waiting:
+    def waiting(self, now: float) -> JobsWaiting:
         """Says why jobs wait beside idle nodes, as of the last event."""
-        return Waiting(
+        return JobsWaiting(
             self._members,
             self._room,
             self._jobs.rules(now, room_is_wanted=bool(self._lives.due)),
@@ -170,13 +172,13 @@ class Fleet:
 
     def _react(self, event: Event) -> None:
         match event:
-            case JobAsked() if self._closing:
+            case JobRequested() if self._closing:
                 self._out.append(FailJob(event.job, OVER))
-            case JobAsked() if self._watch and self._watch.stopped:
+            case JobRequested() if self._watch and self._watch.stopped:
                 self._out.append(FailJob(event.job, self._watch.why))
-            case JobAsked():
+            case JobRequested():
                 self._jobs.asked(event, self._now)
-            case JobEnded(name, failed):
+            case JobFinished(name, failed):
                 self._jobs.ended(name, failed, self._now)
                 self._lives.freed = True
             case JobReused(step):
@@ -190,16 +192,16 @@ class Fleet:
                 self._resized(self._members[name], size, reason)
             case Lost(name, reason):
                 self._lost(self._members[name], reason)
-            case Gone(name):
+            case TornDown(name):
                 self._gone(self._members[name])
             case Closing():
                 self._close()
 
-    def _brought_up(self, member: Member) -> None:
-        if member.stage is not Stage.COMING:
+    def _brought_up(self, member: MiniClusterState) -> None:
+        if member.phase is not Phase.COMING:
             return  # the run ended meanwhile
         self._learn(self._lead_times.brought_up, member, self._now - member.asked_at, member.bring_up)
-        member.stage = Stage.UP
+        member.phase = Phase.UP
         member.nodes.resize(member.size)
         member.idle_since = [self._now] * member.size
         member.rests_since = self._now
@@ -207,8 +209,8 @@ class Fleet:
             member.joins.pop(rank, None)
         self._agenda.touch(member)
 
-    def _resized(self, member: Member, size: int, reason: str | None) -> None:
-        if member.stage is Stage.DOWN or (member.stage is Stage.GOING and not size < member.size):
+    def _resized(self, member: MiniClusterState, size: int, reason: str | None) -> None:
+        if member.phase is Phase.DOWN or (member.phase is Phase.GOING and not size < member.size):
             return
         held = member.holds
         if reason is not None:
@@ -216,7 +218,7 @@ class Fleet:
             member.target = member.size
             member.joins.clear()
         elif size > member.size:  # it may have grown again since
-            if member.stage is Stage.UP:
+            if member.phase is Phase.UP:
                 member.idle_since += [self._now] * (size - member.size)
                 member.nodes.resize(size)
             member.size = size
@@ -231,18 +233,20 @@ class Fleet:
         self._lives.freed = True
         self._agenda.touch(member)
 
-    def _lost(self, member: Member, reason: str) -> None:
-        if member.stage not in (Stage.COMING, Stage.UP):
+    def _lost(self, member: MiniClusterState, reason: str) -> None:
+        if member.phase not in (Phase.COMING, Phase.UP):
             return
-        failed = list(member.running.values()) + list(member.errands.values())
-        if member.stage is Stage.COMING:  # whoever waits for it learns why
+        failed = list(member.running.values()) + list(member.commands.values())
+        if member.phase is Phase.COMING:  # whoever waits for it learns why
             failed += [job for job in member.queued() if job.needs is not None]
             member.given_up = True
         self._jobs.fail(failed, member, reason, self._now)
         self._lives.tear_down(member, "to clear away what is left of it", self._now)
         member.released_at = None  # that tells nothing of how long it takes one that is well
 
-    def _learn(self, note: Callable[[str, float], None], member: Member, seconds: float, expected: float) -> None:
+    def _learn(
+        self, note: Callable[[str, float], None], member: MiniClusterState, seconds: float, expected: float
+    ) -> None:
         """A MiniCluster came or went; whatever counts on how long that takes is looked at again where it deviates."""
         note(member.flavour_name, seconds)
         if abs(seconds - expected) <= LATE:
@@ -252,13 +256,13 @@ class Fleet:
         for other in self._members.values():
             self._agenda.touch(other)
 
-    def _gone(self, member: Member) -> None:
+    def _gone(self, member: MiniClusterState) -> None:
         if member.released_at is not None:
             self._learn(self._lead_times.torn_down, member, self._now - member.released_at, member.tear_down)
         if self._watch:
             self._watch.gone(member, self._now)
         self._room.take(member.flavour_name, -member.holds, -1)
-        member.stage = Stage.DOWN
+        member.phase = Phase.DOWN
         for job in member.running.values():
             job.nodes = ()
         member.size = member.target = 0
@@ -276,7 +280,7 @@ class Fleet:
         self._closing = True
         for member in self._members.values():
             self._jobs.turn_away(member, OVER)
-            if member.stage in (Stage.COMING, Stage.UP):
+            if member.phase in (Phase.COMING, Phase.UP):
                 self._lives.tear_down(member, OVER, self._now)
 
     # time
@@ -291,7 +295,7 @@ class Fleet:
         if retiming and retiming.due(self._now, tick=tick):
             retiming.look(self._now, self._members)
             for member in self._members.values():
-                if member.stage is not Stage.DOWN or member.uses:
+                if member.phase is not Phase.DOWN or member.uses:
                     self._agenda.touch(member)
             self._relief_due = self._order is not None and self._order.deviated
 
@@ -324,7 +328,7 @@ class Fleet:
         self._lives.make_room(self._now)
         if room_was_wanted and not self._lives.due:  # nodes that were to leave for others may be kept
             for member in self._members.values():
-                if member.stage is Stage.UP:
+                if member.phase is Phase.UP:
                     self._agenda.touch(member)
             self._decide()
             self._lives.make_room(self._now)

@@ -9,7 +9,7 @@ from streamflow_fluxop.model import Needs
 
 
 @dataclass(frozen=True)
-class JobAsked:
+class JobRequested:
     """A job wants to run.
 
     Attributes:
@@ -28,7 +28,7 @@ class JobAsked:
 
 
 @dataclass(frozen=True)
-class JobEnded:
+class JobFinished:
     """A job that was started, or that still waits, is over or has been given up; `failed`: it may come again."""
 
     job: str
@@ -67,7 +67,7 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Gone:
+class TornDown:
     """A MiniCluster that was to be torn down is gone."""
 
     group: str
@@ -89,7 +89,7 @@ class Tick:
     reused: tuple[str, ...] = ()
 
 
-Event = JobAsked | JobEnded | JobReused | BroughtUp | Resized | Lost | Gone | Closing | Tick
+Event = JobRequested | JobFinished | JobReused | BroughtUp | Resized | Lost | TornDown | Closing | Tick
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class BringUp:
 
 
 @dataclass(frozen=True)
-class Resize:
+class ChangeSize:
     """Let a MiniCluster grow or shrink; answer with Resized. A later one is answered later."""
 
     group: str
@@ -175,7 +175,7 @@ class Expect:
 
 
 @dataclass(frozen=True)
-class ForecastPassed:
+class ForecastExceeded:
     """The run is expected to pass its budget or its deadline; `stops`: it will be stopped at its budget."""
 
     what: Literal["budget", "deadline"]
@@ -185,5 +185,15 @@ class ForecastPassed:
 
 
 Instruction = (
-    BringUp | Resize | TearDown | StartJob | FailJob | WakeAt | EndJob | Stopping | Stopped | Expect | ForecastPassed
+    BringUp
+    | ChangeSize
+    | TearDown
+    | StartJob
+    | FailJob
+    | WakeAt
+    | EndJob
+    | Stopping
+    | Stopped
+    | Expect
+    | ForecastExceeded
 )

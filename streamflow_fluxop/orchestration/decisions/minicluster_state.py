@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.model import Flavour
-from streamflow_fluxop.orchestration.decisions.fleet_job import Job
-from streamflow_fluxop.orchestration.decisions.job_queue import Queue
+from streamflow_fluxop.orchestration.decisions.fleet_job import FleetJob
+from streamflow_fluxop.orchestration.decisions.job_queue import JobQueue
 from streamflow_fluxop.orchestration.decisions.lead_times import LeadTimes
-from streamflow_fluxop.orchestration.decisions.node_resources import Nodes
-from streamflow_fluxop.orchestration.decisions.planned_batches import NOT_LOOKED_AT, TINY, Block
+from streamflow_fluxop.orchestration.decisions.node_resources import NodeResources
+from streamflow_fluxop.orchestration.decisions.planned_batches import NOT_LOOKED_AT, TINY, PlannedBatch
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.orchestration.decisions.retiming import Use
-    from streamflow_fluxop.orchestration.decisions.work_sharing import Pool
+    from streamflow_fluxop.orchestration.decisions.retiming import NextUse
+    from streamflow_fluxop.orchestration.decisions.work_sharing import WorkSharing
 
 
 MOST_IDLE = 2.0
@@ -33,7 +33,7 @@ ENGINE = 2.5
 """Seconds that the workflow engine may take from the end of a job to asking for the next, with some to spare."""
 
 
-class Stage(Enum):
+class Phase(Enum):
     """The stages of a MiniCluster's life."""
 
     DOWN = "down"
@@ -42,12 +42,12 @@ class Stage(Enum):
     GOING = "going down"
 
 
-def is_next(block: Block) -> bool:
+def is_next(block: PlannedBatch) -> bool:
     """Whether jobs of a block are still to begin."""
     return block.left > block.begun
 
 
-class Member:
+class MiniClusterState:
     """A MiniCluster of the fleet, in whichever life.
 
     Args:
@@ -60,7 +60,7 @@ class Member:
         size: nodes that take jobs, or will when it is up.
         target: nodes that it was told to have; more than `size` while it grows, less while it shrinks.
         queue: the jobs that wait, beside small commands.
-        running: the jobs that run, by name; `errands`: small commands that run or wait.
+        running: the jobs that run, by name; `commands`: small commands that run or wait.
         joins: when nodes that are not there yet will be, by rank.
         idle_since: for each node that takes jobs.
         until: when the jobs that run on a node are expected to be over, by rank.
@@ -76,7 +76,7 @@ class Member:
         relieves: it came, or grew, for jobs that waited elsewhere: they may keep its nodes from leaving.
         fixed: it can't change its size.
         steady: nodes that come and go together, as the plan has it.
-        hurry: node-seconds that it is worth to be over a second earlier.
+        value_of_a_second: node-seconds that it is worth to be over a second earlier.
         rests_since: when something last ran there, or it came up.
         began_last: when a job last started there.
         asked_at: when it was last asked for; `released_at`: when it was given up, where it was up and well.
@@ -86,25 +86,25 @@ class Member:
     """
 
     def __init__(
-        self, group: Group, flavour: Flavour, blocks: list[Block], lead_times: LeadTimes | None = None
+        self, group: Group, flavour: Flavour, blocks: list[PlannedBatch], lead_times: LeadTimes | None = None
     ) -> None:
         self.group = group
         self.flavour = flavour
         self.blocks = blocks
         self._lead_times = lead_times or LeadTimes({group.flavour: flavour})
-        self.stage = Stage.DOWN
+        self.phase = Phase.DOWN
         self.size = self.target = 0
-        self.nodes = Nodes(flavour)
-        self.queue = Queue(group.name)
-        self.running: dict[str, Job] = {}
-        self.errands: dict[str, Job] = {}
+        self.nodes = NodeResources(flavour)
+        self.queue = JobQueue(group.name)
+        self.running: dict[str, FleetJob] = {}
+        self.commands: dict[str, FleetJob] = {}
         self.joins: dict[int, float] = {}
         self.idle_since: list[float] = []
         self.until: dict[int, float] = {}
-        self.pool: Pool | None = None
+        self.pool: WorkSharing | None = None
         self.deviates = False
         self.by_timetable = False
-        self.uses: dict[int, Use] = {}
+        self.uses: dict[int, NextUse] = {}
         self.possible: dict[int, float] = {}
         self.foreseen = True
         self.given_up = False
@@ -112,7 +112,7 @@ class Member:
         self.relieves = False
         self.fixed = group.max_size is None
         self.steady = 0
-        self.hurry = inf
+        self.value_of_a_second = inf
         self.passed = 0
         self.lives = 0
         self.asked_at = 0.0
@@ -148,77 +148,77 @@ class Member:
         return self._lead_times.tear_down(self.group.flavour)
 
     @property
-    def even(self) -> float:
+    def break_even(self) -> float:
         """Seconds of idleness that cost as much as going down and coming up again."""
         return self._lead_times.break_even(self.group.flavour)
 
     @property
-    def planned_even(self) -> float:
+    def planned_break_even(self) -> float:
         """Seconds of idleness that would cost as much, if coming and going took what is configured."""
         return max(1.0, self.flavour.bring_up + self.flavour.tear_down)
 
     @property
     def holds(self) -> int:
         """Nodes that count against the limits."""
-        return max(self.size, self.target) if self.stage is not Stage.DOWN else 0
+        return max(self.size, self.target) if self.phase is not Phase.DOWN else 0
 
     @property
     def usable(self) -> int:
         """Nodes that take jobs now, and will not leave."""
-        return min(self.size, self.target) if self.stage is Stage.UP else 0
+        return min(self.size, self.target) if self.phase is Phase.UP else 0
 
     @property
     def idle(self) -> bool:
         """Whether it is up and nothing runs there."""
-        return self.stage is Stage.UP and not self.running and not self.errands
+        return self.phase is Phase.UP and not self.running and not self.commands
 
     def called_for(self, now: float) -> float:
         """When it has to be asked for, `now` at the earliest, for what waits for nothing else; `inf`: not at all."""
-        return now if self.errands else max(now, self.queue.not_before() - self.bring_up)
+        return now if self.commands else max(now, self.queue.not_before() - self.bring_up)
 
     def needed(self, now: float) -> int:
         """Nodes that the jobs that are ready need at least."""
         return self.queue.nodes(now + self.bring_up + TINY)
 
-    def ready_for(self, block: Block, now: float) -> float:
+    def ready_for(self, block: PlannedBatch, now: float) -> float:
         """When the nodes of a block take jobs at the earliest."""
         top = block.top
         if top in self.joins:
             return self.joins[top]
-        if self.stage is Stage.COMING and top < self.size:
+        if self.phase is Phase.COMING and top < self.size:
             return self.joins.get(0, now)
-        if self.stage is Stage.UP and self.fixed:
+        if self.phase is Phase.UP and self.fixed:
             return now  # it will run on other nodes
         return now + self.bring_up
 
-    def add(self, job: Job) -> None:
+    def add(self, job: FleetJob) -> None:
         """A job waits here."""
         job.member = self
         job.waits = True
         if job.needs is None:
-            self.errands[job.name] = job
+            self.commands[job.name] = job
         else:
             self.queue.add(job)
 
-    def drop(self, job: Job) -> None:
+    def drop(self, job: FleetJob) -> None:
         """Forget a job that waits."""
         job.waits = False
         if job.needs is None:
-            self.errands.pop(job.name, None)
+            self.commands.pop(job.name, None)
         else:
             self.queue.drop(job)
 
-    def queued(self) -> list[Job]:
+    def queued(self) -> list[FleetJob]:
         """All jobs that wait, in order."""
-        return [*(e for e in self.errands.values() if e.started == inf), *self.queue.in_order()]
+        return [*(e for e in self.commands.values() if e.started == inf), *self.queue.in_order()]
 
-    def joins_now(self, job: Job, now: float) -> bool:
+    def joins_now(self, job: FleetJob, now: float) -> bool:
         """Whether a node that the plan has for a job joins at this very moment."""
         if not self.joins or job.block is None or job.block.minicluster != self.name:
             return False
         return any(abs(self.joins.get(rank, inf) - now) <= TINY for rank in job.block.nodes_of(job.index))
 
-    def book(self, job: Job, ranks: tuple[int, ...], now: float) -> None:
+    def book(self, job: FleetJob, ranks: tuple[int, ...], now: float) -> None:
         """A job starts."""
         assert job.load is not None
         job.waits = False
@@ -229,7 +229,7 @@ class Member:
         for rank in ranks:
             self.until[rank] = max(self.until.get(rank, 0.0), job.expected_end)
 
-    def leave(self, job: Job) -> None:
+    def leave(self, job: FleetJob) -> None:
         """A job that ran is over."""
         assert job.load is not None
         del self.running[job.name]
@@ -259,7 +259,7 @@ class Member:
 
     # what comes next
 
-    def use_of(self, rank: int) -> Use | None:
+    def use_of(self, rank: int) -> NextUse | None:
         """The next use of a node, as far as it is foreseen."""
         use = self.uses.get(rank)
         if use is None or is_next(use.block):
@@ -286,8 +286,8 @@ class Member:
         for rank in list(self.uses):
             if use := self.use_of(rank):
                 key = min(key, use.planned)
-        if any(e.started == inf for e in self.errands.values()):
-            key = min(key, *(e.key for e in self.errands.values()))
+        if any(e.started == inf for e in self.commands.values()):
+            key = min(key, *(e.key for e in self.commands.values()))
         return key, self.name
 
     def wanted(self, now: float) -> tuple[int, float]:
@@ -295,7 +295,7 @@ class Member:
         top, again = 0, inf
         if not self.fixed:
             top = self.needed(now)
-            due: dict[int, Block] = {}
+            due: dict[int, PlannedBatch] = {}
             for rank in [r for r in self.uses if r >= self.target and not self.given_up]:
                 if use := self.use_of(rank):
                     at = use.ready - self.bring_up
@@ -308,11 +308,11 @@ class Member:
                 more = min(top - self.target, self.short_of(due.values()))
                 top = self.target + self.worth(more, now)
                 top = max(self.needed(now), top if top > self.target else 0)  # else who is there stays as ever
-        if self.errands:
+        if self.commands:
             top = max(top, 1)
         too_small = self.fixed and self.needed(now) > self.size  # it could not grow: it has to come again
         for rank in range(min(self.size, self.target) - 1, top - 1, -1):
-            if self.stage is Stage.COMING or self.nodes.jobs[rank]:
+            if self.phase is Phase.COMING or self.nodes.jobs[rank]:
                 top = rank + 1
             elif not too_small and (until := self.stays_until(rank, now)) > now:
                 top = rank + 1
@@ -324,7 +324,7 @@ class Member:
             top = self.steady
         return min(top, self.most), again
 
-    def short_of(self, blocks: Iterable[Block]) -> int:
+    def short_of(self, blocks: Iterable[PlannedBatch]) -> int:
         """How many more nodes the jobs of blocks need that are still to begin, beside what is free in the pool."""
         free = sum(m.nodes.free_share(m.usable) for m in (self.pool.members if self.pool else [self]) if m.usable)
         return max(0, ceil(sum((b.left - b.begun) * b.share for b in blocks) - free - TINY))
@@ -338,14 +338,14 @@ class Member:
         until = max(self.keep_until(rank, now), self._kept_for_what_may_come(rank, now))
         if until > now or self.by_timetable or self.pool is None:
             return until
-        if not self.pool.needs(min(self.size, self.target) - rank, now + self.even):
+        if not self.pool.needs(min(self.size, self.target) - rank, now + self.break_even):
             return now
-        until = self.idle_since[rank] + MOST_IDLE * self.even  # whoever was to come has taken another node
+        until = self.idle_since[rank] + MOST_IDLE * self.break_even  # whoever was to come has taken another node
         return until if until > now + TINY else now
 
     def _kept_for_what_may_come(self, rank: int, now: float) -> float:
         """How long an idle node is kept for jobs that only the run tells of; `now` where it should go."""
-        bound = LIKELY * self.even
+        bound = LIKELY * self.break_even
         if not self.foreseen:
             bound = min(bound, ENGINE)
         elif self.possible.get(rank, inf) - now > bound + TINY:
@@ -359,9 +359,9 @@ class Member:
         if use is None:
             return now
         gap, kept = use.block.gaps.get(rank, (0.0, True))
-        if not kept and gap <= self.even + TINY:
+        if not kept and gap <= self.break_even + TINY:
             return now  # others need its room: the plan lets it go although it comes back soon
-        bound = max(self.even, gap) if kept else self.even
+        bound = max(self.break_even, gap) if kept else self.break_even
         # gone, it would be asked for again to be there at `ready`, and idle from then on as well
         if min(use.at, use.ready) - now > bound + TINY:
             return now
@@ -374,11 +374,11 @@ class Member:
     def was_kept_in_vain(self, rank: int, now: float) -> bool:
         """Whether a node that goes was kept for a use that is still near."""
         use = self.use_of(rank)
-        return use is not None and use.block.gaps.get(rank, (0.0, True))[1] and use.at - now <= self.even
+        return use is not None and use.block.gaps.get(rank, (0.0, True))[1] and use.at - now <= self.break_even
 
     def why_come(self, now: float) -> str:
         """Why it is brought up, or grows."""
-        jobs = len(self.queue.ready) + len(self.errands)
+        jobs = len(self.queue.ready) + len(self.commands)
         if jobs:
             return f"{jobs} job{'s' * (jobs != 1)} waiting"
         if self.extra:
@@ -393,6 +393,6 @@ class Member:
             return f"nothing has come for {now - max(self.idle_since):.0f} s, and what may still come is not certain"
         if wait == inf:
             return "nothing will need it any more"
-        if wait <= self.even:
+        if wait <= self.break_even:
             return f"it has been idle for {now - max(self.idle_since):.0f} s"
-        return f"its next use is {wait:.0f} s away, and going down and coming up again costs only {self.even:g} s"
+        return f"its next use is {wait:.0f} s away, and going down and coming up again costs only {self.break_even:g} s"

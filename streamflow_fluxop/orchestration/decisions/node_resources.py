@@ -46,7 +46,7 @@ def nodes_worth(load: Load, flavour: Flavour) -> float:
     return sum(share_of(part, whole) for part in load.parts)
 
 
-class Nodes:
+class NodeResources:
     """The nodes of a MiniCluster, by rank, and what is free on them.
 
     Args:

@@ -22,10 +22,10 @@ from streamflow_fluxop.model import (
     Step,
 )
 from streamflow_fluxop.orchestration.decisions.node_resources import Amount, load_of, nodes_worth
-from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, Block, StepState
+from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, PlannedBatch, StepState
 
 
-class Order:
+class PartialOrder:
     """Steps and blocks of a plan.
 
     Args:
@@ -45,28 +45,28 @@ class Order:
         depth = _depths(graph)
         ordered = sorted(plan.assignments, key=lambda a: (a.start, a.end, depth[a.step], a.first))
         self.blocks = [_block(i, a) for i, a in enumerate(ordered)]
-        of_step: dict[str, list[Block]] = {s.name: [] for s in steps}
+        of_step: dict[str, list[PlannedBatch]] = {s.name: [] for s in steps}
         for b in self.blocks:
             of_step[b.step].append(b)
         self.steps = {s.name: StepState(s, of_step[s.name], elsewhere=s.controller) for s in steps}
         for name in reversed(list(networkx.topological_sort(graph))):
             after = (self.steps[follower].tail for follower in graph.successors(name))
             self.steps[name].tail = self.steps[name].seconds + max(after, default=0.0)
-        self._returned: dict[str, list[tuple[Block, int]]] = {}
+        self._returned: dict[str, list[tuple[PlannedBatch, int]]] = {}
         for state in self.steps.values():
             for d in state.step.after:
                 state.before.append(self.steps[d.step])
                 if not d.each:
                     state.every.append(self.steps[d.step])
                 self.steps[d.step].followers.append(state)
-        self.of: dict[str, list[Block]] = {m.name: [] for m in plan.miniclusters}
+        self.of: dict[str, list[PlannedBatch]] = {m.name: [] for m in plan.miniclusters}
         flavours = {m.name: plan.problem.flavours[m.flavour] for m in plan.miniclusters}
         for b in self.blocks:
             if b.minicluster is not None:
                 self.of[b.minicluster].append(b)
         for name, blocks in self.of.items():
             _chain(blocks, self.steps, flavours[name])
-        self.haste, self.hurry = _haste(plan), _hurry(plan)
+        self.safety_margin, self.value_of_a_second = _safety_margins(plan), _values_of_a_second(plan)
         self.steady: dict[str, int] = {}
         self.gone = {m.name: m.gone for m in plan.miniclusters}
         for m in plan.miniclusters:
@@ -79,7 +79,7 @@ class Order:
             _pair(state)
         _set_slack(self.blocks, self.steps)
 
-    def take(self, step: str, index: int | None = None) -> tuple[Block, int] | None:
+    def take(self, step: str, index: int | None = None) -> tuple[PlannedBatch, int] | None:
         """A planned job of a step: the one with this index, else the next in order of start; None: all are taken."""
         state = self.steps[step]
         if index is not None and (found := state.planned(index)) and found[0].take(found[1]):
@@ -98,13 +98,13 @@ class Order:
             state.next += 1
         return None
 
-    def put_back(self, block: Block, job: int) -> None:
+    def put_back(self, block: PlannedBatch, job: int) -> None:
         """A job that was taken has been lost, and may come again."""
         block.taken -= 1
         block.who &= ~(1 << job)
         self._returned.setdefault(block.step, []).append((block, job))
 
-    def done(self, block: Block, jobs: int = 1) -> list[Block]:
+    def done(self, block: PlannedBatch, jobs: int = 1) -> list[PlannedBatch]:
         """Note that jobs of a block are over; return the blocks that nothing keeps waiting any more."""
         block.left -= jobs
         if block.left:
@@ -116,13 +116,13 @@ class Order:
                 free.append(b)
         return free
 
-    def give_up(self, step: str) -> list[Block]:
+    def give_up(self, step: str) -> list[PlannedBatch]:
         """Note that a step is over, and that its jobs that did not come never will; return as `done` does."""
         state = self.steps[step]
         state.over = True
         state.next = len(state.blocks)
         self._returned.pop(step, None)
-        free: list[Block] = []
+        free: list[PlannedBatch] = []
         for block in state.blocks:
             missing = block.count - block.taken
             if missing and not block.over:
@@ -132,8 +132,8 @@ class Order:
         return free
 
 
-def _block(index: int, a: Assignment) -> Block:
-    return Block(
+def _block(index: int, a: Assignment) -> PlannedBatch:
+    return PlannedBatch(
         index=index,
         step=a.step,
         first=a.first,
@@ -149,32 +149,32 @@ def _block(index: int, a: Assignment) -> Block:
     )
 
 
-def _haste(plan: Plan) -> dict[str, float]:
+def _safety_margins(plan: Plan) -> dict[str, float]:
     """By how many standard deviations after the expected time a MiniCluster should be there, for each.
 
     What it costs to be late by a second is weighed against what it costs to be early: the newsvendor's quantile.
     """
     weight = plan.problem.objective.cost_weight
     late = (1 - weight) / plan.makespan if plan.makespan else 0.0
-    haste = {}
+    safety_margin = {}
     for m in plan.miniclusters:
         price = plan.problem.flavours[m.flavour].price / 3600
         nodes = m.node_seconds / (m.gone - m.asked) if m.gone > m.asked else m.size
         early = weight * nodes * price / plan.cost if plan.cost else 0.0
         share = early / (early + late) if early + late else 0.5
-        haste[m.name] = NormalDist().inv_cdf(min(max(share, 0.05), 0.95))
-    return haste
+        safety_margin[m.name] = NormalDist().inv_cdf(min(max(share, 0.05), 0.95))
+    return safety_margin
 
 
-def _hurry(plan: Plan) -> dict[str, float]:
+def _values_of_a_second(plan: Plan) -> dict[str, float]:
     """How many node-seconds of each MiniCluster it is worth to be over a second earlier, by the plan's objective."""
     weight = min(max(plan.problem.objective.cost_weight, 0.05), 0.95)
     late = (1 - weight) / plan.makespan if plan.makespan else 0.0
-    hurry = {}
+    values = {}
     for m in plan.miniclusters:
         node = weight * plan.problem.flavours[m.flavour].price / 3600 / plan.cost if plan.cost else 0.0
-        hurry[m.name] = late / node if node else inf
-    return hurry
+        values[m.name] = late / node if node else inf
+    return values
 
 
 def _graph(steps: Iterable[Step]) -> networkx.DiGraph[str]:
@@ -193,11 +193,11 @@ class _Free:
     """A piece of a node: since when it is free, and who had it."""
 
     since: float
-    block: Block | None
+    block: PlannedBatch | None
     amount: int
 
 
-def _chain(blocks: Iterable[Block], steps: Mapping[str, StepState], flavour: Flavour) -> None:
+def _chain(blocks: Iterable[PlannedBatch], steps: Mapping[str, StepState], flavour: Flavour) -> None:
     """Give each block the ones that had its cores, GPUs and memory before; the latest ones, where there is a choice."""
     pieces: dict[int, tuple[list[_Free], list[_Free], list[_Free]]] = {}
     whole = (flavour.cores, flavour.gpus, flavour.memory)
@@ -207,7 +207,7 @@ def _chain(blocks: Iterable[Block], steps: Mapping[str, StepState], flavour: Fla
             continue
         block.load = load
         block.share = nodes_worth(load, flavour)
-        before: dict[int, Block] = {}
+        before: dict[int, PlannedBatch] = {}
         for i, rank in enumerate(block.nodes):
             if rank not in pieces:
                 pieces[rank] = tuple([_Free(-inf, None, n)] for n in whole)  # type: ignore[assignment]
@@ -221,7 +221,7 @@ def _chain(blocks: Iterable[Block], steps: Mapping[str, StepState], flavour: Fla
             owner.before.append(block)
 
 
-def _take(free: list[_Free], amount: int, block: Block) -> Iterator[Block]:
+def _take(free: list[_Free], amount: int, block: PlannedBatch) -> Iterator[PlannedBatch]:
     """Take an amount from pieces that are free when the block starts, and say who had them."""
     if not amount:
         return
@@ -243,7 +243,7 @@ def _take(free: list[_Free], amount: int, block: Block) -> Iterator[Block]:
     free.append(_Free(block.end, block, amount - left))
 
 
-def _set_gaps(planned: PlannedMiniCluster, blocks: Iterable[Block]) -> None:
+def _set_gaps(planned: PlannedMiniCluster, blocks: Iterable[PlannedBatch]) -> None:
     """Say for each block how long its nodes were idle before it, and whether they were there meanwhile."""
     leaves: dict[int, list[float]] = {}
     size = planned.size
@@ -262,7 +262,7 @@ def _set_gaps(planned: PlannedMiniCluster, blocks: Iterable[Block]) -> None:
             ends[rank] = max(ends.get(rank, 0.0), block.end)
 
 
-def _is_steady(planned: PlannedMiniCluster, blocks: Iterable[Block]) -> bool:
+def _is_steady(planned: PlannedMiniCluster, blocks: Iterable[PlannedBatch]) -> bool:
     """Whether the plan keeps a MiniCluster's size although some of its nodes have nothing to do at first or at last."""
     if planned.resizes or planned.size == 1:
         return False
@@ -274,7 +274,7 @@ def _is_steady(planned: PlannedMiniCluster, blocks: Iterable[Block]) -> bool:
     return min(ends) < planned.released - TINY or max(begins) > planned.ready + TINY
 
 
-def _set_common_gaps(blocks: Iterable[Block]) -> None:
+def _set_common_gaps(blocks: Iterable[PlannedBatch]) -> None:
     """The same for nodes that come and go together."""
     last = inf
     for block in blocks:
@@ -289,14 +289,14 @@ def _pair(state: StepState) -> None:
         if not d.each or not source.blocks:
             continue
         for block in state.blocks:
-            waits: dict[int, Block] = {}
+            waits: dict[int, PlannedBatch] = {}
             for index in range(block.first, block.first + block.count):
                 if found := source.planned(index):
                     waits[found[0].index] = found[0]
             block.each += waits.values()
 
 
-def _set_slack(blocks: Iterable[Block], steps: Mapping[str, StepState]) -> None:
+def _set_slack(blocks: Iterable[PlannedBatch], steps: Mapping[str, StepState]) -> None:
     ends = dict.fromkeys(steps, 0.0)
     for b in blocks:
         common = max([0.0, *(other.end for other in b.after), *(ends[s.step.name] for s in steps[b.step].every)])

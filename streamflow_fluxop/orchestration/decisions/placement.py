@@ -14,12 +14,12 @@ from streamflow_fluxop.model import (
     Needs,
     Step,
 )
-from streamflow_fluxop.orchestration.decisions.fleet_job import Job
+from streamflow_fluxop.orchestration.decisions.fleet_job import FleetJob
 from streamflow_fluxop.orchestration.decisions.lead_times import LeadTimes
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
 from streamflow_fluxop.orchestration.decisions.node_resources import Load, load_of
 from streamflow_fluxop.orchestration.decisions.planned_batches import TINY
-from streamflow_fluxop.orchestration.decisions.quota import Room
+from streamflow_fluxop.orchestration.decisions.quota import Quota
 
 SOME_TIME = 60.0
 """Seconds that a job is taken to run of which nothing is known."""
@@ -40,7 +40,7 @@ class _Wish:
         )
 
 
-class Router:
+class Placer:
     """Chooses MiniClusters.
 
     Args:
@@ -54,10 +54,10 @@ class Router:
 
     def __init__(
         self,
-        members: dict[str, Member],
+        members: dict[str, MiniClusterState],
         flavours: Mapping[str, Flavour],
         limits: Limits,
-        room: Room,
+        room: Quota,
         steps: Mapping[str, Step],
         lead_times: LeadTimes | None = None,
     ) -> None:
@@ -85,10 +85,10 @@ class Router:
             self._loads[key] = load_of(needs, self._flavours[flavour])
         return self._loads[key]
 
-    def choose(self, job: Job, now: float) -> Member | None:
+    def choose(self, job: FleetJob, now: float) -> MiniClusterState | None:
         """The MiniCluster for a job, whose load is set; a new one where no other will do. None: there can be none."""
         if job.needs is None:
-            return self._for_errand(job)
+            return self._for_command(job)
         if job.block is not None and job.block.minicluster is not None:
             planned = self._members[job.block.minicluster]
             if self._suits(job.needs, planned):
@@ -113,41 +113,41 @@ class Router:
             job.load = self.load(job.needs, best.flavour_name)
         return best
 
-    def _for_errand(self, job: Job) -> Member | None:
+    def _for_command(self, job: FleetJob) -> MiniClusterState | None:
         hinted = self._members.get(job.group)
-        for stage in (Stage.UP, Stage.COMING):
-            there = [m for m in self._members.values() if m.stage is stage]
+        for stage in (Phase.UP, Phase.COMING):
+            there = [m for m in self._members.values() if m.phase is stage]
             if there:
                 return hinted if hinted in there else min(there, key=lambda m: m.joins.get(0, 0.0))
-        next_up = min(self._members.values(), key=Member.wanted_at, default=None)
+        next_up = min(self._members.values(), key=MiniClusterState.wanted_at, default=None)
         if next_up is not None and next_up.wanted_at() < inf:
             return next_up  # it will be there anyway, and all see the same files
         return hinted or min(self._members.values(), key=lambda m: m.flavour.price, default=None)
 
-    def _suits(self, needs: Needs, member: Member) -> bool:
+    def _suits(self, needs: Needs, member: MiniClusterState) -> bool:
         load = self.load(needs, member.flavour_name)
         if load is None:
             return False
-        up = member.stage in (Stage.COMING, Stage.UP)
+        up = member.phase in (Phase.COMING, Phase.UP)
         return len(load.parts) <= (member.size if up and member.fixed else member.most)
 
-    def _cost_of_waiting(self, job: Job, member: Member, now: float) -> float:
+    def _cost_of_waiting(self, job: FleetJob, member: MiniClusterState, now: float) -> float:
         """When the job would start there, with what a bring-up costs on top."""
         assert job.needs is not None
         load = self.load(job.needs, member.flavour_name)
         assert load is not None
         seconds = job.seconds or SOME_TIME
-        if member.stage is Stage.DOWN or member.stage is Stage.GOING:
-            return now + member.bring_up + (0.0 if member.called_for(now) <= now else member.even)
+        if member.phase is Phase.DOWN or member.phase is Phase.GOING:
+            return now + member.bring_up + (0.0 if member.called_for(now) <= now else member.break_even)
         before = len(member.queue.ready) // self._slots(load, member) * seconds
-        if member.stage is Stage.COMING:
+        if member.phase is Phase.COMING:
             return max(now, member.joins.get(0, now)) + before
         if not member.queue.ready and member.nodes.find(load, (), member.usable) is not None:
             return now
         ends = min((r.started + (r.seconds or SOME_TIME) for r in member.running.values()), default=now)
         return max(now, ends) + before
 
-    def _slots(self, load: Load, member: Member) -> float:
+    def _slots(self, load: Load, member: MiniClusterState) -> float:
         flavour = member.flavour
         cores, gpus, memory = load.parts[0]
         per_node = min(
@@ -157,13 +157,13 @@ class Router:
         )
         return max(1.0, member.size * max(1, per_node) / len(load.parts))
 
-    def _is_worth_it(self, job: Job, best: Member, new: Member, now: float) -> bool:
+    def _is_worth_it(self, job: FleetJob, best: MiniClusterState, new: MiniClusterState, now: float) -> bool:
         wait = self._cost_of_waiting(job, best, now)
-        return wait > now + new.bring_up + new.even and self._room.fits(
+        return wait > now + new.bring_up + new.break_even and self._room.fits(
             self._room.weigh(new.flavour_name, new.group.size, 1)
         )
 
-    def another_like(self, member: Member) -> Member:
+    def another_like(self, member: MiniClusterState) -> MiniClusterState:
         """A new MiniCluster of the same flavour, image and binding; it is none of the fleet's before it is added."""
         group = member.group
         name = self._free_name(group.flavour)
@@ -173,12 +173,12 @@ class Router:
     def _free_name(self, flavour: str) -> str:
         return next(n for i in count(1) if (n := f"{flavour}-x{i}") not in self._members)
 
-    def _made(self, group: Group) -> Member:
-        made = Member(group, self._flavours[group.flavour], [], self._lead_times)
+    def _made(self, group: Group) -> MiniClusterState:
+        made = MiniClusterState(group, self._flavours[group.flavour], [], self._lead_times)
         made.fixed = made.fixed or self.all_at_once
         return made
 
-    def _new(self, needs: Needs, wish: _Wish) -> Member | None:
+    def _new(self, needs: Needs, wish: _Wish) -> MiniClusterState | None:
         """A MiniCluster that is not there yet, on the cheapest flavour."""
         best: tuple[float, str, int] | None = None
         for name in wish.flavours or self._flavours:
@@ -196,7 +196,7 @@ class Router:
         )  # fmt: skip
         return self._made(group)
 
-    def size_of(self, member: Member, now: float) -> int:
+    def size_of(self, member: MiniClusterState, now: float) -> int:
         """With how many nodes a MiniCluster comes up; 0: nothing needs it now."""
         size = member.needed(now)
         horizon = inf if self.all_at_once else now + member.bring_up + TINY
@@ -214,7 +214,7 @@ class Router:
         if unplanned and unplanned[0].load:
             slots = self._slots(unplanned[0].load, member) / max(1, member.size)
             size = max(size, min(member.most, ceil(len(unplanned) / max(slots, 1e-9))))
-        if member.errands:
+        if member.commands:
             size = max(size, 1)
         if 0 < size < member.steady:
             size = member.steady

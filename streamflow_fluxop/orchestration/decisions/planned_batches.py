@@ -18,7 +18,7 @@ NOT_LOOKED_AT = (-inf, -inf)
 
 
 @dataclass(slots=True, eq=False)
-class Block:
+class PlannedBatch:
     """Jobs of a step that the plan starts together in one MiniCluster. Times are seconds from the plan's start.
 
     Attributes:
@@ -52,8 +52,8 @@ class Block:
     end: float
     nodes: tuple[int, ...]
     span: int
-    after: list[Block] = field(default_factory=list)
-    before: list[Block] = field(default_factory=list)
+    after: list[PlannedBatch] = field(default_factory=list)
+    before: list[PlannedBatch] = field(default_factory=list)
     waits: int = 0
     taken: int = 0
     who: int = 0
@@ -66,7 +66,7 @@ class Block:
     hold: float = -inf
     ranks: tuple[int, ...] = ()
     top: int = 0
-    each: list[Block] = field(default_factory=list)
+    each: list[PlannedBatch] = field(default_factory=list)
     gaps: dict[int, tuple[float, bool]] = field(default_factory=dict)
     load: Load | None = None
     share: float = 1.0
@@ -120,7 +120,7 @@ class StepState:
     """
 
     step: Step
-    blocks: list[Block]
+    blocks: list[PlannedBatch]
     followers: list[StepState] = field(default_factory=list)
     next: int = 0
     open: int = 0
@@ -134,9 +134,9 @@ class StepState:
     expected_end: tuple[float, float] = (0.0, 0.0)
     look: int = 0
     tail: float = 0.0
-    _by_index: list[Block] = field(default_factory=list)
+    _by_index: list[PlannedBatch] = field(default_factory=list)
 
-    def planned(self, index: int) -> tuple[Block, int] | None:
+    def planned(self, index: int) -> tuple[PlannedBatch, int] | None:
         """The block of the job with an index, and its place there."""
         if not self._by_index:
             self._by_index = sorted(self.blocks, key=lambda b: b.first)

@@ -11,7 +11,7 @@ from streamflow_fluxop.model import NODE_LIMITS, Flavour, Limits
 _SLACK = 1e-9
 
 
-class Room:
+class Quota:
     """Nodes and MiniClusters that are held, against the limits.
 
     Args:

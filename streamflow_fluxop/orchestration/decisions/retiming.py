@@ -12,9 +12,9 @@ from math import inf, sqrt
 
 from streamflow_fluxop.normal_times import Moment, later
 from streamflow_fluxop.orchestration.decisions.deviation import Deviation, left, length
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage
-from streamflow_fluxop.orchestration.decisions.partial_order import Order
-from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, Block, StepState
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
+from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
+from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, PlannedBatch, StepState
 
 FAR = 2000
 """Blocks that a pass looks at. What comes later is not near enough to be decided about."""
@@ -34,7 +34,7 @@ moments to wait for come nearer to each other and nearer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class NextUse:
     """The next use of a node: when it is expected, when it was planned, and by what; `began`: when the plan did.
 
     `ready`: when the node should be there, as far as that can be told before.
@@ -43,7 +43,7 @@ class Use:
     at: float
     ready: float
     planned: float
-    block: Block
+    block: PlannedBatch
     began: float
 
 
@@ -58,7 +58,7 @@ class Retiming:
         last: when the jobs that run, and what has to follow them, are expected to be over, as of the last look.
     """
 
-    def __init__(self, order: Order, began: float) -> None:
+    def __init__(self, order: PartialOrder, began: float) -> None:
         self._order = order
         self.began = began
         self._open = list(order.blocks)
@@ -81,7 +81,7 @@ class Retiming:
             self._credit += PAID_BY_A_TICK
         return self._credit >= self._price or self._by_timetable == self._order.deviated
 
-    def look(self, now: float, members: Mapping[str, Member]) -> None:
+    def look(self, now: float, members: Mapping[str, MiniClusterState]) -> None:
         """Set the expectations of blocks, and the next uses of the members' nodes.
 
         Args:
@@ -92,7 +92,7 @@ class Retiming:
         self._looked = now
         self._looks += 1
         this = self._looks
-        up = {name: m.size if m.stage is Stage.UP else 0 for name, m in members.items()}
+        up = {name: m.size if m.phase is Phase.UP else 0 for name, m in members.items()}
         for m in members.values():
             m.uses, m.possible = {}, {}
             m.deviates = self.deviation.spread > 0
@@ -101,10 +101,10 @@ class Retiming:
                 m.pool.forget()
         deviation = self.deviation
         began, steps, open_ended = self.began, self._order.steps, self._order.open_ended
-        still_open: list[Block] = []
+        still_open: list[PlannedBatch] = []
         drift = price = 0.0
         last = now
-        haste = self._order.haste
+        safety_margin = self._order.safety_margin
         clock = self._clock_of_tear_downs(now, members)
         if not self._order.deviated:
             clock = min(clock, now - began)
@@ -133,7 +133,7 @@ class Retiming:
                 end = now + more
                 last = max(last, end + (state.tail - state.seconds) * deviation.common)
                 if b.left > b.begun and member is not None:  # some of its jobs are yet to come
-                    use = Use(now, now, began + b.start, b, began)
+                    use = NextUse(now, now, began + b.start, b, began)
                     for rank in b.ranks:
                         member.uses.setdefault(rank, use)
                 reached = b.start + planned * (min(1.0, done / seconds) if seconds else 1.0)
@@ -166,8 +166,8 @@ class Retiming:
                             if rank not in uses:
                                 ready = start
                                 if var:  # nobody is there earlier than going and coming again costs
-                                    ready += max(sqrt(var) * haste[member.name], -member.even)
-                                uses[rank] = use = use or Use(start, ready, began + b.start, b, began)
+                                    ready += max(sqrt(var) * safety_margin[member.name], -member.break_even)
+                                uses[rank] = use = use or NextUse(start, ready, began + b.start, b, began)
                     if b.top >= up[member.name]:
                         start = max(start, member.ready_for(b, now))
                 more, wider = length(seconds, deviation.of(state.step), b.left)
@@ -183,7 +183,7 @@ class Retiming:
         self._open, self._price, self.last = still_open, price, last
         self._may_run_again(now, members)
 
-    def _may_run_again(self, now: float, members: Mapping[str, Member]) -> None:
+    def _may_run_again(self, now: float, members: Mapping[str, MiniClusterState]) -> None:
         """Of steps that may have more jobs than the plan has (a loop), the next one may come at any moment."""
         for name in self._order.open_ended:
             state = self._order.steps.get(name)
@@ -194,30 +194,30 @@ class Retiming:
                 for rank in last.ranks:
                     members[last.minicluster].possible[rank] = now
 
-    def _clock_of_tear_downs(self, now: float, members: Mapping[str, Member]) -> float:
+    def _clock_of_tear_downs(self, now: float, members: Mapping[str, MiniClusterState]) -> float:
         """The plan's time of the tear-down that is furthest behind: others may wait for its room."""
         clock = inf
         for name, gone in self._order.gone.items():
             member = members[name]
-            if member.stage is Stage.GOING:
+            if member.phase is Phase.GOING:
                 clock = min(clock, gone - max(0.0, member.leaves - now))
             elif member.idle and member.all_over():  # it is about to
                 clock = min(clock, gone - member.tear_down)
         return clock
 
-    def _guess_beyond(self, drift: float, members: Mapping[str, Member]) -> None:
+    def _guess_beyond(self, drift: float, members: Mapping[str, MiniClusterState]) -> None:
         """For nodes whose next use is beyond what a pass looks at: the plan, and how late or early we are."""
         for name, blocks in self._order.of.items():
             member = members[name]
-            if member.stage is Stage.DOWN and not member.uses:
+            if member.phase is Phase.DOWN and not member.uses:
                 b = next((b for b in blocks[member.passed :] if not b.over), None)
                 if b is not None:
                     planned = self.began + b.start
                     at = planned + drift
-                    member.uses = {rank: Use(at, at, planned, b, self.began) for rank in b.ranks}
+                    member.uses = {rank: NextUse(at, at, planned, b, self.began) for rank in b.ranks}
 
 
-def _waits_until(b: Block, state: StepState, now: float, look: int) -> Moment:
+def _waits_until(b: PlannedBatch, state: StepState, now: float, look: int) -> Moment:
     """When a block has its data, and those are over that have its nodes before."""
     waited = (b.came, 0.0)
     if b.taken < b.count:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf
 
-from streamflow_fluxop.orchestration.decisions.partial_order import Order
-from streamflow_fluxop.orchestration.decisions.planned_batches import Block, StepState
+from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
+from streamflow_fluxop.orchestration.decisions.planned_batches import PlannedBatch, StepState
 
 A_MOMENT = 5.0
 """Seconds that the engine may take, at the least, from the end of a job to asking for the next."""
 
 
-class Progress:
+class StepProgress:
     """Follows the steps of an order.
 
     Args:
@@ -30,7 +30,7 @@ class Progress:
         next_look: when `look` has something to say at the earliest.
     """
 
-    def __init__(self, order: Order, now: float, patience: Mapping[str, float]) -> None:
+    def __init__(self, order: PartialOrder, now: float, patience: Mapping[str, float]) -> None:
         self._order = order
         self._patience = {
             name: max([A_MOMENT, *(patience.get(b.minicluster or "", 0.0) for b in s.blocks[:1])])
@@ -39,12 +39,12 @@ class Progress:
         self.steps = order.steps
         self.next_look = inf
         self._watched: dict[str, float] = {}
-        self._free: list[Block] = []
+        self._free: list[PlannedBatch] = []
         for state in self.steps.values():
             if not state.before:
                 self._may_end(state, now)
 
-    def asked(self, step: str, now: float) -> list[Block]:
+    def asked(self, step: str, now: float) -> list[PlannedBatch]:
         """Note that a job of a step has come; return the blocks that nothing keeps waiting any more."""
         state = self.steps[step]
         self._free = []
@@ -57,7 +57,7 @@ class Progress:
             self._end(source, now)
         return self._free
 
-    def ended(self, step: str, now: float) -> list[Block]:
+    def ended(self, step: str, now: float) -> list[PlannedBatch]:
         """Note that a job of a step, or a try of it, is over; return as `asked` does."""
         state = self.steps[step]
         self._free = []
@@ -67,7 +67,7 @@ class Progress:
             self._may_end(state, now)
         return self._free
 
-    def look(self, now: float) -> list[Block]:
+    def look(self, now: float) -> list[PlannedBatch]:
         """Find the steps that have been quiet for long enough; return as `asked` does."""
         if now < self.next_look - 1e-6:
             return []

@@ -7,11 +7,11 @@ from heapq import heappop, heappush
 from math import inf
 
 from streamflow_fluxop.orchestration.decisions.messages import WakeAt
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState
 from streamflow_fluxop.orchestration.decisions.planned_batches import TINY
 
 
-class Agenda:
+class Timers:
     """MiniClusters to look at now, and those to look at later."""
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Agenda:
         self._timers: list[tuple[float, str]] = []
         self._wake = inf
 
-    def touch(self, member: Member) -> None:
+    def touch(self, member: MiniClusterState) -> None:
         """Something has changed about a MiniCluster."""
         self._dirty[member.name] = None
 
@@ -34,13 +34,13 @@ class Agenda:
         for name in list(self._dirty):
             start(name)
 
-    def alarm(self, member: Member, when: float) -> None:
+    def alarm(self, member: MiniClusterState, when: float) -> None:
         """Look at a MiniCluster at that time at the latest."""
         if when < member.alarm and when < inf:
             member.alarm = when
             heappush(self._timers, (when, member.name))
 
-    def expire(self, members: Mapping[str, Member], now: float) -> None:
+    def expire(self, members: Mapping[str, MiniClusterState], now: float) -> None:
         """Touch those that were to be looked at by now."""
         while self._timers and self._timers[0][0] <= now + TINY:
             _, name = heappop(self._timers)

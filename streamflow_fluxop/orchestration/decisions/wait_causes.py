@@ -15,10 +15,10 @@ from streamflow_fluxop.orchestration.decisions.dispatch import (
     has_room_for,
     impatient,
 )
-from streamflow_fluxop.orchestration.decisions.fleet_job import Job
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage
-from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, Block
-from streamflow_fluxop.orchestration.decisions.quota import Room
+from streamflow_fluxop.orchestration.decisions.fleet_job import FleetJob
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
+from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, PlannedBatch
+from streamflow_fluxop.orchestration.decisions.quota import Quota
 
 LOOKED_AT = 20
 """Jobs at the head of a MiniCluster's queue that are looked at."""
@@ -41,8 +41,8 @@ class Cause:
     words: str
     kept_for: str | None = None
     expected: float | None = None
-    block: Block | None = None
-    keeper: Job | None = None
+    block: PlannedBatch | None = None
+    keeper: FleetJob | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Wait:
     cause: Cause
 
 
-class Waiting:
+class JobsWaiting:
     """Finds what waits beside what is idle.
 
     Args:
@@ -70,8 +70,8 @@ class Waiting:
 
     def __init__(
         self,
-        members: Mapping[str, Member],
-        room: Room,
+        members: Mapping[str, MiniClusterState],
+        room: Quota,
         rules: Reservations,
         *,
         large: bool,
@@ -89,7 +89,7 @@ class Waiting:
         """For each MiniCluster with idle nodes the first job that waits and could be thought to run there, and why."""
         waiting = [(m, jobs) for m in self._members.values() if (jobs := _first(m))]
         for member in self._members.values():
-            idle = member.nodes.jobs.count(0) if member.stage is Stage.UP and not member.errands else 0
+            idle = member.nodes.jobs.count(0) if member.phase is Phase.UP and not member.commands else 0
             if not idle or not waiting:
                 continue
             beside = [(m, jobs) for m, jobs in waiting if m.flavour_name == member.flavour_name]
@@ -101,7 +101,7 @@ class Waiting:
                     yield Wait(member.name, idle, job.name, n, cause)
                     break
 
-    def cause(self, job: Job, member: Member) -> Cause | None:
+    def cause(self, job: FleetJob, member: MiniClusterState) -> Cause | None:
         """Why a job that waits does not start in a MiniCluster that is up; None: nothing speaks against it."""
         assert job.load is not None
         assert job.member is not None
@@ -133,7 +133,7 @@ class Waiting:
             return None
         return self._behind_in_pool(job, member) or self._kept_for_a_job(job, member, room)
 
-    def _behind_in_pool(self, job: Job, member: Member) -> Cause | None:
+    def _behind_in_pool(self, job: FleetJob, member: MiniClusterState) -> Cause | None:
         """Others of its kind, which go first, are tried before it, but only some."""
         assert member.pool is not None
         assert job.load is not None
@@ -146,7 +146,7 @@ class Waiting:
             return Cause("queue", f"{ahead} jobs go first", kept_for=shown(first.name), keeper=first)
         return None
 
-    def _reserved(self, member: Member, rank: int, kept_for: Block | Leaves) -> Cause:
+    def _reserved(self, member: MiniClusterState, rank: int, kept_for: PlannedBatch | Leaves) -> Cause:
         if isinstance(kept_for, Leaves):
             why = "others need the room" if self._rules.room_is_wanted else "the job is not worth keeping it up"
             return Cause("leaving", f"about to leave, as {why}")
@@ -159,7 +159,7 @@ class Waiting:
             block=kept_for,
         )
 
-    def _goes_first(self, job: Job, member: Member) -> Cause | None:
+    def _goes_first(self, job: FleetJob, member: MiniClusterState) -> Cause | None:
         """The job that stands before it in the queue, and that others don't overtake."""
         queue = member.queue
         before = sorted(e for e in queue.ready if e[-1] is not job and e[-1].key <= job.key)
@@ -178,12 +178,12 @@ class Waiting:
         return None
 
     @staticmethod
-    def _first_come(other: Job) -> Cause:
+    def _first_come(other: FleetJob) -> Cause:
         assert other.load is not None
         words = f"{shown(other.name)} came first, and needs {_count(len(other.load.parts))}"
         return Cause("queue", words, kept_for=shown(other.name), keeper=other)
 
-    def _kept_for_a_job(self, job: Job, member: Member, room: list[int]) -> Cause | None:
+    def _kept_for_a_job(self, job: FleetJob, member: MiniClusterState, room: list[int]) -> Cause | None:
         """A job with a longer chain behind it, which finds no room yet, has the nodes that are free first."""
         assert member.pool is not None
         kept = member.pool.kept_before(job, self._rules.now, unplanned=not self._large).get(member.name, {})
@@ -199,7 +199,7 @@ class Waiting:
 
     # nodes of another kind
 
-    def _of_another_kind(self, job: Job, own: Member, member: Member) -> Cause | None:
+    def _of_another_kind(self, job: FleetJob, own: MiniClusterState, member: MiniClusterState) -> Cause | None:
         a, b = own.group, member.group
         if a.image != b.image:
             reason: WaitReason = "image"
@@ -214,25 +214,25 @@ class Waiting:
             words += "; this one stays up for the shared files"
         return Cause(reason, words, expected=expected)
 
-    def _awaited(self, job: Job, own: Member) -> tuple[str | None, float | None]:
+    def _awaited(self, job: FleetJob, own: MiniClusterState) -> tuple[str | None, float | None]:
         """What a job's own MiniCluster is about, and when it is expected to have nodes for it."""
-        if own.stage is Stage.COMING:
+        if own.phase is Phase.COMING:
             return f"{own.name} comes up", own.joins.get(0)
         if own.name in self._due:
             nodes = max(1, own.needed(self._rules.now) - own.target)
-            more = self._room.weigh(own.flavour_name, nodes, int(own.stage is Stage.DOWN))
+            more = self._room.weigh(own.flavour_name, nodes, int(own.phase is Phase.DOWN))
             limit = self._room.lacks(more)
             return f"{f'the limit of {limit}' if limit else 'the budget'} leaves no room for {own.name}", None
-        if own.stage is Stage.GOING:
+        if own.phase is Phase.GOING:
             return f"{own.name} goes, and comes again", None
-        if own.stage is Stage.DOWN:
+        if own.phase is Phase.DOWN:
             at = own.called_for(self._rules.now)
             return f"{own.name} will be asked for", at + own.bring_up if at < inf else None
         if has_room_for(own, job):
             return None, None  # that is told of its own MiniCluster
         return f"the nodes of {own.name} are busy", min(own.busy_until(self._rules.now), default=None)
 
-    def _keeps_for_files(self, member: Member) -> bool:
+    def _keeps_for_files(self, member: MiniClusterState) -> bool:
         return self._keep_one and member.idle and member.next_use() == inf and not member.queued()
 
 
@@ -241,13 +241,13 @@ def shown(job: str) -> str:
     return job.rsplit(" ", 1)[0]
 
 
-def _first(member: Member) -> list[Job]:
+def _first(member: MiniClusterState) -> list[FleetJob]:
     held = (job for jobs in member.queue.held.values() for job in jobs)
     jobs = [*(e[-1] for e in member.queue.ready[:LOOKED_AT]), *islice(held, LOOKED_AT)]
     return [job for job in jobs if job.load is not None]
 
 
-def _key(job: Job) -> float:
+def _key(job: FleetJob) -> float:
     return job.key
 
 

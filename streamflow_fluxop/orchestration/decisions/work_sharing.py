@@ -15,10 +15,10 @@ from itertools import count
 from math import ceil, inf, sqrt
 
 from streamflow_fluxop.orchestration.decisions.dispatch import MISSES, Reservations
-from streamflow_fluxop.orchestration.decisions.fleet_job import Job
-from streamflow_fluxop.orchestration.decisions.minicluster_state import Member, Stage, is_next
+from streamflow_fluxop.orchestration.decisions.fleet_job import FleetJob
+from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase, is_next
 from streamflow_fluxop.orchestration.decisions.node_resources import Load
-from streamflow_fluxop.orchestration.decisions.planned_batches import NOT_LOOKED_AT, TINY, Block
+from streamflow_fluxop.orchestration.decisions.planned_batches import NOT_LOOKED_AT, TINY, PlannedBatch
 
 MOVED = 1e-3
 """Node-seconds that it must save at least to run a job in another MiniCluster than its own."""
@@ -26,13 +26,13 @@ MOVED = 1e-3
 BEYOND = 64
 """Blocks of a MiniCluster that come too late to count, after which no others are looked at."""
 
-Entry = tuple[float, float, int, Job]
+Entry = tuple[float, float, int, FleetJob]
 
-Kept = dict[str, dict[int, tuple[float, Job]]]
+Kept = dict[str, dict[int, tuple[float, FleetJob]]]
 """Until when nodes may be used by others, and for which job they are kept, by MiniCluster and rank."""
 
 
-class Pool:
+class WorkSharing:
     """MiniClusters of one flavour whose jobs may run in any of them.
 
     Attributes:
@@ -43,21 +43,21 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self.members: list[Member] = []
+        self.members: list[MiniClusterState] = []
         self.soon: float | None = None
         self.nodes_soon: float | None = None
         self.relieved_in_vain = 0
         self._queues: dict[Load, list[Entry]] = {}
         self._tie = count()
 
-    def add(self, job: Job) -> None:
+    def add(self, job: FleetJob) -> None:
         """A job waits."""
         assert job.load is not None
         heappush(self._queues.setdefault(job.load, []), (-job.tail, job.key, next(self._tie), job))
 
     def startable(
         self, now: float, reservations: Reservations | None = None
-    ) -> Iterator[tuple[Job, Member, tuple[int, ...]]]:
+    ) -> Iterator[tuple[FleetJob, MiniClusterState, tuple[int, ...]]]:
         """Take the jobs that start now out of the queues, each with its place; the caller books it before the next.
 
         Args:
@@ -70,7 +70,7 @@ class Pool:
             return
         until: dict[str, list[float]] = {}
         kept: Kept = {}
-        passed: list[Job] = []  # those that find no room; most events end here, so what it takes comes after
+        passed: list[FleetJob] = []  # those that find no room; most events end here, so what it takes comes after
         heads = [(entry, load) for load in list(self._queues) if (entry := self._head(load))]
         heads.sort(key=lambda head: head[0][:3], reverse=True)
         refused: list[tuple[Load, Entry]] = []
@@ -106,17 +106,17 @@ class Pool:
         for load, entry in refused:
             heappush(self._queues.setdefault(load, []), entry)
 
-    def first_of(self, load: Load) -> Job | None:
+    def first_of(self, load: Load) -> FleetJob | None:
         """The job of a kind that goes first."""
         head = self._head(load) if load in self._queues else None
         return head[-1] if head else None
 
-    def stands_before(self, job: Job) -> int:
+    def stands_before(self, job: FleetJob) -> int:
         """How many jobs of its kind go before a job that waits."""
         assert job.load is not None
         return sum(e[-1].waits and e[:2] < (-job.tail, job.key) for e in self._queues.get(job.load, ()))
 
-    def kept_before(self, job: Job, now: float, *, unplanned: bool) -> Kept:
+    def kept_before(self, job: FleetJob, now: float, *, unplanned: bool) -> Kept:
         """Until when nodes may be used that are kept for jobs which find no room and go before a job, by rank.
 
         Args:
@@ -132,10 +132,11 @@ class Pool:
                 _keep(entry[-1], up, kept)
         return kept
 
-    def worth(self, member: Member, more: int, now: float) -> int:
+    def worth(self, member: MiniClusterState, more: int, now: float) -> int:
         """How many of so many nodes more are worth their coming and going, for the work that is to begin soon.
 
-        N nodes do W node-seconds in W / N, and each costs its break-even: the least is at sqrt(W * hurry / break-even).
+        N nodes do W node-seconds in W / N, and each costs its break-even: the least is at
+        sqrt(W * value of a second / break-even).
         What those that are there, or come already, do until new ones have come does not count.
 
         Args:
@@ -143,14 +144,14 @@ class Pool:
             more: nodes that it could use.
             now: the time.
         """
-        if more <= 0 or member.hurry == inf:
+        if more <= 0 or member.value_of_a_second == inf:
             return more
         joined = now + member.bring_up
         if self.soon is None:
-            self.soon = self._work_until(joined + member.even)
-        up = [m for m in self.members if m.stage in (Stage.COMING, Stage.UP)]
+            self.soon = self._work_until(joined + member.break_even)
+        up = [m for m in self.members if m.phase in (Phase.COMING, Phase.UP)]
         there, work = sum(m.target for m in up), self.soon
-        price = member.even / member.hurry
+        price = member.break_even / member.value_of_a_second
         if work - there * member.bring_up >= (there + more) ** 2 * price:
             return more
         there = 0
@@ -174,7 +175,7 @@ class Pool:
         free = sum(m.nodes.free_share(m.usable) for m in self.members if m.usable)
         return self.nodes_soon > free - leaving + TINY
 
-    def begins(self, job: Job) -> None:
+    def begins(self, job: FleetJob) -> None:
         """A job that was planned starts."""
         if self.nodes_soon is not None and job.block is not None:
             self.nodes_soon -= job.block.share
@@ -185,7 +186,7 @@ class Pool:
         """Node-seconds of the jobs that are expected to begin before a time."""
         return sum((b.left - b.begun) * b.share * b.seconds for b in self._until(horizon))
 
-    def _until(self, horizon: float) -> Iterator[Block]:
+    def _until(self, horizon: float) -> Iterator[PlannedBatch]:
         """The blocks with jobs that are expected to begin before a time, but for some that the plan has late."""
         for m in self.members:
             later = 0
@@ -210,13 +211,13 @@ class Pool:
 
 
 def _place(
-    job: Job,
-    room: list[tuple[Member, list[int]]],
+    job: FleetJob,
+    room: list[tuple[MiniClusterState, list[int]]],
     until: dict[str, list[float]],
     kept: Kept,
     now: float,
     reservations: Reservations | None,
-) -> tuple[Member, tuple[int, ...]] | None:
+) -> tuple[MiniClusterState, tuple[int, ...]] | None:
     """Where a job costs least: node-seconds for which nodes stay up longer, up to the one that it runs on.
 
     Args:
@@ -232,7 +233,7 @@ def _place(
     parts, alone = job.load.parts, job.load.alone
     seconds = job.seconds or 0.0
     end = now + seconds
-    best: tuple[Member, tuple[int, ...]] | None = None
+    best: tuple[MiniClusterState, tuple[int, ...]] | None = None
     least = inf
     for member, ranks in room:
         if len(ranks) < len(parts):
@@ -260,7 +261,7 @@ def _place(
     return best
 
 
-def _keep(job: Job, up: list[Member], kept: Kept) -> None:
+def _keep(job: FleetJob, up: list[MiniClusterState], kept: Kept) -> None:
     """Keep the nodes of its MiniCluster that are free first for a job: others may run there until then."""
     assert job.load is not None
     member, span = job.member, len(job.load.parts)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from streamflow_fluxop.model import Step
 
 
-class Engine:
+class SimulatedEngine:
     """Asks for a job as soon as what it waits for is over.
 
     Args:

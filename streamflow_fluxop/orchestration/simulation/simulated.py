@@ -7,7 +7,7 @@ from math import exp, log, sqrt
 from random import Random
 
 from streamflow_fluxop.model import Flavour
-from streamflow_fluxop.orchestration.decisions.node_resources import Load, Nodes
+from streamflow_fluxop.orchestration.decisions.node_resources import Load, NodeResources
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Chance:
 
 
 @dataclass
-class Life:
+class SimulatedLifetime:
     """One life of a MiniCluster. Times in seconds from the start; `sizes`: (when, nodes held) in order of time."""
 
     name: str
@@ -47,13 +47,13 @@ class Life:
 
 
 @dataclass
-class Outcome:
+class SimulatedOutcome:
     """What came of a simulated run. Times in seconds, costs in the user's currency."""
 
     makespan: float
     cost: float
     node_seconds: float
-    lives: list[Life]
+    lives: list[SimulatedLifetime]
     jobs: int
     starts: dict[tuple[str, int], tuple[float, float, str]]
     """For each job (step, index) when it started and ended at last, and where."""
@@ -72,9 +72,9 @@ def factor(rng: Random, noise: float) -> float:
 class SimulatedMiniCluster:
     """A MiniCluster and its jobs; `held`: nodes that cost."""
 
-    def __init__(self, life: Life, flavour: Flavour, size: int, now: float) -> None:
+    def __init__(self, life: SimulatedLifetime, flavour: Flavour, size: int, now: float) -> None:
         self.life, self.flavour, self.first_size = life, flavour, size
-        self.nodes = Nodes(flavour)
+        self.nodes = NodeResources(flavour)
         self.jobs: dict[str, tuple[Load, tuple[int, ...]]] = {}
         self.going = False
         self.nodes_until = 0.0

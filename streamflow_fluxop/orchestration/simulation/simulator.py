@@ -20,34 +20,34 @@ from streamflow_fluxop.orchestration.decisions.machine import Fleet
 from streamflow_fluxop.orchestration.decisions.messages import (
     BringUp,
     BroughtUp,
+    ChangeSize,
     Closing,
     EndJob,
     Event,
     Expect,
     FailJob,
-    ForecastPassed,
-    Gone,
+    ForecastExceeded,
     Instruction,
-    JobAsked,
-    JobEnded,
+    JobFinished,
+    JobRequested,
     Lost,
-    Resize,
     Resized,
     StartJob,
     Stopping,
     TearDown,
     Tick,
+    TornDown,
     WakeAt,
 )
 from streamflow_fluxop.orchestration.decisions.node_resources import load_of
-from streamflow_fluxop.orchestration.decisions.partial_order import Order
+from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
 from streamflow_fluxop.orchestration.decisions.quota import within
-from streamflow_fluxop.orchestration.simulation.engine import Engine
+from streamflow_fluxop.orchestration.simulation.engine import SimulatedEngine
 from streamflow_fluxop.orchestration.simulation.simulated import (
     Chance,
-    Life,
-    Outcome,
+    SimulatedLifetime,
     SimulatedMiniCluster,
+    SimulatedOutcome,
     factor,
 )
 
@@ -100,7 +100,7 @@ class Simulation:
         self._true_flavours = flavours or problem.flavours
         self._steps = {s.name: s for s in problem.workflow.steps}
         self.widths = {name: (widths or {}).get(name, s.width) for name, s in self._steps.items()}
-        self.order = Order(plan, open_ended) if groups is None else None
+        self.order = PartialOrder(plan, open_ended) if groups is None else None
         self._resizes = resizes
         self._group_of = {e.step: e.miniclusters[0] for e in plan.steps if e.miniclusters}
         if groups is None:
@@ -109,7 +109,7 @@ class Simulation:
             self._group_of = {step: g.name for g in groups for step in g.steps}
         self._first_group = groups[0].name if groups else ""
         self._clusters: dict[str, SimulatedMiniCluster] = {}
-        self._outcome = Outcome(0.0, 0.0, 0.0, [], 0, {})
+        self._outcome = SimulatedOutcome(0.0, 0.0, 0.0, [], 0, {})
         wish = problem.objective
         self._budget, self._deadline = (wish.budget, wish.deadline) if on_budget else (None, None)
         allowance = Allowance(self._spent, self._budget, self._deadline, on_budget != "warn", plan.cost)
@@ -128,12 +128,12 @@ class Simulation:
         self._tie = count()
         self.now = 0.0
         self._wake: float | None = None
-        self._engine = Engine(self._steps, self.widths)
+        self._engine = SimulatedEngine(self._steps, self.widths)
         self._running: dict[str, tuple[str, int]] = {}
         self._tries: dict[str, int] = {}
         self.failed: list[str] = []
 
-    def run(self) -> Outcome:
+    def run(self) -> SimulatedOutcome:
         """Run it to the end.
 
         Raises:
@@ -205,7 +205,7 @@ class Simulation:
         group = self._group_of.get(step, self._first_group)
         flavour = self._flavours[self.fleet.group(group).flavour]
         self.record(events.JobAsked.of(name, needs, flavour, step))
-        self._handle(JobAsked(name, group, step, needs, index))
+        self._handle(JobRequested(name, group, step, needs, index))
 
     def _complete(self, step: str, index: int) -> None:
         self._outcome.makespan = max(self._outcome.makespan, self.now)
@@ -226,7 +226,7 @@ class Simulation:
         match instruction:
             case BringUp(name, size, reason):
                 self._bring_up(name, size, reason)
-            case Resize(name, size, reason):
+            case ChangeSize(name, size, reason):
                 self._resize(self._clusters[name], size, reason)
             case TearDown(name, reason):
                 self._tear_down(self._clusters[name], reason)
@@ -238,7 +238,7 @@ class Simulation:
                 self._end(job, reason)
             case Expect(cost, makespan):
                 self.record(events.Forecast(cost=cost, makespan=makespan))
-            case ForecastPassed(what, forecast, allowed):
+            case ForecastExceeded(what, forecast, allowed):
                 self.record(
                     events.ForecastPassed(
                         what=what, forecast=forecast, allowed=allowed, message=forecast_words(instruction)
@@ -267,7 +267,7 @@ class Simulation:
                 minicluster=name, flavour=group.flavour, size=size, max_size=most, image=group.image, reason=reason
             )
         )
-        life = Life(name, group.flavour, self.now, reasons=[reason])
+        life = SimulatedLifetime(name, group.flavour, self.now, reasons=[reason])
         cluster = self._clusters[name] = SimulatedMiniCluster(life, flavour, size, self.now)
         seconds = flavour.bring_up * factor(self._rng, self.chance.bring_up_noise)
         cluster.nodes_until = self.now + seconds  # no node joins before
@@ -330,7 +330,7 @@ class Simulation:
         self._outcome.lives.append(cluster.life)
         del self._clusters[cluster.life.name]
         self.record(events.MiniClusterGone(minicluster=cluster.life.name))
-        self._handle(Gone(cluster.life.name))
+        self._handle(TornDown(cluster.life.name))
 
     def _start(self, job: str, cluster: SimulatedMiniCluster, ranks: tuple[int, ...]) -> None:
         step, index = self._running[job]
@@ -356,7 +356,7 @@ class Simulation:
             if not failed:
                 self._outcome.starts[step, index] = (begin, self.now, cluster.life.name)
             self.record(events.JobEnded(job=job, exit_code=int(failed)))
-            self._handle(JobEnded(job, failed))
+            self._handle(JobFinished(job, failed))
             if failed:
                 self._ask(step, index)
             else:
@@ -367,7 +367,7 @@ class Simulation:
     def _end(self, job: str, reason: str) -> None:
         self._leave(job)
         self.record(events.JobEnded(job=job, reason=reason))
-        self._later(0.0, ENDS, lambda: self._handle(JobEnded(job, failed=True)))
+        self._later(0.0, ENDS, lambda: self._handle(JobFinished(job, failed=True)))
 
     def _leave(self, job: str) -> None:
         for cluster in self._clusters.values():
