@@ -215,8 +215,6 @@ class MiniClusterConnector(Connector):
             return
         runner, self._runner = self._runner, None
         try:
-            if self._reuse is not None:  # while there is somebody who sees the files
-                await self._reuse.close()
             if self._containers is not None:
                 await self._containers.close()
             await asyncio.shield(asyncio.create_task(self._take_down(runner)))
@@ -237,6 +235,8 @@ class MiniClusterConnector(Connector):
         jobs = [task for task in asyncio.all_tasks() if task.get_name() in self._fleet.placements]
         for task in jobs:
             task.cancel()
+        if self._reuse is not None:  # while there is somebody who sees the files
+            await self._reuse.close()
         await runner.close()
         if jobs:
             over, _ = await asyncio.wait(jobs, timeout=_END_OF_JOBS)

@@ -51,6 +51,8 @@ AT_ONCE = 8
 """Jobs whose files are looked at at once."""
 DELAY = 0.25
 """Seconds that results wait for others to be written with them."""
+END = 2.0
+"""Seconds that keeping results may take when the run is over: MiniClusters cost meanwhile."""
 SAID = 3
 """Jobs of which it is said that their result could not be used; there may be thousands."""
 
@@ -138,6 +140,7 @@ class Reuse:
         self._keeping: set[asyncio.Task[None]] = set()
         self._few = asyncio.Semaphore(AT_ONCE)
         self._said = 0
+        self._closed = False
         self._identities = Identities(config, self._checksums_of)
 
     @property
@@ -159,7 +162,7 @@ class Reuse:
         self, current: CurrentJob | None, request: JobRequest, placement: JobPlacement, image: str | None, do: Do
     ) -> Identity | None:
         """What a job depends on; None: it is neither to be reused nor kept, or nobody knows what it depends on."""
-        if current is None:
+        if current is None or self._closed:
             return None
         try:
             return await self._identities.identify(current, request, placement, image, do)
@@ -202,7 +205,11 @@ class Reuse:
         except (TypeError, ValueError) as error:  # a value that JSON has not
             logger.debug("a job can't be compared with others: %s", error)
             return []
-        return self._open().find(key, self._scope)
+        try:
+            return self._open().find(key, self._scope)
+        except sqlite3.Error as error:
+            logger.warning("results of earlier runs can't be read: %s: %s", self._folder, error)
+            return []
 
     async def _bring(self, found: Result, identity: Identity, job: str, step: str, tool: str | None, do: Do) -> Result:
         new = identity.folders
@@ -253,6 +260,8 @@ class Reuse:
             left: by the job.
             do: carries out what is to be done where its files are; None: they are on this machine.
         """
+        if self._closed:
+            return
         if do is None:
             self._left.append(left)
             self._write_soon()
@@ -268,7 +277,7 @@ class Reuse:
             directory: of the job.
             origin: whose result it had; None: it ran.
         """
-        if not hook.ending():
+        if not (self._closed or hook.ending()):
             self._database.submit(self._written, lambda: self._forget(directory, origin))
 
     def _forget(self, directory: str, origin: str | None) -> None:
@@ -306,8 +315,9 @@ class Reuse:
         except (Unfit, OSError, TypeError, ValueError) as error:
             logger.debug("the result of job %s is not kept: %s", left.job, error)
 
-    async def close(self, timeout: float = 5.0) -> None:
-        """Keep what is to be kept, within some seconds."""
+    async def close(self, timeout: float = END) -> None:
+        """Keep what is to be kept, within some seconds. Never raises."""
+        self._closed = True
         if self._keeping:
             await asyncio.wait(set(self._keeping), timeout=timeout)
         for task in self._keeping:
@@ -359,13 +369,20 @@ class Reuse:
             self._results.forget_oldest()
             self._results.close()
 
+    def _known(self, stamps: Mapping[str, Sequence[int]]) -> dict[str, str]:
+        try:
+            return self._open().checksums(stamps)
+        except sqlite3.Error as error:
+            logger.debug("checksums are made anew: %s", error)
+            return {}
+
     async def _checksums_of(self, do: Do, stamps: Mapping[str, Sequence[int]]) -> dict[str, str]:
         """The checksums of files, made where they are not known yet.
 
         Raises:
             Unfit: one of them is being written to.
         """
-        known = await self._in_thread(lambda: self._open().checksums(stamps))
+        known = await self._in_thread(lambda: self._known(stamps))
         if missing := [path for path in stamps if path not in known]:
             made = await do({"do": "checksums", "paths": missing})
             for path in missing:
