@@ -358,3 +358,51 @@ def test_resume_says_what_it_can_not_go_on_with(world):
     assert "there is no run" in resume(world, "20200101-000000-abcd", code=1)
     resume(world, newest_log().stem)
     assert counts() == (0, 0, 2)
+
+
+IN_PLACE = """\
+    cwlVersion: v1.2
+    class: Workflow
+    inputs: []
+    outputs: {o: {type: File, outputSource: read/o}}
+    steps:
+      make:
+        run:
+          class: CommandLineTool
+          baseCommand: [echo, made]
+          stdout: file.txt
+          inputs: []
+          outputs: {o: stdout}
+        in: []
+        out: [o]
+      change:
+        run:
+          class: CommandLineTool
+          requirements:
+            InplaceUpdateRequirement: {inplaceUpdate: true}
+            InitialWorkDirRequirement: {listing: [{entry: $(inputs.f), writable: true}]}
+          baseCommand: [sh, -c, 'echo changed >> file.txt']
+          inputs: {f: File}
+          outputs: {o: {type: File, outputBinding: {glob: file.txt}}}
+        in: {f: make/o}
+        out: [o]
+      read:
+        run:
+          class: CommandLineTool
+          baseCommand: cat
+          inputs: {f: {type: File, inputBinding: {}}}
+          stdout: read.txt
+          outputs: {o: stdout}
+        in: {f: change/o}
+        out: [o]
+"""
+
+
+def test_a_file_that_is_changed_in_place_is_made_anew_for_the_next_run(world):
+    world.write("wf.cwl", IN_PLACE)
+    world.fleet["reuse"] = True
+    first = world.run().outputs["o"]["checksum"]
+    assert (world.folder / "out/read.txt").read_text() == "made\nchanged\n"
+    for _ in range(2):
+        assert world.run().outputs["o"]["checksum"] == first
+        assert counts() == (2, 0, 1), "to make it, and to change it"
