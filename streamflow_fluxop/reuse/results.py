@@ -53,7 +53,7 @@ class Result:
         exit_code: a success of its tool's.
         output: what it wrote that went to no file.
         folders: its directories by role (`fingerprint.Folders`).
-        entries: what lies in `directory` (`agent.job_files`).
+        entries: what lies in `directory` (`agent.system.job_files`).
         staged: paths of those that were there before it started, and are unchanged.
         removed: paths of those that were there before it started, and are not any more.
         links: what symbolic links point to, directories by role.

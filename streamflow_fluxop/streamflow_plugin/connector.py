@@ -351,7 +351,10 @@ class MiniClusterConnector(Connector):
         group = self._fleet.group_at(location.name)
         container, do = placement.container, self._files_at(location)
         image = container.image.name if container is not None else self._fleet.groups[placement.group].image
-        known = await self._reuse.identify(current_job(), request, placement, image, do) if self._reuse else None
+        known = None
+        if self._reuse is not None:
+            contained = await self._is_contained(placement)
+            known = await self._reuse.identify(current_job(), request, placement, image, do, contained=contained)
         if known is not None and (found := await self._reused(name, known, placement, group, do)):
             return found.output.strip(), found.exit_code
         use = f"{name} {next(self._uses)}"
@@ -388,6 +391,14 @@ class MiniClusterConnector(Connector):
             return result.output.strip(), result.exit_code
         return account(result, asked, ran_in, image if request is not asked else None), result.exit_code or 1
 
+    async def _is_contained(self, placement: JobPlacement) -> bool:
+        """Whether a job runs in a container, its own or a pod's."""
+        if self._fleet.config.cluster == "kubernetes":
+            return True
+        if placement.container is None or self._containers is None:
+            return False
+        return await self._containers.engine() is not None
+
     async def _in_container(self, request: JobRequest, placement: JobPlacement) -> tuple[JobRequest, bool]:
         """A job as it runs in its step's container, if it has one, and whether what it uses can be measured."""
         if placement.container is None or self._containers is None:
@@ -419,7 +430,7 @@ class MiniClusterConnector(Connector):
         return found
 
     def _files_at(self, location: ExecutionLocation) -> Do:
-        """Carries out what `agent.job_files` can, where the location's files are."""
+        """Carries out what `agent.system.job_files` can, where the location's files are."""
         from streamflow_fluxop.streamflow_plugin.reusing import done
 
         async def do(request: Mapping[str, Any]) -> Any:

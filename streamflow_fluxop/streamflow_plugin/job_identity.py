@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from streamflow_fluxop.streamflow_plugin.current_run import JobPlacement
 
 Do = Callable[[Mapping[str, Any]], Awaitable[Any]]
-"""Carries out what `agent.job_files` can, where a job's files are.
+"""Carries out what `agent.system.job_files` can, where a job's files are.
 
 Raises:
     Unfit: it can't be done.
@@ -67,7 +67,7 @@ class Identity:
         about: what counts.
         folders: its directories.
         directory: in which it runs.
-        staged: what lies there before it starts (`agent.job_files.entries`).
+        staged: what lies there before it starts (`agent.system.job_files.entries`).
         in_place: a job of the workflow may write to the files of another.
     """
 
@@ -94,7 +94,14 @@ class Identities:
         self._trees: dict[str, tuple[float, str]] = {}
 
     async def identify(
-        self, current: CurrentJob, request: JobRequest, placement: JobPlacement, image: str | None, do: Do
+        self,
+        current: CurrentJob,
+        request: JobRequest,
+        placement: JobPlacement,
+        image: str | None,
+        do: Do,
+        *,
+        contained: bool,
     ) -> Identity | None:
         """What a job that is about to start depends on; None: its tool, or its workflow, does not want it reused.
 
@@ -104,6 +111,7 @@ class Identities:
             placement: what the fleet knows of it.
             image: of its container.
             do: carries out what is to be done where its files are.
+            contained: it runs in a container, where it sees no other programs and files than those of its image.
 
         Raises:
             Unfit: that can't be known.
@@ -131,13 +139,14 @@ class Identities:
                 "tasks": needs.tasks,
                 "cores_per_task": needs.cores_per_task,
                 "gpus_per_task": needs.gpus_per_task,
-                "in_container": self._config.cluster == "kubernetes",
+                "in_container": contained,
+                "network": contained and placement.container is not None and placement.container.network,
             },
             success_codes=sorted(placement.success_codes),
             inputs=described(inputs, contents),
             staged=[await self._staged(entry, request.cwd, folders, do) for entry in staged],
-            outside=await self._outside(request, folders, do),
-            given=self._given,
+            outside=await self._outside(request, folders, do, contained=contained),
+            given={} if contained else self._given,
         )
         return Identity(about, folders, request.cwd, staged, _updates_in_place(current))
 
@@ -164,15 +173,15 @@ class Identities:
             return [[e[0], e[1], known[e[2]]] if len(e) > 1 else e for e in found]
         return [[e[0], e[1], *e[3][:2]] if len(e) > 1 else e for e in found]
 
-    async def _outside(self, request: JobRequest, folders: Folders, do: Do) -> list[Sequence[Any]]:
+    async def _outside(self, request: JobRequest, folders: Folders, do: Do, *, contained: bool) -> list[Sequence[Any]]:
         """The files that a job names and that are no inputs of it: programs, scripts, data at absolute paths."""
         texts = [*request.argv, *request.environment.values(), request.stdin or ""]
         named = dict.fromkeys(path for text in texts for path in _absolute(text, folders))
         own = posixpath.normpath(request.cwd or "/")
-        if self._config.cluster == "kubernetes":
+        if contained:
             shared = self._config.shared_path
             named = {p: None for p in named if shared and p.startswith(f"{shared}/")}  # the image has the others
-        elif self._config.controller_sees_storage:
+        elif self._config.cluster == "local":
             named |= dict.fromkeys(self._commands(request.argv, request.environment.get("PATH")))
         if not named:
             return []

@@ -149,7 +149,7 @@ class Reuse:
         return self._scope is not None
 
     async def here(self, request: Mapping[str, Any]) -> Any:
-        """Carry out on this machine what `agent.job_files` can.
+        """Carry out on this machine what `agent.system.job_files` can.
 
         Raises:
             Unfit: it can't be done.
@@ -159,13 +159,20 @@ class Reuse:
         return done(await asyncio.get_running_loop().run_in_executor(self._here, carry_out, request))
 
     async def identify(
-        self, current: CurrentJob | None, request: JobRequest, placement: JobPlacement, image: str | None, do: Do
+        self,
+        current: CurrentJob | None,
+        request: JobRequest,
+        placement: JobPlacement,
+        image: str | None,
+        do: Do,
+        *,
+        contained: bool,
     ) -> Identity | None:
         """What a job depends on; None: it is neither to be reused nor kept, or nobody knows what it depends on."""
         if current is None or self._closed:
             return None
         try:
-            return await self._identities.identify(current, request, placement, image, do)
+            return await self._identities.identify(current, request, placement, image, do, contained=contained)
         except (Unfit, KeyError, TypeError, ValueError) as error:
             logger.debug("the result of job %s is not kept: %s", request.name, error)
             return None
@@ -395,7 +402,7 @@ class Reuse:
 
 
 def done(answer: Mapping[str, Any]) -> Any:
-    """What `agent.job_files.carry_out` has done.
+    """What `agent.system.job_files.carry_out` has done.
 
     Raises:
         Unfit: it could not.

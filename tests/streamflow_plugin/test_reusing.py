@@ -5,11 +5,11 @@ import sqlite3
 import pytest
 
 from streamflow_fluxop.agent.wire.protocol import JobResult
-from streamflow_fluxop.config import FleetConfig
-from streamflow_fluxop.streamflow_plugin.job_identity import Identity
-from streamflow_fluxop.streamflow_plugin.reusing import Left, Reuse
+from streamflow_fluxop.config.fleet import FleetConfig
 from streamflow_fluxop.reuse.fingerprint import Folders, JobDescription
 from streamflow_fluxop.reuse.results import Scope
+from streamflow_fluxop.streamflow_plugin.job_identity import Identity
+from streamflow_fluxop.streamflow_plugin.reusing import Left, Reuse
 
 CONFIG = FleetConfig.model_validate({"cluster": "local", "flavours": {"cpu": {"cores": 1, "memory": 1}}, "reuse": True})
 
