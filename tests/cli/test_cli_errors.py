@@ -62,10 +62,10 @@ STEP = {"name": "a", "duration": {"seconds": 10}}
     [
         (
             [{**STEP, "duration": {"seconds": -3}}],
-            "bad.json:7: workflow.steps[0].duration.seconds: -3: input should be",
+            "bad.json:7: workflow.steps[0].duration.seconds: -3 is not at least 0",
         ),
         ([{"name": "a"}], "bad.json:4: workflow.steps[0]: the key 'duration' is missing"),
-        ([{**STEP, "width": 0}], "workflow.steps[0].width: 0: input should be greater than 0"),
+        ([{**STEP, "width": 0}], "workflow.steps[0].width: 0 is not more than 0"),
         ([{**STEP, "widht": 1}], "unknown key 'widht'\n  Did you mean 'width'?"),
         ([STEP, STEP], "2 steps have the name a"),
         ([], "the workflow has no steps"),
@@ -114,7 +114,7 @@ def test_several_mistakes_are_told_at_once(world):
         (["streamflow.yml", "--budget", "inf"], "'inf' is no amount"),
         (["streamflow.yml", "--budget", "1e300"], "--budget: budget is 1e+300"),
         (["streamflow.yml", "--limit", "nodes"], "'nodes' is no limit"),
-        (["streamflow.yml", "--limit", "cores=3"], "fetch.cwl:8"),
+        (["streamflow.yml", "--limit", "cores=3"], "steps /fetch, /train: needs: it never fits within the limits"),
         (["streamflow.yml", "--history", "article.json"], "article.json: is no database that StreamFlow wrote"),
     ],
 )

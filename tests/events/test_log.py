@@ -29,6 +29,8 @@ HAPPENINGS = [
     ),
     events.JobStarted(job="/s/0"),
     events.JobEnded(job="/s/0", exit_code=1, reason="time limit of 5 s exceeded"),
+    events.JobReused(job="/s/1", run="20261128-1", of="/s/1", seconds=2.5),
+    events.ImageGot(image="debian", source="docker.io", engine="podman", digest="sha256:1", fetched=True, seconds=3.0),
     events.MiniClusterLost(minicluster="a", reason="its lead broker ended"),
     events.MiniClusterTearingDown(minicluster="a", reason="to clear away what is left of it"),
     events.MiniClusterGone(minicluster="a"),

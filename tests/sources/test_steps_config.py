@@ -115,7 +115,7 @@ def test_what_is_not_said_stays_as_the_workflow_has_it(planned):
         ({"/align": {"flavour": "bog"}}, "steps./align.flavour", "no flavour 'bog'", "Did you mean 'big'?"),
         ({"/align": {"duratoin": 1}}, "steps./align.duratoin", "unknown key 'duratoin'", "Did you mean 'duration'?"),
         ({"/align": {"duration": "soon"}}, "steps./align.duration", "'soon' is no duration", ""),
-        ({"/align": {"cores": 0}}, "steps./align.cores", "greater than 0", ""),
+        ({"/align": {"cores": 0}}, "steps./align.cores", "not more than 0", ""),
         ({"/align": {"cores": 99}}, "/align.cores", "no flavour meets the needs of step /align", "Ask for less"),
         ({"/align": {"nodes": 4, "tasks": 2}}, "steps./align.tasks", "2 tasks can't reach 4 nodes", "at least"),
     ],

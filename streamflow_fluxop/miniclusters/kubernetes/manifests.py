@@ -24,8 +24,11 @@ def manifests(plan: Plan, config: KubernetesConfig | None = None) -> Iterator[tu
         config: the fleet's section `kubernetes`; None: its defaults.
     """
     workflow = plan.problem.workflow.name
+    containers = {step.name: step.container for step in plan.problem.workflow.steps}
     for minicluster in plan.miniclusters:
         flavour = plan.problem.flavours[minicluster.flavour]
+        if minicluster.image is None and len(images := {containers.get(step) for step in minicluster.steps}) == 1:
+            minicluster = minicluster.model_copy(update={"image": images.pop()})  # in Kubernetes it would be this
         yield minicluster.name, manifest(minicluster, flavour, workflow, config)
 
 
