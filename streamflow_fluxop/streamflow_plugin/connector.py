@@ -31,9 +31,9 @@ from streamflow_fluxop.agent.wire.protocol import CommandResult, JobRequest
 from streamflow_fluxop.errors import BudgetReachedError, FluxopError
 from streamflow_fluxop.printable import printable
 from streamflow_fluxop.streamflow_plugin.agent_streams import AgentShell, agent_reader, agent_writer
-from streamflow_fluxop.streamflow_plugin.current_job import current_job, if_it_fails
 from streamflow_fluxop.streamflow_plugin.failures import account
 from streamflow_fluxop.streamflow_plugin.internals import hook
+from streamflow_fluxop.streamflow_plugin.internals.current_job import current_job, if_it_fails
 from streamflow_fluxop.streamflow_plugin.internals.directories import Directories
 from streamflow_fluxop.streamflow_plugin.internals.local_folders import not_settled, settle
 from streamflow_fluxop.streamflow_plugin.plan_log import comparison

@@ -28,8 +28,8 @@ from streamflow_fluxop.streamflow_plugin.input_sizes import plain
 if TYPE_CHECKING:
     from streamflow_fluxop.agent.wire.protocol import JobRequest
     from streamflow_fluxop.config.fleet import FleetConfig
-    from streamflow_fluxop.streamflow_plugin.current_job import CurrentJob
     from streamflow_fluxop.streamflow_plugin.current_run import JobPlacement
+    from streamflow_fluxop.streamflow_plugin.internals.current_job import CurrentJob
 
 Do = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Carries out what `agent.system.job_files` can, where a job's files are.

@@ -32,8 +32,8 @@ from streamflow_fluxop.streamflow_plugin.job_identity import (
 if TYPE_CHECKING:
     from streamflow_fluxop.agent.wire.protocol import JobRequest, JobResult
     from streamflow_fluxop.config.fleet import FleetConfig
-    from streamflow_fluxop.streamflow_plugin.current_job import CurrentJob
     from streamflow_fluxop.streamflow_plugin.current_run import JobPlacement
+    from streamflow_fluxop.streamflow_plugin.internals.current_job import CurrentJob
 
 logger = logging.getLogger(__name__)
 

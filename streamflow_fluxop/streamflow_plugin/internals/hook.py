@@ -85,7 +85,7 @@ def _remembering_file(validate_file: Any) -> Any:
 def _with_our_check(validate: Any) -> Any:
     @functools.wraps(validate)
     def wrapper(self: SfValidator, streamflow_config: MutableMapping[str, Any]) -> Any:
-        from streamflow_fluxop.streamflow_plugin.current_job import tell_current_job
+        from streamflow_fluxop.streamflow_plugin.internals.current_job import tell_current_job
         from streamflow_fluxop.streamflow_plugin.internals.mends import mend_streamflow
         from streamflow_fluxop.streamflow_plugin.preflight import Preflight
 
