@@ -154,41 +154,32 @@ def watch(remove: list[Any], environment: dict[str, Any]) -> int:
         if os.fork():
             os._exit(0)
         _cut_loose(ours)
-        said = b""
-        while True:
-            more = os.read(ours, 64)
-            if not more:
-                break
-            said += more
-        if not said.endswith(b"over"):
-            _remove(said, remove, environment)
+        # another program: a process that was only forked shows our environment, by which jobs are found and killed
+        os.execve("/bin/sh", ["/bin/sh", "-c", WATCH, "sh", *remove], environment)
     finally:
-        os._exit(0)
-    return -1
+        os._exit(1)
 
 
-def _cut_loose(keep: int) -> None:
-    """Hold nothing of the job: neither its descriptors nor its directory, nor the signals that end it."""
+WATCH = """\
+said=$(cat)
+case $said in *over) exit ;; esac
+[ -z "$said" ] || kill -9 "$said" 2>/dev/null
+for again in 1 2 3; do "$@"; sleep 1; done
+"""
+"""Waits for the end of its input. It removes several times, as a daemon may be about to start the container."""
+
+
+def _cut_loose(read: int) -> None:
+    """Hold nothing of the job: neither its descriptors nor its directory."""
     os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(read, 0)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
     for name in os.listdir("/proc/self/fd"):
-        number = int(name)
-        if number > 2 and number != keep:
-            try:
-                os.close(number)
-            except OSError:  # the one that listed them
-                continue
-
-
-def _remove(said: bytes, remove: list[Any], environment: dict[str, Any]) -> None:
-    if said.isdigit():
-        with contextlib.suppress(OSError):  # it has ended: all the better
-            os.kill(int(said), signal.SIGKILL)
-    for _ in range(3):  # a daemon may be about to start it
-        subprocess.call(remove, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(1)
+        if int(name) > 2:
+            with contextlib.suppress(OSError):  # the one that listed them
+                os.close(int(name))
 
 
 def main(spec: dict[str, Any], command: list[Any]) -> int:
