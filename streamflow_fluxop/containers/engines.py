@@ -180,7 +180,7 @@ def _oci(engine: Engine, container: Container, job: ContainerJob, name: str, hom
         "env": ["--env={name}={value}"],
         "env_prefixes": [],
         "image": [container.image.name],
-        "remove": [engine.name, "rm", "--force", *(["--time=0", "--ignore"] if podman else []), name],
+        "remove": [engine.name, "rm", "--force", *(["--time=0"] if podman else []), name],
     }
 
 

@@ -71,16 +71,18 @@ class World:
 
 @pytest.fixture(params=SCHEDULERS)
 def world(request, tmp_path, podman):
-    world, engine = World(tmp_path, request.param), shutil.which("podman")
+    world = World(tmp_path, request.param)
+    before = containers()
     yield world
-    for _ in range(100):
-        listed = subprocess.run(
-            [engine, "ps", "-a", "--format", "{{.Command}}"], capture_output=True, text=True, check=True
-        )
-        if str(tmp_path) not in listed.stdout:
-            return
-        time.sleep(0.1)
-    pytest.fail(f"containers are left: {listed.stdout}")
+    assert soon(lambda: containers() <= before), "containers are left"
+
+
+ENGINE = shutil.which("podman")
+
+
+def containers():
+    listed = subprocess.run([ENGINE, "ps", "--all", "--quiet"], capture_output=True, text=True, check=True)
+    return set(listed.stdout.split())
 
 
 def text(file):

@@ -21,6 +21,10 @@ from streamflow_fluxop.agent.system.log import log
 MARK = b"FLUXOP_MINICLUSTER"
 """Environment variable that all processes of a local MiniCluster have, with a value that no other one has."""
 
+SPARED = b"CLEANS_UP_AFTER_JOB=1"
+"""Environment of processes that clean up after a job that was killed: what removes its container."""
+
+_CLEANING = 3.0  # seconds
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -154,18 +158,22 @@ class Processes:
         return descendants(ours) if ours else set()
 
     async def end_all(self, grace: float) -> None:
-        """End every process below this one: SIGTERM, and after `grace` seconds SIGKILL; returns when none is left."""
+        """End every process below this one: SIGTERM, and after `grace` seconds SIGKILL; returns when none is left.
+
+        Those that are marked `SPARED` clean up after others: they get `_CLEANING` seconds more, and are not ended.
+        """
         deadline = time.monotonic() + grace
         signal_number = signal.SIGTERM
         signalled: set[int] = set()
         for _ in range(1000):  # a bound, should a process be beyond SIGKILL (uninterruptible sleep)
             self._reap()
             alive = descendants([os.getpid()], sessions=False) - {os.getpid()}
-            if not alive:
+            spared = with_environment(SPARED, alive)
+            if not alive or (alive == spared and time.monotonic() > deadline + _CLEANING):
                 return
             if time.monotonic() > deadline and signal_number != signal.SIGKILL:
                 signal_number, signalled = signal.SIGKILL, set()
-            send_signal(alive - signalled, signal_number)
+            send_signal(alive - signalled - spared, signal_number)
             signalled |= alive if signal_number != signal.SIGKILL else set()
             await asyncio.sleep(0.01)
 
