@@ -216,12 +216,13 @@ def test_without_an_engine_a_program_that_is_not_there_is_told_before_the_run(wo
     folder.mkdir()
     for program in ("sh", "cat", "id", "mktemp", "mkdir", "readlink", "ln", "rm", "tr", "timeout", "true", "uname"):
         (folder / program).symlink_to(shutil.which(program))
-    monkeypatch.setenv("PATH", str(folder))
     world.fleet |= {"containers": "auto", "scheduler": "embedded"}
-    world.run(
-        f"requirements: {{DockerRequirement: {{dockerPull: {IMAGE}}}}}\n"
-        "baseCommand: only-in-image\ninputs: []\noutputs: []\n"
-    )
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(folder))
+        world.run(
+            f"requirements: {{DockerRequirement: {{dockerPull: {IMAGE}}}}}\n"
+            "baseCommand: only-in-image\ninputs: []\noutputs: []\n"
+        )
     assert world.code != 0
     told = world.err.index("these programs of steps with an image are not on the PATH: only-in-image (/)")
     assert told < world.err.index("DEPLOYING")
