@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from container_images import IMAGE
+from registry import registry
 
 HEAD = "cwlVersion: v1.2\nclass: CommandLineTool\n"
 SCHEDULERS = ["embedded", *(["flux"] if shutil.which("flux") else [])]
@@ -152,6 +153,41 @@ def test_images_are_imported_loaded_and_built_as_the_tool_says(world, image_arch
         tool = f"requirements: {{DockerRequirement: {{{said}}}}}\nbaseCommand: only-in-image\ninputs: []\n"
         made = world.outputs(tool + "outputs: {out: stdout}\n")
         assert text(made["out"]) == "in the image:\n"
+
+
+def test_an_image_is_pulled_once_for_many_jobs(world, tmp_path, monkeypatch):
+    subprocess.run([ENGINE, "push", "--quiet", IMAGE, f"oci:{tmp_path}/layout:1"], check=True, capture_output=True)
+    with registry(tmp_path / "layout", "some/tools") as (address, asked):
+        (tmp_path / "registries.conf").write_text(f'[[registry]]\nlocation = "{address}"\ninsecure = true\n')
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(tmp_path / "registries.conf"))
+        try:
+            made = world.outputs(
+                f"""cwlVersion: v1.2
+class: Workflow
+requirements: {{ScatterFeatureRequirement: {{}}}}
+inputs: {{words: "string[]"}}
+outputs: {{all: {{type: "File[]", outputSource: each/out}}}}
+steps:
+  each:
+    run:
+      class: CommandLineTool
+      requirements: {{DockerRequirement: {{dockerPull: "{address}/some/tools:1"}}}}
+      baseCommand: only-in-image
+      inputs: {{w: {{type: string, inputBinding: {{}}}}}}
+      outputs: {{out: stdout}}
+    scatter: w
+    in: {{w: words}}
+    out: [out]
+""",
+                words=list("abcdef"),
+            )
+        finally:
+            subprocess.run([ENGINE, "rmi", "--force", f"{address}/some/tools:1"], check=False, capture_output=True)
+    assert [text(file) for file in made["all"]] == [f"in the image: {w}\n" for w in "abcdef"]
+    assert asked == ["1"]
+    (got,) = world.events("image-got")
+    assert got["fetched"]
+    assert got["digest"].startswith("sha256:")
 
 
 def test_an_image_that_is_nowhere_is_told_before_a_job_starts(world):
