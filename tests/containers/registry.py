@@ -1,4 +1,4 @@
-"""A registry on the loopback that serves one image (OCI distribution specification, pull only), and notes what is asked."""
+"""A registry on the loopback that serves one image (OCI distribution specification), and notes what is asked."""
 
 import json
 import threading
