@@ -19,6 +19,7 @@ from streamflow_fluxop.cli.run import run
 from streamflow_fluxop.cli.simulate import simulate
 from streamflow_fluxop.cli.status import runs, status
 from streamflow_fluxop.cli.verify import verify
+from streamflow_fluxop.cli.why import why
 from streamflow_fluxop.errors import UserError
 
 WRONG_INPUT = 2
@@ -77,6 +78,7 @@ app.command(
 app.command()(status)
 app.command()(runs)
 app.command()(report)
+app.command()(why)
 app.command()(clean)
 app.command()(flavours)
 app.command()(doctor)

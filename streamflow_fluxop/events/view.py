@@ -56,6 +56,7 @@ class RunView:
             d.JobStarted: self._job_started,
             d.JobEnded: self._job_ended,
             d.JobReused: self._job_reused,
+            d.ImageGot: self._image_got,
         }
         self.take(events)
 
@@ -102,6 +103,9 @@ class RunView:
         if fleet is None:
             fleet = self.fleets[name] = FleetView(name)
         return fleet
+
+    def _image_got(self, event: d.ImageGot) -> None:
+        self._fleet(event)  # images are in no view yet
 
     # MiniClusters
 

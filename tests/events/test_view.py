@@ -1,6 +1,7 @@
 """The view of a run against what a plain recomputation from the events says."""
 
 from collections import Counter
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -243,3 +244,10 @@ def test_where_nodes_are_counted_those_that_are_there_are_paid():
     assert fleet.use()["nodes"] == 3, "limits count what is asked for"
     view.take(event.model_copy(update={"at": at}) for at, event in said[6:])
     assert fleet.node_seconds(30) == 2 * 4 + 3 * 5
+
+
+def test_every_kind_of_event_can_be_viewed():
+    """The log has it, so whoever looks at the run meets it."""
+    kinds = {kind.__name__ for kind in RunView()._fold}
+    assert kinds == {kind.__name__ for kind in get_args(e.Event)}
+    RunView([e.ImageGot(deployment="fleet", image="a")])
