@@ -81,23 +81,25 @@ def _answers(path: Path, fleet: FleetView, name: str, ending: Ending) -> Iterato
     from streamflow_fluxop.report.job_story import story_of_job
     from streamflow_fluxop.report.minicluster_story import story_of_minicluster
     from streamflow_fluxop.report.step_story import jobs_of, story_of_missing_step
-    from streamflow_fluxop.report.story import in_all
+    from streamflow_fluxop.report.story import in_all, without_try
     from streamflow_fluxop.report.tables import sentences
 
+    fleet_named = f" of {fleet.deployment}" if fleet.deployment else ""
     if name in _miniclusters(fleet):
         story = story_of_minicluster(read_events(path), fleet.deployment, name, ending)
-        yield f"MiniCluster {name} of {fleet.deployment}", _told(story)
+        yield f"MiniCluster {name}{fleet_named}", _told(story)
     step = name if name in _steps(fleet) else None
     jobs = jobs_of(fleet, step) if step is not None else []
-    asked = jobs[0].name if len({job.name for job in jobs}) == 1 else name
+    of_step = {without_try(job.name) for job in jobs}
+    asked = of_step.pop() if len(of_step) == 1 else without_try(name)
     if asked in _jobs(fleet):
         story = story_of_job(read_events(path), fleet.deployment, asked, ending)
-        yield f"job {asked} of {fleet.deployment}", _told(story)
+        yield f"job {asked}{fleet_named}", _told(story)
     elif jobs:
-        yield f"step {step} of {fleet.deployment}, {in_all(jobs)}", _listed(jobs)
+        yield f"step {step}{fleet_named}, {in_all(jobs)}", _listed(jobs)
     elif step is not None:
         told = story_of_missing_step(fleet, step, ending)
-        yield f"step {step} of {fleet.deployment}", sentences(("-", text) for text in told)
+        yield f"step {step}{fleet_named}", sentences(("-", text) for text in told)
 
 
 def _told(story: Iterable[Told]) -> RenderableType:
@@ -165,7 +167,9 @@ def _unknown(view: RunView, report: RunReport, name: str) -> UserError:
 
 
 def _jobs(fleet: FleetView) -> set[str]:
-    return {job.name for job in fleet.jobs}
+    from streamflow_fluxop.report.story import without_try
+
+    return {without_try(job.name) for job in fleet.jobs}
 
 
 def _some(names: list[str]) -> str:

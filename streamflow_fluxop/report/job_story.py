@@ -8,7 +8,16 @@ from streamflow_fluxop.events import event_types as d
 from streamflow_fluxop.events.run_state import NO_STEP, FleetView, JobLife, MiniClusterLife, RecordedPhase
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.model import Step
-from streamflow_fluxop.report.story import SAME_MOMENT, Ending, Told, because, same_cause, span, wait_in_words
+from streamflow_fluxop.report.story import (
+    SAME_MOMENT,
+    Ending,
+    Told,
+    because,
+    same_cause,
+    span,
+    wait_in_words,
+    without_try,
+)
 from streamflow_fluxop.report.units import how_it_ended, memory, times
 
 _SOURCES = {
@@ -28,7 +37,7 @@ def story_of_job(log: Iterable[d.Event], deployment: str, job: str, ending: Endi
     Args:
         log: the events of a run, in their order.
         deployment: the job's fleet.
-        job: its name.
+        job: its name, with or without the number of a try.
         ending: how the run was left.
     """
     return list(_JobStory(deployment, job).told(log, ending))
@@ -37,7 +46,8 @@ def story_of_job(log: Iterable[d.Event], deployment: str, job: str, ending: Endi
 class _JobStory:
     def __init__(self, deployment: str, job: str) -> None:
         self._view = RunView()
-        self._deployment, self._job = deployment, job
+        self._deployment, self._job = deployment, without_try(job)
+        self._recorded = job  # the name of the latest try
         self._life: JobLife | None = None  # of the try that is under way
         self._tries = 0
         self._target: str | None = None  # the MiniCluster that it is to run in
@@ -53,7 +63,9 @@ class _JobStory:
             self._view.take((event,))
             if getattr(event, "deployment", None) != self._deployment:
                 continue
-            self._life = self._fleet.under_way.get(self._job)
+            if isinstance(event, d.JobAsked) and without_try(event.job) == self._job:
+                self._recorded = event.job
+            self._life = self._fleet.under_way.get(self._recorded)
             for text in self._of(event, before):
                 yield Told(event.at, text)
         if self._life is not None:
@@ -61,18 +73,18 @@ class _JobStory:
 
     def _of(self, event: d.Event, before: JobLife | None) -> Iterator[str]:
         match event:
-            case d.JobAsked(job=self._job) if self._life is not None:
+            case d.JobAsked(job=self._recorded) if self._life is not None:
                 yield from self._asked(event)
-            case d.JobReused(job=self._job) if before is not None:
+            case d.JobReused(job=self._recorded) if before is not None:
                 yield (
                     f"It does not run: {event.of} of run {event.run} did the same in {span(event.seconds)}, "
                     "and its result is reused."
                 )
-            case d.JobSubmitted(job=self._job) if before is not None and before.started is None:
+            case d.JobSubmitted(job=self._recorded) if before is not None and before.started is None:
                 yield from self._submitted(event, before)
-            case d.JobStarted(job=self._job) if before is not None and before.started == event.at:
+            case d.JobStarted(job=self._recorded) if before is not None and before.started == event.at:
                 yield self._started(before)
-            case d.JobEnded(job=self._job) if before is not None:
+            case d.JobEnded(job=self._recorded) if before is not None:
                 yield from self._ended(event, before)
             case _ if self._life is not None and self._life.started is None:
                 yield from self._meanwhile(event, self._life)
@@ -83,9 +95,9 @@ class _JobStory:
         needs = [times(event.nodes, "node"), times(event.cores, "core")]
         needs += [times(event.gpus, "GPU")] if event.gpus else []
         needs += [memory(event.memory)] if event.memory is not None else []
-        what = "Its inputs are there" if self._tries == 1 else f"It is tried again, for the {self._tries}. time"
+        what = "Its inputs are there" if self._tries == 1 else f"It is tried again (try {self._tries})"
         step = f" It is a job of {event.step}." if event.step else ""
-        yield f"{what}: it wants {_listed(needs)}.{step}{self._against_plan(event.at)}"
+        yield f"{what}: it asks for {_listed(needs)}.{step}{self._against_plan(event.at)}"
         if event.minicluster is not None:
             yield f"It is to run in {event.minicluster}, {self._stage(event.minicluster)}."
 
@@ -186,7 +198,7 @@ class _JobStory:
 
     def _concerns(self, wait: d.JobsWait, job: JobLife) -> bool:
         """Whether it is the first that waits, or one of the same step is: it waits for the same then."""
-        if wait.job in (self._job, None):
+        if wait.job is None or without_try(wait.job) == self._job:
             return wait.job is not None
         first = self._fleet.under_way.get(wait.job or "")
         return first is not None and first.step == job.step != NO_STEP
@@ -210,10 +222,8 @@ def _expected(step: Step) -> str:
 def _used(job: JobLife) -> str:
     parts = []
     if job.peak_memory is not None:
-        asked = f" of {memory(job.memory)} that it wanted" if job.memory is not None else ""
-        parts.append(
-            f"{memory(job.peak_memory)} of memory at most{asked}".replace(" of memory at most of", " at most of")
-        )
+        asked = f" of {memory(job.memory)} that it asked for" if job.memory is not None else " of memory"
+        parts.append(f"at most {memory(job.peak_memory)}{asked}")
     if job.cpu_seconds is not None:
         parts.append(f"{span(job.cpu_seconds)} of CPU time")
     return f" It used {_listed(parts)}." if parts else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -13,6 +14,9 @@ from streamflow_fluxop.report.units import duration, how_it_ended, times
 
 SAME_MOMENT = 0.05
 """Seconds within which things are told as one."""
+
+
+_TRY = re.compile(r" try( \d+)?$")
 
 
 class Told(NamedTuple):
@@ -32,6 +36,11 @@ class Ending(NamedTuple):
 def span(seconds: float) -> str:
     """A duration, without digits that say nothing."""
     return duration(round(max(0.0, seconds), 1 if seconds >= 1 else 3))
+
+
+def without_try(job: str) -> str:
+    """A job's name: simulated runs write the number of its try behind it."""
+    return _TRY.sub("", job)
 
 
 def because(reason: str | None) -> str:
