@@ -141,6 +141,7 @@ class MiniClusterConnector(Connector):
         made = Containers(
             "none" if self._fleet.no_engine else config.containers,
             here=config.ssh is None,
+            python=sys.executable if config.ssh is None else config.ssh.python,
             shell=cluster.shell,
             record=self._record,
             engine=self._fleet.engine,

@@ -7,7 +7,6 @@ import getpass
 import logging
 import os
 import posixpath
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
@@ -52,16 +51,25 @@ class Containers:
     Args:
         wanted: `containers` of the fleet.
         here: jobs run on this machine.
+        python: what runs the launcher there.
         shell: at the place where jobs run.
         record: of the fleet.
         engine: that is known already.
     """
 
     def __init__(
-        self, wanted: str, *, here: bool, shell: Shell, record: Recorder, engine: Engine | None = None
+        self,
+        wanted: str,
+        *,
+        here: bool,
+        python: str,
+        shell: Shell,
+        record: Recorder,
+        engine: Engine | None = None,
     ) -> None:
         self._wanted = wanted
         self._known = engine
+        self._python = python
         self._here = here
         self._where = "on this machine" if here else "there"
         self._shell = shell
@@ -197,7 +205,7 @@ class Containers:
             work_folder=folders.pop() if len(folders) == 1 else None,
             stdin=request.stdin is not None,
             gpus=request.gpus_per_task > 0,
-            python=sys.executable if self._here else "python3",
+            python=self._python,
             staged=posixpath.join(temporary, STAGED),
         )
         argv = argv_of(engine, container, job)
