@@ -17,6 +17,7 @@ from streamflow_fluxop.cwl.links import (
     sources,
 )
 from streamflow_fluxop.cwl.parsed_documents import Process
+from streamflow_fluxop.cwl.refused_by_run import check_outputs, check_step_features
 from streamflow_fluxop.cwl.requirements import Requirements
 from streamflow_fluxop.cwl.source_location import SourceLocation, entry_place, last
 from streamflow_fluxop.cwl.types import plain, said
@@ -67,6 +68,7 @@ def check_links(
     """
     types = dict(_types_of_sources(workflow, requirements, steps))
     for step in steps.values():
+        yield from check_step_features(step.cwl, step.requirements, step.place)
         yield from _lacking(step)
         taken = {last(i.id): i for i in step.process.cwl.inputs}
         scatter = scattered(step.cwl)
@@ -78,6 +80,7 @@ def check_links(
             if last(entry.id) in scatter:
                 kind = {"type": "array", "items": kind}
             yield from _wrong(entry, entry.source, kind, types, workflow.prefix, str(step.entry(last(entry.id))))
+    yield from check_outputs(workflow, requirements, words)
     for output in workflow.cwl.outputs:
         place = entry_place(workflow.file, workflow.yaml, "outputs", last(output.id), words)
         kind = _type(output, requirements)

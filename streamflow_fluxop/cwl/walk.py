@@ -42,6 +42,7 @@ from streamflow_fluxop.cwl.links import (
     with_default,
 )
 from streamflow_fluxop.cwl.parsed_documents import Documents, Process, step_yaml
+from streamflow_fluxop.cwl.refused_by_run import check_tool
 from streamflow_fluxop.cwl.requirements import Located, Requirements
 from streamflow_fluxop.cwl.resource_needs import ResourceRequest, asked
 from streamflow_fluxop.cwl.scatter import Known, least_sure, scatter
@@ -203,6 +204,7 @@ class Walk:
         after = [self._dependency(p, scope) for p in sorted(producers)]
         wanted = self._asked(requirements, ports, scope)
         words = f"step {name}" if name != "/" else ""
+        self.errors.extend(check_tool(process, requirements, words))
         self._try(of_tool(process, requirements, words), ports, scope, requirements)
         self._order[name] = scope.written
         self._found[name] = CWLStep(
@@ -312,7 +314,8 @@ class Walk:
         outputs = self._process(step.process, step.name, ports, inner, step.inner)
         for restore in reversed(restores):
             outputs = {n: restore(p) for n, p in outputs.items()}
-        return {f"{key}/{n}": p for n, p in outputs.items()}
+        listed = {last(o if isinstance(o, str) else o.id) for o in cwl.out}
+        return {f"{key}/{n}": p for n, p in outputs.items() if n in listed}
 
     def _enter(self, workflow: Process, cwl: Any, name: str, outer: Requirements) -> StepIn:
         yaml, words = step_yaml(workflow, cwl.id), f"step {name}"
@@ -382,6 +385,10 @@ class Walk:
         """Leave out the executions whose condition is false for sure; their outputs are null."""
         self._try([Written(field_place(step.place, "when"), step.cwl.when)], ports, scope, step.requirements)
         conditions = self._evaluate(step.cwl.when, ports, scope.count, step.requirements)
+        wrong = [c for c in conditions if c is not UNKNOWN and not isinstance(c, bool)]
+        if wrong and scope.source in ("document", "inputs") and not scope.may_be_skipped:
+            what = f"the condition gives {shortly(wrong[0])}, which is neither true nor false"
+            self.errors.append(UserError(what, where=field_place(step.place, "when")))
         runs = [c is not False for c in conditions]
         unsure = any(c is not True and c is not False for c in conditions)
 
