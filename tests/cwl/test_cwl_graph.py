@@ -130,13 +130,6 @@ def test_a_loop_with_a_condition_that_is_false_may_be_skipped(world):
     assert world.read(workflow("i", l=loop(tool("i"))), i=30).steps["/l"].may_be_skipped
 
 
-def test_an_operation_is_a_step_though_nobody_can_run_it(world):
-    abstract = {"class": "Operation", "inputs": {"x": "Any"}, "outputs": {"o": "File"}}
-    read = world.read(workflow("x", a=step(abstract, x="x"), b=step(tool(), x="a/o")))
-    assert read.steps["/a"].kind == "Operation"
-    assert after(read)["/b"] == ["/a"]
-
-
 def test_whether_a_tool_gives_stderr_a_place_is_known(world):
     assert world.step(tool(stderr="err")).stderr_declared
     assert not world.step(tool()).stderr_declared
