@@ -80,10 +80,6 @@ def check_tool(process: Process, requirements: Requirements, words: str) -> Iter
         fix = "Let the step `run` a CommandLineTool, an ExpressionTool or a Workflow."
         yield UserError("an Operation can't be run", where=field_place(place, "class"), fix=fix)
         return
-    docker = requirements.get("DockerRequirement")
-    if docker is not None and all(getattr(docker.value, k, None) is None for k in ("dockerPull", "dockerImageId")):
-        fix = "Name one with `dockerPull` or `dockerImageId`."
-        yield UserError("no image is named", where=str(docker.place), fix=fix)
     if process.kind == "CommandLineTool":
         yield from _wrong_streams(process, place)
         yield from _wrong_positions(process, words)

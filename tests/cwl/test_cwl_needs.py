@@ -112,6 +112,7 @@ def test_the_job_s_own_hardware_goes_through_the_same_rules(world):
         ({"dockerPull": "a:1"}, "a:1"),
         ({"dockerImageId": "b"}, "b"),
         ({"dockerPull": "a:1", "dockerImageId": "b"}, "a:1"),
+        ({"dockerFile": "FROM scratch"}, None),
     ],
 )
 def test_the_image_is_the_one_that_streamflow_takes(world, docker, image):

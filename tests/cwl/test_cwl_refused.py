@@ -34,8 +34,6 @@ OPERATION = {"class": "Operation", "inputs": {"x": "Any?"}, "outputs": {"o": "Fi
     ("run", "says"),
     [
         (OPERATION, "an Operation can't be run"),
-        (tool(hints={"DockerRequirement": {}}), "no image is named"),
-        (tool(hints={"DockerRequirement": {"dockerImageId": "x"}}), None),
         (tool(stdout="/tmp/out"), "/tmp/out is outside"),
         (tool(stdout="a/../out"), None),
         (tool(arguments=[{"position": "first", "valueFrom": "a"}]), "'first' is neither a whole number"),
