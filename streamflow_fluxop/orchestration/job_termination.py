@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from streamflow_fluxop.errors import BudgetReachedError
 
 
-class Ending:
+class JobTermination:
     """Ends jobs, and says why only when the run has stopped: the first job that fails would end all others, too."""
 
     def __init__(self) -> None:

@@ -31,9 +31,9 @@ from streamflow_fluxop.orchestration.decisions.messages import (
     Instruction,
     JobFinished,
     JobRequested,
-    JobReused,
     Lost,
     Resized,
+    ResultFound,
     StartJob,
     Stopped,
     Stopping,
@@ -44,7 +44,7 @@ from streamflow_fluxop.orchestration.decisions.messages import (
 )
 from streamflow_fluxop.orchestration.decisions.minicluster_state import Phase
 from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
-from streamflow_fluxop.orchestration.job_termination import Ending
+from streamflow_fluxop.orchestration.job_termination import JobTermination
 from streamflow_fluxop.orchestration.wait_reporting import Waits
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class FleetRunner:
             allowance=allowance if allowance.given else None,
         )
         self._waits = Waits(lambda now: self._fleet.waiting(now).beside_idle_nodes(), record)
-        self._ending = Ending()
+        self._ending = JobTermination()
         self.stopped_for: str | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flavours = config.flavours
@@ -143,7 +143,7 @@ class FleetRunner:
         if not self._runs:
             self._reused_early.append(step)
         else:
-            self._handle(JobReused(step))
+            self._handle(ResultFound(step))
 
     @asynccontextmanager
     async def job(

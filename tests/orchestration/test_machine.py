@@ -20,9 +20,9 @@ from streamflow_fluxop.orchestration.decisions.messages import (
     FailJob,
     JobFinished,
     JobRequested,
-    JobReused,
     Lost,
     Resized,
+    ResultFound,
     StartJob,
     TearDown,
     Tick,
@@ -183,7 +183,7 @@ class Histories(RuleBasedStateMachine):
                 continue
             if self.found and not self.tries[step, index]:
                 self.found -= 1
-                self.handle(JobReused(step))
+                self.handle(ResultFound(step))
                 self.complete((step, index))
                 continue
             self.tries[step, index] += 1

@@ -13,9 +13,9 @@ from streamflow_fluxop.orchestration.decisions.messages import (
     FailJob,
     JobFinished,
     JobRequested,
-    JobReused,
     Lost,
     Resized,
+    ResultFound,
     StartJob,
     TearDown,
     Tick,
@@ -116,8 +116,8 @@ def test_nothing_comes_for_planned_jobs_whose_results_are_there():
     it = Fleet(planned_groups(made, frozenset()), FLAVOURS, Limits(), PartialOrder(made, frozenset()))
     assert what(it.handle(Tick(), 0)) == [BringUp]
     it.handle(BroughtUp(a), 120)
-    it.handle(JobReused("/a"), 121)
-    assert what(it.handle(JobReused("/a"), 122)) == [TearDown, BringUp], "what follows can begin"
+    it.handle(ResultFound("/a"), 121)
+    assert what(it.handle(ResultFound("/a"), 122)) == [TearDown, BringUp], "what follows can begin"
 
 
 def test_a_minicluster_that_was_asked_for_ahead_of_its_uncertain_use_waits_for_it_though_it_comes_sooner():

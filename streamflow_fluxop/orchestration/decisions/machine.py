@@ -36,9 +36,9 @@ from streamflow_fluxop.orchestration.decisions.messages import (
     Instruction,
     JobFinished,
     JobRequested,
-    JobReused,
     Lost,
     Resized,
+    ResultFound,
     Stopped,
     Tick,
     TornDown,
@@ -181,7 +181,7 @@ class Fleet:
             case JobFinished(name, failed):
                 self._jobs.ended(name, failed, self._now)
                 self._lives.freed = True
-            case JobReused(step):
+            case ResultFound(step):
                 self._jobs.reused(step, self._now)
             case Tick(reused):
                 for step in reused:

@@ -36,7 +36,7 @@ class JobFinished:
 
 
 @dataclass(frozen=True)
-class JobReused:
+class ResultFound:
     """A job that the plan has need not run, as its result is there already."""
 
     step: str
@@ -89,7 +89,7 @@ class Tick:
     reused: tuple[str, ...] = ()
 
 
-Event = JobRequested | JobFinished | JobReused | BroughtUp | Resized | Lost | TornDown | Closing | Tick
+Event = JobRequested | JobFinished | ResultFound | BroughtUp | Resized | Lost | TornDown | Closing | Tick
 
 
 @dataclass(frozen=True)
