@@ -16,13 +16,7 @@ import networkx
 
 from streamflow_fluxop.config.fleet import FleetConfig, GroupConfig
 from streamflow_fluxop.errors import UserError, UserErrors
-from streamflow_fluxop.model import (
-    Flavour,
-    Limits,
-    Needs,
-    Plan,
-    Step,
-)
+from streamflow_fluxop.model import Flavour, Limits, Needs, Plan, Step
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,7 @@ import pytest
 from streamflow_fluxop.config.fleet import FleetConfig
 from streamflow_fluxop.errors import UserErrors
 from streamflow_fluxop.grouping import cheapest_flavour, group_steps
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Needs,
-    Step,
-)
+from streamflow_fluxop.model import Dependency, Duration, Needs, Step
 
 FLAVOURS = {
     "cpu": {"cores": 4, "memory": 8192, "price": 1.0},

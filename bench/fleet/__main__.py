@@ -25,17 +25,7 @@ from typing import Any
 from bench.fleet.reality import reality
 from bench.planner.__main__ import planned, shape_of
 from bench.planner.instances import RECIPES, REGIMES, problem
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Flavour,
-    Limits,
-    Needs,
-    Plan,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Plan, Problem, Step, Workflow
 from streamflow_fluxop.orchestration.simulation.expectation import expect
 from streamflow_fluxop.orchestration.simulation.simulated import SimulatedOutcome, factor
 from streamflow_fluxop.orchestration.simulation.simulator import Simulation

@@ -18,16 +18,7 @@ from bench.planner.__main__ import planned, shape_of
 from bench.planner.instances import LIMITS, REGIMES, problem
 from streamflow_fluxop.config.fleet import FleetConfig
 from streamflow_fluxop.grouping import group_steps
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Flavour,
-    Needs,
-    Plan,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Flavour, Needs, Plan, Problem, Step, Workflow
 from streamflow_fluxop.orchestration.simulation.simulated import SimulatedOutcome
 from streamflow_fluxop.orchestration.simulation.simulator import Simulation
 

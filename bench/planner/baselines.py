@@ -6,12 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 from streamflow_fluxop.model import Problem
-from streamflow_fluxop.planning.construct.baselines import (
-    by_level,
-    per_step,
-    per_task,
-    single,
-)
+from streamflow_fluxop.planning.construct.baselines import by_level, per_step, per_task, single
 from streamflow_fluxop.planning.construct.fixed_clusters import FixedCluster, run_fixed
 from streamflow_fluxop.planning.problem.instance import TICKS, Instance, compile_problem
 from streamflow_fluxop.planning.result.schedule import Schedule

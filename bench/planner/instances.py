@@ -9,17 +9,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Flavour,
-    Limits,
-    Needs,
-    Objective,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Objective, Problem, Step, Workflow
 
 RECIPES = ("Blast", "Bwa", "Cycles", "Epigenomics", "Genome", "Montage", "Seismology", "Soykb", "Srasearch")
 REGIMES = {"warm": (15.0, 35.0), "autoscaling": (60.0, 130.0), "new cluster": (300.0, 220.0)}

@@ -13,12 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from streamflow_fluxop.cli.options import Goal
-    from streamflow_fluxop.model import (
-        Alternative,
-        Limits,
-        Objective,
-        Plan,
-    )
+    from streamflow_fluxop.model import Alternative, Limits, Objective, Plan
     from streamflow_fluxop.report.tables import NoPlan
     from streamflow_fluxop.sources import Source
 

@@ -16,12 +16,7 @@ from streamflow_fluxop.config.reuse import ReuseConfig
 from streamflow_fluxop.config.ssh import SSHConfig
 from streamflow_fluxop.config.steps import StepConfig
 from streamflow_fluxop.containers import Container, Image
-from streamflow_fluxop.model import (
-    Document,
-    Flavour,
-    Limits,
-    Step,
-)
+from streamflow_fluxop.model import Document, Flavour, Limits, Step
 from streamflow_fluxop.planning.strategies import names
 
 SCHEMA_ID = "urn:streamflow-fluxop:schema:connector:minicluster:1"

@@ -8,12 +8,7 @@
 Importing this costs little: cwl-utils and ruamel.yaml, which don't, are imported when something is read.
 """
 
-from streamflow_fluxop.cwl.bindings import (
-    Binding,
-    BoundWorkflow,
-    Deployment,
-    Target,
-)
+from streamflow_fluxop.cwl.bindings import Binding, BoundWorkflow, Deployment, Target
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.graph import CWLStep, CWLWorkflow
 from streamflow_fluxop.cwl.hint import FluxRequirement, hint_schema

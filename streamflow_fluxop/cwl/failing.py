@@ -14,12 +14,7 @@ from streamflow_fluxop.cwl.expressions import Expressions, is_expression, only_r
 from streamflow_fluxop.cwl.known_values import UNKNOWN
 from streamflow_fluxop.cwl.parsed_documents import Process
 from streamflow_fluxop.cwl.requirements import Requirements
-from streamflow_fluxop.cwl.source_location import (
-    SourceLocation,
-    entry_place,
-    last,
-    line_of,
-)
+from streamflow_fluxop.cwl.source_location import SourceLocation, entry_place, last, line_of
 from streamflow_fluxop.errors import UserError
 
 _EXECUTIONS_TRIED = 20

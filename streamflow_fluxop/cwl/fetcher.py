@@ -13,12 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from schema_salad.fetcher import DefaultFetcher
 
-from streamflow_fluxop.bounded import (
-    MIB,
-    YAML_MOST,
-    read_text,
-    to_text,
-)
+from streamflow_fluxop.bounded import MIB, YAML_MOST, read_text, to_text
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.source_location import shown
 from streamflow_fluxop.errors import UserError

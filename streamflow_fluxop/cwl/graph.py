@@ -7,13 +7,7 @@ from dataclasses import dataclass, field
 
 from streamflow_fluxop.cwl.resource_needs import ResourceRequest
 from streamflow_fluxop.cwl.scatter import Known
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Needs,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Needs, Step, Workflow
 
 
 @dataclass(frozen=True)

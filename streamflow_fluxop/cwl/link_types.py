@@ -10,12 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from streamflow_fluxop.cwl.links import (
-    local,
-    loop_of,
-    scattered,
-    sources,
-)
+from streamflow_fluxop.cwl.links import local, loop_of, scattered, sources
 from streamflow_fluxop.cwl.parsed_documents import Process
 from streamflow_fluxop.cwl.refused_by_run import check_outputs, check_step_features
 from streamflow_fluxop.cwl.requirements import Requirements

@@ -9,12 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from streamflow_fluxop.cwl.errors import UnreadableCWL
-from streamflow_fluxop.cwl.known_values import (
-    Port,
-    constant,
-    merged,
-    picked,
-)
+from streamflow_fluxop.cwl.known_values import Port, constant, merged, picked
 from streamflow_fluxop.cwl.parsed_documents import Process
 from streamflow_fluxop.cwl.requirements import Requirements
 from streamflow_fluxop.cwl.source_location import SourceLocation, last

@@ -14,23 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
-from streamflow_fluxop.bounded import (
-    INPUTS_MOST,
-    MIB,
-    YAML_MOST,
-    load_json,
-    load_yaml,
-)
+from streamflow_fluxop.bounded import INPUTS_MOST, MIB, YAML_MOST, load_json, load_yaml
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.hint import refuse_as_requirement
-from streamflow_fluxop.cwl.source_location import (
-    SourceLocation,
-    entries,
-    last,
-    line_of,
-    no_yaml,
-    shown,
-)
+from streamflow_fluxop.cwl.source_location import SourceLocation, entries, last, line_of, no_yaml, shown
 
 _VERSIONS = ("v1.0", "v1.1", "v1.2")
 

@@ -2,7 +2,7 @@
 
 An inner entry replaces an outer one of the same class, and requirements win over hints, wherever they stand (CWL 1.2,
 4.2). In the root process and its steps `cwl:requirements` of the inputs file win. StreamFlow 0.2.0rc3 does not read the
-hints of steps, and makes hints requirements on their way into a tool; `plugin.mends` sees to that.
+hints of steps, and makes hints requirements on their way into a tool; `streamflow_plugin.internals.mends` sees to that.
 
 Our own hint, which StreamFlow doesn't know, follows the letter of CWL, the most specific place wins, and field by
 field, so that a group that the workflow names and the tasks that a tool asks for add up.
@@ -17,13 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from streamflow_fluxop.cwl.classes import CWL_S_OWN
-from streamflow_fluxop.cwl.hint import (
-    CLASS,
-    FluxRequirement,
-    is_ours,
-    merge,
-    read_hint,
-)
+from streamflow_fluxop.cwl.hint import CLASS, FluxRequirement, is_ours, merge, read_hint
 from streamflow_fluxop.cwl.parsed_documents import requirement_place
 from streamflow_fluxop.cwl.source_location import SourceLocation, shown
 from streamflow_fluxop.errors import UserError, UserErrors

@@ -8,14 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streamflow_fluxop.cwl.bindings import (
-    LOCAL,
-    Binding,
-    BindingTree,
-    BoundWorkflow,
-    Deployment,
-    Target,
-)
+from streamflow_fluxop.cwl.bindings import LOCAL, Binding, BindingTree, BoundWorkflow, Deployment, Target
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.graph import CWLWorkflow
 from streamflow_fluxop.cwl.reader import ASSUMED_DURATION, ASSUMED_WIDTH, read_workflow

@@ -1,7 +1,7 @@
 """The way through a CWL workflow, from its inputs to its outputs: every step once, whatever its number of jobs.
 
-All executions of a process go together: a port holds a value for each of them (`values.Port`), a scatter makes more of
-them, a condition that is surely false makes fewer.
+All executions of a process go together: a port holds a value for each of them (`known_values.Port`), a scatter makes
+more of them, a condition that is surely false makes fewer.
 """
 
 from __future__ import annotations
@@ -13,48 +13,20 @@ from typing import Any
 
 from streamflow_fluxop.cwl.errors import UnreadableCWL
 from streamflow_fluxop.cwl.expressions import Expressions, is_expression
-from streamflow_fluxop.cwl.failing import (
-    Trial,
-    Written,
-    failures,
-    field_place,
-    first_script,
-    of_tool,
-    trials,
-)
+from streamflow_fluxop.cwl.failing import Trial, Written, failures, field_place, first_script, of_tool, trials
 from streamflow_fluxop.cwl.graph import CWLStep
 from streamflow_fluxop.cwl.hint import merge
 from streamflow_fluxop.cwl.identity import sizes_of, tool_identity
-from streamflow_fluxop.cwl.known_values import (
-    UNKNOWN,
-    Port,
-    constant,
-    from_document,
-)
+from streamflow_fluxop.cwl.known_values import UNKNOWN, Port, constant, from_document
 from streamflow_fluxop.cwl.link_types import StepIn, check_links
-from streamflow_fluxop.cwl.links import (
-    Loop,
-    in_order,
-    linked,
-    local,
-    loop_of,
-    scattered,
-    with_default,
-)
+from streamflow_fluxop.cwl.links import Loop, in_order, linked, local, loop_of, scattered, with_default
 from streamflow_fluxop.cwl.parsed_documents import Documents, Process, step_yaml
 from streamflow_fluxop.cwl.refused_by_run import check_tool
 from streamflow_fluxop.cwl.requirements import Located, Requirements
 from streamflow_fluxop.cwl.resource_needs import ResourceRequest, asked
 from streamflow_fluxop.cwl.scatter import Known, least_sure, scatter
 from streamflow_fluxop.cwl.source_location import SourceLocation, entry_place, last
-from streamflow_fluxop.cwl.types import (
-    check_types,
-    completed,
-    defined_in,
-    said,
-    shortly,
-    suits,
-)
+from streamflow_fluxop.cwl.types import check_types, completed, defined_in, said, shortly, suits
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.model import Dependency
 

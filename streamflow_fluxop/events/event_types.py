@@ -10,13 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, RootModel
 
-from streamflow_fluxop.model import (
-    Document,
-    Flavour,
-    Limits,
-    Needs,
-    Plan,
-)
+from streamflow_fluxop.model import Document, Flavour, Limits, Needs, Plan
 
 
 class _Happening(Document):

@@ -11,12 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.events.controller import is_alive
-from streamflow_fluxop.events.event_types import (
-    Event,
-    FleetStarted,
-    MiniClusterAsked,
-    RunStarted,
-)
+from streamflow_fluxop.events.event_types import Event, FleetStarted, MiniClusterAsked, RunStarted
 from streamflow_fluxop.events.writing import runs_folder
 
 _LINES = TypeAdapter(list[Annotated[Event, Field(discriminator="event")]])

@@ -11,13 +11,7 @@ from enum import Enum
 from itertools import pairwise
 from math import ceil
 
-from streamflow_fluxop.events.event_types import (
-    BudgetReached,
-    FleetEnded,
-    Forecast,
-    ForecastPassed,
-    JobsWait,
-)
+from streamflow_fluxop.events.event_types import BudgetReached, FleetEnded, Forecast, ForecastPassed, JobsWait
 from streamflow_fluxop.model import Flavour, Limits, Plan
 
 NO_STEP = "(no step)"

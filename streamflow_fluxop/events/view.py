@@ -9,13 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from streamflow_fluxop.events import event_types as d
-from streamflow_fluxop.events.run_state import (
-    NO_STEP,
-    FleetView,
-    JobLife,
-    MiniClusterLife,
-    StepLife,
-)
+from streamflow_fluxop.events.run_state import NO_STEP, FleetView, JobLife, MiniClusterLife, StepLife
 
 
 class RunView:

@@ -18,12 +18,7 @@ from streamflow_fluxop.agent.client.bootstrap import BOOT
 from streamflow_fluxop.agent.client.client import AgentClient, AgentError, ConnectionLost
 from streamflow_fluxop.agent.client.transport import ProcessStream
 from streamflow_fluxop.agent.remote.rendezvous import started
-from streamflow_fluxop.agent.system.processes import (
-    MARK,
-    send_signal,
-    to_text,
-    with_environment,
-)
+from streamflow_fluxop.agent.system.processes import MARK, send_signal, to_text, with_environment
 from streamflow_fluxop.miniclusters.base import Cluster, MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.environment import job_environment
 from streamflow_fluxop.miniclusters.scripts import here

@@ -18,13 +18,7 @@ from streamflow_fluxop.model.plan import (
     StepEstimate,
 )
 from streamflow_fluxop.model.problem import Objective, Problem
-from streamflow_fluxop.model.workflow import (
-    Dependencies,
-    Dependency,
-    Duration,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model.workflow import Dependencies, Dependency, Duration, Step, Workflow
 from streamflow_fluxop.model.writing import to_json
 
 __all__ = [

@@ -9,14 +9,7 @@ from dataclasses import replace
 from streamflow_fluxop.events.run_state import FleetView, MiniClusterLife
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.model import Plan, Resize
-from streamflow_fluxop.report.chart import (
-    Bar,
-    Chart,
-    Piece,
-    bar,
-    chart,
-    use_of_limits,
-)
+from streamflow_fluxop.report.chart import Bar, Chart, Piece, bar, chart, use_of_limits
 from streamflow_fluxop.report.names import StepNames
 from streamflow_fluxop.report.units import duration, number, times
 

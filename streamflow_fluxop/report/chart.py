@@ -7,13 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from streamflow_fluxop.model import (
-    NODE_LIMITS,
-    Flavour,
-    Limits,
-    Plan,
-    Resize,
-)
+from streamflow_fluxop.model import NODE_LIMITS, Flavour, Limits, Plan, Resize
 from streamflow_fluxop.report.headline import headline
 from streamflow_fluxop.report.names import StepNames
 

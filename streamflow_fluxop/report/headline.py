@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.report.units import (
-    duration,
-    number,
-    percent,
-    times,
-)
+from streamflow_fluxop.report.units import duration, number, percent, times
 
 if TYPE_CHECKING:
     from streamflow_fluxop.model import Knowledge, Plan

@@ -11,12 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamflow_fluxop.events.expected_end import Outlook
-from streamflow_fluxop.events.run_state import (
-    Counts,
-    FleetView,
-    MiniClusterLife,
-    RecordedPhase,
-)
+from streamflow_fluxop.events.run_state import Counts, FleetView, MiniClusterLife, RecordedPhase
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.events.waits import sentence
 from streamflow_fluxop.report.actual import actual, planned, step_names

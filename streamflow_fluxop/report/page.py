@@ -14,15 +14,7 @@ from streamflow_fluxop.report import figure
 from streamflow_fluxop.report.chart import Chart, chart
 from streamflow_fluxop.report.headline import quality, rests_on
 from streamflow_fluxop.report.names import StepNames
-from streamflow_fluxop.report.tables import (
-    NoPlan,
-    amounts,
-    job_time,
-    jobs,
-    needs,
-    some,
-    where,
-)
+from streamflow_fluxop.report.tables import NoPlan, amounts, job_time, jobs, needs, some, where
 from streamflow_fluxop.report.units import duration, number
 
 ROWS = 2000

@@ -7,13 +7,7 @@ from collections.abc import Iterator
 from streamflow_fluxop.events.view import RunView
 from streamflow_fluxop.report import run_tables
 from streamflow_fluxop.report.actual import charts
-from streamflow_fluxop.report.page import (
-    ROWS,
-    bullets,
-    document,
-    html,
-    table,
-)
+from streamflow_fluxop.report.page import ROWS, bullets, document, html, table
 from streamflow_fluxop.report.summary import FleetReport, RunReport
 from streamflow_fluxop.report.units import duration, number
 

@@ -7,20 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.table import Table
 
 from streamflow_fluxop.report.names import short_names
-from streamflow_fluxop.report.summary import (
-    ActualStep,
-    FleetReport,
-    RunReport,
-    Times,
-    Totals,
-)
+from streamflow_fluxop.report.summary import ActualStep, FleetReport, RunReport, Times, Totals
 from streamflow_fluxop.report.tables import some, table
-from streamflow_fluxop.report.units import (
-    duration,
-    memory,
-    number,
-    times,
-)
+from streamflow_fluxop.report.units import duration, memory, number, times
 
 Rows = tuple[Sequence[str], list[Sequence[str]]]
 """Heads and rows of a table; heads that begin with ``>`` are those of numbers."""

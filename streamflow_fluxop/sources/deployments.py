@@ -1,7 +1,7 @@
 """The fleets of a StreamFlow file: deployments and bindings checked, and the steps that each of them has to run.
 
-`streamflow run` (through `plugin.preflight`) and `fluxop plan` read a file through this, so that both refuse the same
-mistakes in the same words. It knows StreamFlow's file, not StreamFlow.
+`streamflow run` (through `streamflow_plugin.preflight`) and `fluxop plan` read a file through this, so that both
+refuse the same mistakes in the same words. It knows StreamFlow's file, not StreamFlow.
 """
 
 from __future__ import annotations

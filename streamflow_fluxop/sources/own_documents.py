@@ -9,14 +9,7 @@ from pydantic import Field
 
 from streamflow_fluxop.collector import paused
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.model import (
-    Document,
-    Flavour,
-    Limits,
-    Plan,
-    Problem,
-    Workflow,
-)
+from streamflow_fluxop.model import Document, Flavour, Limits, Plan, Problem, Workflow
 from streamflow_fluxop.sources.yaml_files import Loaded, load
 
 

@@ -13,18 +13,8 @@ from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.events.index import Index, PastStep
 from streamflow_fluxop.events.writing import runs_folder
 from streamflow_fluxop.model import Step
-from streamflow_fluxop.sources.history import (
-    default_database,
-    read_history,
-    resolved,
-    with_history,
-)
-from streamflow_fluxop.sources.learned_estimates import (
-    Learned,
-    learn,
-    learned_flavours,
-    with_learned,
-)
+from streamflow_fluxop.sources.history import default_database, read_history, resolved, with_history
+from streamflow_fluxop.sources.learned_estimates import Learned, learn, learned_flavours, with_learned
 from streamflow_fluxop.sources.source import Source
 
 _FEW = 5

@@ -12,16 +12,7 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
-from streamflow_fluxop.model import (
-    Dependencies,
-    Dependency,
-    Document,
-    Needs,
-    Plan,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependencies, Dependency, Document, Needs, Plan, Problem, Step, Workflow
 
 LONG = 2_000
 """Bytes from which on a list of dependencies is cut into parts."""

@@ -21,12 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.model import (
-    Duration,
-    Needs,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Duration, Needs, Step, Workflow
 from streamflow_fluxop.sources.merging import SingleJob, merge
 
 ASSUMED_DURATION = 60.0

@@ -11,13 +11,7 @@ import networkx
 from streamflow_fluxop.config.fleet import PlanOptions
 from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.errors import UserError, UserErrors
-from streamflow_fluxop.model import (
-    Flavour,
-    Limits,
-    Objective,
-    Problem,
-    Step,
-)
+from streamflow_fluxop.model import Flavour, Limits, Objective, Problem, Step
 
 
 @dataclass(frozen=True)

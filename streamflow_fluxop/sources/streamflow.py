@@ -13,12 +13,7 @@ from streamflow_fluxop.containers.engines import PROGRAMS
 from streamflow_fluxop.cwl import BoundWorkflow, StreamFlowFile, read_streamflow_file
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.grouping import group_steps, usual_flavours
-from streamflow_fluxop.model import (
-    Dependency,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Problem, Step, Workflow
 from streamflow_fluxop.reuse.results import Scope
 from streamflow_fluxop.sources.deployments import Fleets, require_fleets, steps_of
 from streamflow_fluxop.sources.past_runs import PastRuns

@@ -13,13 +13,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, NonNegativeFloat
 
 from streamflow_fluxop.errors import UserError, UserErrors
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Needs,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Needs, Step, Workflow
 from streamflow_fluxop.sources.yaml_files import Loaded
 
 ASSUMED_DURATION = 60.0

@@ -10,15 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from streamflow_fluxop.bounded import (
-    JSON_MOST,
-    YAML_MOST,
-    load_json,
-    load_yaml,
-    read_bytes,
-    read_text,
-    to_text,
-)
+from streamflow_fluxop.bounded import JSON_MOST, YAML_MOST, load_json, load_yaml, read_bytes, read_text, to_text
 from streamflow_fluxop.cwl.source_location import line_of
 from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.explain import explain

@@ -13,13 +13,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.containers import (
-    Container,
-    ContainerJob,
-    Engine,
-    Image,
-    argv_of,
-)
+from streamflow_fluxop.containers import Container, ContainerJob, Engine, Image, argv_of
 from streamflow_fluxop.containers.detect import PROBE, choose, read_probe
 from streamflow_fluxop.containers.engines import ENGINE_ENVIRONMENT, EngineName
 from streamflow_fluxop.containers.store import NoImage, read, script

@@ -18,12 +18,7 @@ from streamflow_fluxop.containers import Container, Engine, Image
 from streamflow_fluxop.cwl import ResourceRequest
 from streamflow_fluxop.errors import FluxopError, UserError
 from streamflow_fluxop.grouping import Group, cheapest_flavour
-from streamflow_fluxop.model import (
-    Duration,
-    Needs,
-    Plan,
-    Step,
-)
+from streamflow_fluxop.model import Duration, Needs, Plan, Step
 from streamflow_fluxop.reuse.results import Scope
 from streamflow_fluxop.streamflow_plugin.plan_log import plan_table
 from streamflow_fluxop.streamflow_plugin.recording import Recording

@@ -16,13 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from streamflow_fluxop.agent.system.job_files import Unfit
-from streamflow_fluxop.reuse.fingerprint import (
-    Folders,
-    JobDescription,
-    described,
-    input_folders,
-    without_content,
-)
+from streamflow_fluxop.reuse.fingerprint import Folders, JobDescription, described, input_folders, without_content
 from streamflow_fluxop.streamflow_plugin.input_sizes import plain
 
 if TYPE_CHECKING:

@@ -18,12 +18,7 @@ from streamflow_fluxop.model import Plan
 from streamflow_fluxop.private import work_folder
 from streamflow_fluxop.reuse.results import Scope
 from streamflow_fluxop.sources.deployments import POLICY, Fleets, steps_of
-from streamflow_fluxop.streamflow_plugin.current_run import (
-    FleetRun,
-    Run,
-    StepRun,
-    set_current_run,
-)
+from streamflow_fluxop.streamflow_plugin.current_run import FleetRun, Run, StepRun, set_current_run
 from streamflow_fluxop.streamflow_plugin.recording import Recording
 from streamflow_fluxop.streamflow_plugin.resuming import Resumed, resumed
 

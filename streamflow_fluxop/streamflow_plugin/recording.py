@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow_fluxop import events
-from streamflow_fluxop.events import (
-    EventLog,
-    Recorder,
-    RunEnded,
-    discard,
-)
+from streamflow_fluxop.events import EventLog, Recorder, RunEnded, discard
 from streamflow_fluxop.events.index import remember
 from streamflow_fluxop.streamflow_plugin import signals
 from streamflow_fluxop.streamflow_plugin.internals import execution_log

@@ -10,12 +10,7 @@ from dataclasses import dataclass
 
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.events import RunStarted
-from streamflow_fluxop.events.reading import (
-    beginning,
-    find_log,
-    is_going,
-    logs,
-)
+from streamflow_fluxop.events.reading import beginning, find_log, is_going, logs
 from streamflow_fluxop.reuse.results import Scope
 
 NEWEST = ""

@@ -12,22 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from streamflow_fluxop.agent.system.job_files import (
-    LIGHT,
-    Unfit,
-    carry_out,
-    entries,
-    text,
-)
+from streamflow_fluxop.agent.system.job_files import LIGHT, Unfit, carry_out, entries, text
 from streamflow_fluxop.reuse.fingerprint import Folders, fingerprint
 from streamflow_fluxop.reuse.results import Result, Results, Scope
 from streamflow_fluxop.streamflow_plugin.internals import hook
-from streamflow_fluxop.streamflow_plugin.job_identity import (
-    Do,
-    Identities,
-    Identity,
-    rewritten,
-)
+from streamflow_fluxop.streamflow_plugin.job_identity import Do, Identities, Identity, rewritten
 
 if TYPE_CHECKING:
     from streamflow_fluxop.agent.wire.protocol import JobRequest, JobResult

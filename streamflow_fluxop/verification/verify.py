@@ -17,14 +17,7 @@ from streamflow_fluxop.model.sizes import too_large
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streamflow_fluxop.model import (
-        Assignment,
-        Flavour,
-        Needs,
-        Plan,
-        PlannedMiniCluster,
-        Step,
-    )
+    from streamflow_fluxop.model import Assignment, Flavour, Needs, Plan, PlannedMiniCluster, Step
 
 SLACK = 2e-3
 """Seconds by which times may be off: the planner rounds durations up to milliseconds."""

@@ -16,12 +16,7 @@ from typing import Any
 import pytest
 
 from streamflow_fluxop.agent.client.bootstrap import BOOT, program
-from streamflow_fluxop.agent.client.client import (
-    AgentClient,
-    AgentError,
-    ConnectionLost,
-    JobRequest,
-)
+from streamflow_fluxop.agent.client.client import AgentClient, AgentError, ConnectionLost, JobRequest
 from streamflow_fluxop.agent.client.transport import ProcessStream
 from streamflow_fluxop.agent.wire.protocol import Decoder, encode
 

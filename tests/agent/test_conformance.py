@@ -15,13 +15,7 @@ from typing import Any, Literal
 import pytest
 import pytest_asyncio
 
-from streamflow_fluxop.agent.client.client import (
-    AgentClient,
-    AgentError,
-    ConnectionLost,
-    JobRequest,
-    JobResult,
-)
+from streamflow_fluxop.agent.client.client import AgentClient, AgentError, ConnectionLost, JobRequest, JobResult
 from streamflow_fluxop.agent.system.processes import with_environment
 from streamflow_fluxop.agent.wire import protocol
 from streamflow_fluxop.miniclusters.local import LocalMiniCluster

@@ -17,12 +17,7 @@ import pytest
 from adversaries import Nobody
 
 from streamflow_fluxop.agent.client import connection
-from streamflow_fluxop.agent.client.client import (
-    AgentClient,
-    ConnectionLost,
-    JobRequest,
-    JobResult,
-)
+from streamflow_fluxop.agent.client.client import AgentClient, ConnectionLost, JobRequest, JobResult
 from streamflow_fluxop.agent.client.transport import ByteStream, ProcessStream
 from streamflow_fluxop.agent.system.processes import MARK
 from streamflow_fluxop.miniclusters.local import LocalMiniCluster

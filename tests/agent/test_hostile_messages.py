@@ -15,22 +15,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from test_agent import RawAgent
 
-from streamflow_fluxop.agent.client.client import (
-    AgentClient,
-    AgentError,
-    ConnectionLost,
-    JobRequest,
-)
+from streamflow_fluxop.agent.client.client import AgentClient, AgentError, ConnectionLost, JobRequest
 from streamflow_fluxop.agent.client.stderr_tail import LastWords
-from streamflow_fluxop.agent.wire.protocol import (
-    ANSWER_MAX,
-    CHUNK,
-    LINE_MAX,
-    WINDOW,
-    Decoder,
-    ProtocolError,
-    encode,
-)
+from streamflow_fluxop.agent.wire.protocol import ANSWER_MAX, CHUNK, LINE_MAX, WINDOW, Decoder, ProtocolError, encode
 from streamflow_fluxop.agent.wire.schema import FROM_AGENT, FROM_CLIENT, check
 
 DEEP = b'{"op":"seen","count":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"

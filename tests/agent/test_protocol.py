@@ -10,12 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamflow_fluxop.agent.client.bootstrap import BOOT, MODULES, program, source
-from streamflow_fluxop.agent.wire.protocol import (
-    Decoder,
-    JobRequest,
-    ProtocolError,
-    encode,
-)
+from streamflow_fluxop.agent.wire.protocol import Decoder, JobRequest, ProtocolError, encode
 
 texts = st.binary(max_size=20).map(lambda data: data.decode("utf-8", "surrogateescape"))
 messages = st.fixed_dictionaries({"op": st.just("x"), "text": texts, "number": st.integers()})

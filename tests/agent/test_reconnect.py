@@ -22,13 +22,7 @@ from hypothesis import strategies as st
 
 from streamflow_fluxop.agent.client import connection
 from streamflow_fluxop.agent.client.bootstrap import BOOT
-from streamflow_fluxop.agent.client.client import (
-    AgentClient,
-    AgentError,
-    AgentGone,
-    ConnectionLost,
-    JobRequest,
-)
+from streamflow_fluxop.agent.client.client import AgentClient, AgentError, AgentGone, ConnectionLost, JobRequest
 from streamflow_fluxop.agent.client.transport import ByteStream, ProcessStream
 from streamflow_fluxop.agent.system.processes import with_environment
 

@@ -10,13 +10,7 @@ from pathlib import Path
 import pytest
 from container_images import IMAGE
 
-from streamflow_fluxop.containers import (
-    Container,
-    ContainerJob,
-    Engine,
-    Image,
-    argv_of,
-)
+from streamflow_fluxop.containers import Container, ContainerJob, Engine, Image, argv_of
 from streamflow_fluxop.containers.detect import PROBE, choose, read_probe
 
 WHO = {"uid": os.geteuid(), "gid": os.getegid()}

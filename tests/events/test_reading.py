@@ -7,14 +7,7 @@ import pytest
 from streamflow_fluxop import events
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.events import EventLog
-from streamflow_fluxop.events.reading import (
-    Follower,
-    find_log,
-    logs,
-    newest_log,
-    read_events,
-    running_logs,
-)
+from streamflow_fluxop.events.reading import Follower, find_log, logs, newest_log, read_events, running_logs
 
 
 @pytest.fixture

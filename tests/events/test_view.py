@@ -11,16 +11,7 @@ from streamflow_fluxop import events as e
 from streamflow_fluxop.events.expected_end import Outlook, far_beyond
 from streamflow_fluxop.events.run_state import RecordedPhase
 from streamflow_fluxop.events.view import RunView
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Flavour,
-    Limits,
-    Needs,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
 from streamflow_fluxop.planning import solve
 
 FLAVOURS = {

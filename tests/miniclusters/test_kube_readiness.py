@@ -2,14 +2,7 @@
 
 import pytest
 
-from streamflow_fluxop.miniclusters.kubernetes.readiness import (
-    Attachable,
-    Never,
-    Waiting,
-    end_of,
-    judge,
-    owned,
-)
+from streamflow_fluxop.miniclusters.kubernetes.readiness import Attachable, Never, Waiting, end_of, judge, owned
 
 NAME = "cpu-1a2b3c"
 

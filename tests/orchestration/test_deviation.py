@@ -9,12 +9,7 @@ from fleet_worlds import plan, step
 
 from streamflow_fluxop.model import Duration, Flavour, Limits
 from streamflow_fluxop.normal_times import later
-from streamflow_fluxop.orchestration.decisions.deviation import (
-    NONE,
-    Deviation,
-    left,
-    length,
-)
+from streamflow_fluxop.orchestration.decisions.deviation import NONE, Deviation, left, length
 from streamflow_fluxop.orchestration.simulation.simulated import Chance
 from streamflow_fluxop.orchestration.simulation.simulator import Simulation
 

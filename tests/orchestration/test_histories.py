@@ -17,12 +17,7 @@ from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Limits,
-    Needs,
-)
+from streamflow_fluxop.model import Dependency, Duration, Limits, Needs
 from streamflow_fluxop.orchestration.decisions.minicluster_state import MOST_IDLE, Phase
 from streamflow_fluxop.orchestration.simulation.simulated import Chance
 from streamflow_fluxop.orchestration.simulation.simulator import Simulation

@@ -8,12 +8,7 @@ import pytest
 
 from streamflow_fluxop.agent.client.client import ConnectionLost, JobRequest
 from streamflow_fluxop.config.fleet import FleetConfig
-from streamflow_fluxop.events import (
-    MiniClusterNodes,
-    MiniClusterResizing,
-    MiniClusterUp,
-    discard,
-)
+from streamflow_fluxop.events import MiniClusterNodes, MiniClusterResizing, MiniClusterUp, discard
 from streamflow_fluxop.grouping import Group
 from streamflow_fluxop.miniclusters.base import Cluster, MiniClusterError
 from streamflow_fluxop.miniclusters.local import LocalMiniCluster

@@ -9,12 +9,7 @@ from streamflow_fluxop import events
 from streamflow_fluxop.grouping import Group, planned_groups
 from streamflow_fluxop.model import Limits, Needs
 from streamflow_fluxop.orchestration.decisions.machine import Fleet
-from streamflow_fluxop.orchestration.decisions.messages import (
-    BroughtUp,
-    JobFinished,
-    JobRequested,
-    Tick,
-)
+from streamflow_fluxop.orchestration.decisions.messages import BroughtUp, JobFinished, JobRequested, Tick
 from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
 from streamflow_fluxop.orchestration.decisions.wait_causes import Cause, Wait
 from streamflow_fluxop.orchestration.wait_reporting import Waits

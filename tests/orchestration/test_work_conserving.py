@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 
 from streamflow_fluxop.config.fleet import FleetConfig
 from streamflow_fluxop.grouping import Group, group_steps, planned_groups
-from streamflow_fluxop.model import (
-    Dependency,
-    Flavour,
-    Limits,
-    Needs,
-)
+from streamflow_fluxop.model import Dependency, Flavour, Limits, Needs
 from streamflow_fluxop.orchestration.decisions.machine import Fleet, Phase
 from streamflow_fluxop.orchestration.decisions.messages import (
     BringUp,

@@ -6,17 +6,7 @@ import re
 
 from hypothesis import strategies as st
 
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Flavour,
-    Limits,
-    Needs,
-    Objective,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Objective, Problem, Step, Workflow
 
 CPU = Flavour(cores=4, memory=16384, price=3600, bring_up=120, tear_down=60)
 GPU = Flavour(cores=4, memory=16384, gpus=1, price=28800, bring_up=120, tear_down=60)

@@ -7,16 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from planning_worlds import problems
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.model import (
-    Dependencies,
-    Dependency,
-    Duration,
-    Flavour,
-    Limits,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependencies, Dependency, Duration, Flavour, Limits, Problem, Step, Workflow
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
 from streamflow_fluxop.planning.budget import Budget

@@ -7,12 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from planning_worlds import CPU, article, problems, takes, workflow
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.model import (
-    Flavour,
-    Limits,
-    Objective,
-    Problem,
-)
+from streamflow_fluxop.model import Flavour, Limits, Objective, Problem
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
 from streamflow_fluxop.planning.objective import Judge

@@ -6,12 +6,7 @@ from hypothesis import strategies as st
 from planning_worlds import CPU, problems, takes, workflow
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.model import (
-    Duration,
-    Limits,
-    Objective,
-    Problem,
-)
+from streamflow_fluxop.model import Duration, Limits, Objective, Problem
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.verification import verify
 

@@ -7,16 +7,7 @@ from planning_worlds import CPU, GPU, takes, workflow
 from pydantic import ValidationError
 
 from streamflow_fluxop.errors import UserError, UserErrors
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Flavour,
-    Limits,
-    Objective,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Objective, Problem, Step, Workflow
 from streamflow_fluxop.planning import solve
 
 

@@ -7,15 +7,7 @@ import random
 import pytest
 from planning_worlds import FLAVOURS
 
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Limits,
-    Needs,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Limits, Needs, Problem, Step, Workflow
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.planning.budget import Budget
 from streamflow_fluxop.verification import verify

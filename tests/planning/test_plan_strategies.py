@@ -4,12 +4,7 @@ import pytest
 from planning_worlds import CPU, GPU, article, takes, workflow
 
 from streamflow_fluxop.errors import UserError
-from streamflow_fluxop.model import (
-    Flavour,
-    Limits,
-    Objective,
-    Problem,
-)
+from streamflow_fluxop.model import Flavour, Limits, Objective, Problem
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.planning.bound.lower_bounds import lower_bounds
 from streamflow_fluxop.planning.budget import Budget

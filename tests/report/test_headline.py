@@ -4,15 +4,7 @@ import json
 
 import pytest
 
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Flavour,
-    Needs,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Flavour, Needs, Problem, Step, Workflow
 from streamflow_fluxop.orchestration.simulation.expectation import expect
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.planning.result.knowledge import longest_chain

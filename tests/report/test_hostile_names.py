@@ -11,13 +11,7 @@ from streamflow_fluxop.cli.plan import show
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.events import event_types as d
 from streamflow_fluxop.events.view import RunView
-from streamflow_fluxop.model import (
-    Duration,
-    Flavour,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Duration, Flavour, Problem, Step, Workflow
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.printable import printable
 from streamflow_fluxop.report import figure

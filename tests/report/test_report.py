@@ -7,16 +7,7 @@ import pytest
 from rich.console import Console
 
 from streamflow_fluxop.miniclusters.kubernetes.manifests import manifest, manifests, object_name
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Flavour,
-    Limits,
-    Needs,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.report import figure, tables, units
 from streamflow_fluxop.report.chart import LimitUse, chart

@@ -7,12 +7,7 @@ import time
 
 import pytest
 
-from streamflow_fluxop.bounded import (
-    YAML_MOST,
-    load_json,
-    load_yaml,
-    read_bytes,
-)
+from streamflow_fluxop.bounded import YAML_MOST, load_json, load_yaml, read_bytes
 from streamflow_fluxop.cwl import read_streamflow_file, read_workflow
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.events.reading import read_events

@@ -9,12 +9,7 @@ from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.sources import read
 from streamflow_fluxop.sources.own_documents import read_plan
-from streamflow_fluxop.sources.schemas import (
-    DOCUMENTS,
-    FOLDER,
-    schema,
-    text,
-)
+from streamflow_fluxop.sources.schemas import DOCUMENTS, FOLDER, schema, text
 
 WORKFLOW = """\
 name: demo

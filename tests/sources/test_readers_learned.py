@@ -5,18 +5,8 @@ import random
 import pytest
 
 from streamflow_fluxop.events.index import PastLife, PastStep
-from streamflow_fluxop.model import (
-    Duration,
-    Flavour,
-    Needs,
-    Step,
-)
-from streamflow_fluxop.sources.learned_estimates import (
-    by_size,
-    learn,
-    learned_flavours,
-    with_learned,
-)
+from streamflow_fluxop.model import Duration, Flavour, Needs, Step
+from streamflow_fluxop.sources.learned_estimates import by_size, learn, learned_flavours, with_learned
 
 CPU = Flavour(cores=4, memory=8192, bring_up=60, tear_down=30)
 

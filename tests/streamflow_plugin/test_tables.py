@@ -1,15 +1,6 @@
 """What the log shows of a plan is short, however large the plan."""
 
-from streamflow_fluxop.model import (
-    Dependency,
-    Duration,
-    Flavour,
-    Limits,
-    Needs,
-    Problem,
-    Step,
-    Workflow,
-)
+from streamflow_fluxop.model import Dependency, Duration, Flavour, Limits, Needs, Problem, Step, Workflow
 from streamflow_fluxop.planning import solve
 from streamflow_fluxop.streamflow_plugin.plan_log import plan_table
 

@@ -19,21 +19,10 @@ from streamflow_fluxop.agent.backends.backend import (
 )
 from streamflow_fluxop.agent.backends.flux_reactor import Reactor
 from streamflow_fluxop.agent.backends.jobspec import NotForFlux, base_environment, jobspec
-from streamflow_fluxop.agent.backends.measuring import (
-    Kinds,
-    can_be_measured,
-    kind_of,
-    total,
-)
+from streamflow_fluxop.agent.backends.measuring import Kinds, can_be_measured, kind_of, total
 from streamflow_fluxop.agent.backends.node_allocation import NodeAllocator, Unsatisfiable, nodes_wanted
 from streamflow_fluxop.agent.system.log import log
-from streamflow_fluxop.agent.system.processes import (
-    MARK,
-    is_in_job,
-    send_signal,
-    to_bytes,
-    with_environment,
-)
+from streamflow_fluxop.agent.system.processes import MARK, is_in_job, send_signal, to_bytes, with_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

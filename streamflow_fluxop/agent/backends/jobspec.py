@@ -53,7 +53,7 @@ def jobspec(
 
     Args:
         request: the job.
-        nodes: what to ask for, see `placement.nodes_wanted`.
+        nodes: what to ask for, see `node_allocation.nodes_wanted`.
         environment: the whole of it; names and values are UTF-8.
         shell_options: of the Flux shell, added to ours.
         label: by which another agent finds the job, see `label_of`.

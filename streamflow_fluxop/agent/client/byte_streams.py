@@ -8,12 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from streamflow_fluxop.agent.client.errors import AgentError
-from streamflow_fluxop.agent.wire.protocol import (
-    CHUNK,
-    PIPE_MAX,
-    WINDOW,
-    ProtocolError,
-)
+from streamflow_fluxop.agent.wire.protocol import CHUNK, PIPE_MAX, WINDOW, ProtocolError
 from streamflow_fluxop.errors import FluxopError
 
 if TYPE_CHECKING:

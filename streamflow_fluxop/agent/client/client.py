@@ -18,12 +18,7 @@ from streamflow_fluxop.agent.client.connection import Connect, Connection
 from streamflow_fluxop.agent.client.connection import State as ConnectionState
 from streamflow_fluxop.agent.client.errors import AgentError, AgentGone, ConnectionLost
 from streamflow_fluxop.agent.client.transport import ByteStream
-from streamflow_fluxop.agent.wire.protocol import (
-    CommandResult,
-    JobRequest,
-    JobResult,
-    ProtocolError,
-)
+from streamflow_fluxop.agent.wire.protocol import CommandResult, JobRequest, JobResult, ProtocolError
 
 if TYPE_CHECKING:
     from streamflow_fluxop.agent.wire.protocol import Message
@@ -88,13 +83,13 @@ class AgentClient:
     embedded scheduler jobs, raise `ConnectionLost`, as nobody knows how far they came.
 
     Args:
-        stream: to a Python that runs `boot.BOOT`, or what makes such streams (see `connection.Connect`).
+        stream: to a Python that runs `bootstrap.BOOT`, or what makes such streams (see `connection.Connect`).
         name: of the MiniCluster, for messages.
         backend: "auto" takes Flux where the agent finds it.
         nodes: cores and GPUs of each node of the embedded scheduler; none: one node, the agent's machine.
         linger: seconds that the agent keeps jobs running after the stream has ended; None: for ever, or until the
             watchdog acts.
-        flux: options of the Flux backend, see `flux_backend`.
+        flux: options of the Flux backend, see `backends.flux`.
         reconnect_timeout: seconds without a connection after which it is lost.
         heartbeat: seconds between two signs of life; a stream without any for four of them counts as broken.
         orphan_timeout: seconds without a sign of life after which a watchdog beside the agent ends the Flux instance

@@ -14,14 +14,7 @@ from streamflow_fluxop.agent.client.bootstrap import program
 from streamflow_fluxop.agent.client.errors import AgentError, AgentGone, ConnectionLost
 from streamflow_fluxop.agent.client.transport import ByteStream
 from streamflow_fluxop.agent.wire.backlog import Backlog
-from streamflow_fluxop.agent.wire.protocol import (
-    ANSWER_MAX,
-    SILENCE,
-    VERSION,
-    Decoder,
-    ProtocolError,
-    encode,
-)
+from streamflow_fluxop.agent.wire.protocol import ANSWER_MAX, SILENCE, VERSION, Decoder, ProtocolError, encode
 from streamflow_fluxop.agent.wire.schema import FROM_AGENT, check
 
 if TYPE_CHECKING:

@@ -13,12 +13,7 @@ from typing import TYPE_CHECKING, Any
 from streamflow_fluxop.agent.system.log import log
 from streamflow_fluxop.agent.wire.backlog import Backlog
 from streamflow_fluxop.agent.wire.pace import Pace
-from streamflow_fluxop.agent.wire.protocol import (
-    SILENCE,
-    Decoder,
-    ProtocolError,
-    encode,
-)
+from streamflow_fluxop.agent.wire.protocol import SILENCE, Decoder, ProtocolError, encode
 from streamflow_fluxop.agent.wire.schema import FROM_CLIENT, check
 
 if TYPE_CHECKING:

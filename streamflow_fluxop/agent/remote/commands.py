@@ -14,19 +14,8 @@ from typing import TYPE_CHECKING, Any
 from streamflow_fluxop.agent.backends.backend import exit_code_of
 from streamflow_fluxop.agent.shell_fastpath import answering
 from streamflow_fluxop.agent.system.output import Tail
-from streamflow_fluxop.agent.system.processes import (
-    Processes,
-    descendants,
-    send_signal,
-    to_bytes,
-)
-from streamflow_fluxop.agent.wire.protocol import (
-    CHUNK,
-    COMMAND_OUTPUT_MAX,
-    PIPE_MAX,
-    CommandResult,
-    ProtocolError,
-)
+from streamflow_fluxop.agent.system.processes import Processes, descendants, send_signal, to_bytes
+from streamflow_fluxop.agent.wire.protocol import CHUNK, COMMAND_OUTPUT_MAX, PIPE_MAX, CommandResult, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

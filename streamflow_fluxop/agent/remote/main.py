@@ -19,12 +19,7 @@ from streamflow_fluxop.agent.remote.rendezvous import Meeting, meet, public_name
 from streamflow_fluxop.agent.remote.streams import Streams
 from streamflow_fluxop.agent.system.log import log, log_exception
 from streamflow_fluxop.agent.system.processes import Processes, kill_with_environment, shut
-from streamflow_fluxop.agent.wire.protocol import (
-    REASON_MAX,
-    VERSION,
-    JobRequest,
-    ProtocolError,
-)
+from streamflow_fluxop.agent.wire.protocol import REASON_MAX, VERSION, JobRequest, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

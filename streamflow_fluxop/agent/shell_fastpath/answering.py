@@ -18,30 +18,9 @@ import os
 from collections.abc import Callable, Sequence
 
 from streamflow_fluxop.agent.shell_fastpath.answers import Heavy, TimeBudget, Unsure
-from streamflow_fluxop.agent.shell_fastpath.changes import (
-    chmod,
-    cp,
-    ln,
-    made,
-    mkdir,
-    rm,
-)
-from streamflow_fluxop.agent.shell_fastpath.queries import (
-    cat,
-    checksum,
-    find,
-    glob,
-    head,
-    real_path,
-    sizes,
-    test,
-)
-from streamflow_fluxop.agent.shell_fastpath.shell_lexer import (
-    NotSimple,
-    ShellWord,
-    simple,
-    split,
-)
+from streamflow_fluxop.agent.shell_fastpath.changes import chmod, cp, ln, made, mkdir, rm
+from streamflow_fluxop.agent.shell_fastpath.queries import cat, checksum, find, glob, head, real_path, sizes, test
+from streamflow_fluxop.agent.shell_fastpath.shell_lexer import NotSimple, ShellWord, simple, split
 from streamflow_fluxop.agent.system import job_files
 from streamflow_fluxop.agent.wire.protocol import CommandResult
 

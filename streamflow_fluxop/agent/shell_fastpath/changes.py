@@ -7,14 +7,7 @@ import re
 import stat
 from collections.abc import Sequence
 
-from streamflow_fluxop.agent.shell_fastpath.answers import (
-    BLOCK,
-    OK,
-    TimeBudget,
-    Unsure,
-    path_of,
-    real_path_of,
-)
+from streamflow_fluxop.agent.shell_fastpath.answers import BLOCK, OK, TimeBudget, Unsure, path_of, real_path_of
 from streamflow_fluxop.agent.shell_fastpath.shell_lexer import NotSimple, ShellWord
 from streamflow_fluxop.agent.wire.protocol import CommandResult
 

@@ -182,7 +182,7 @@ class Decoder:
     """Turns the stream's pieces, cut anywhere, into messages and their payloads.
 
     Args:
-        check: looks at each message before its payload is read (`messages.check`), and raises `ProtocolError`.
+        check: looks at each message before its payload is read (`schema.check`), and raises `ProtocolError`.
         line_max: bytes that a message's JSON may have.
     """
 

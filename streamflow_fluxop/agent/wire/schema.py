@@ -10,12 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from streamflow_fluxop.agent.wire.protocol import (
-    CHUNK,
-    OUTPUT_KEPT,
-    PAYLOAD_MAX,
-    ProtocolError,
-)
+from streamflow_fluxop.agent.wire.protocol import CHUNK, OUTPUT_KEPT, PAYLOAD_MAX, ProtocolError
 
 if TYPE_CHECKING:
     from typing import TypeAlias

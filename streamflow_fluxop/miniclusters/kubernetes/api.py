@@ -11,14 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
-from kubernetes_asyncio.client import (
-    ApiClient,
-    ApiException,
-    BatchV1Api,
-    Configuration,
-    CoreV1Api,
-    CustomObjectsApi,
-)
+from kubernetes_asyncio.client import ApiClient, ApiException, BatchV1Api, Configuration, CoreV1Api, CustomObjectsApi
 
 from streamflow_fluxop.config.kubernetes import KubernetesConfig
 from streamflow_fluxop.miniclusters.kubernetes import kubeconfig

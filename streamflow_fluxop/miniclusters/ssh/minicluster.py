@@ -12,21 +12,11 @@ from typing import Any, Literal
 import asyncssh
 
 from streamflow_fluxop.agent.client.bootstrap import BOOT
-from streamflow_fluxop.agent.client.client import (
-    AgentClient,
-    AgentError,
-    AgentGone,
-    ConnectionLost,
-)
+from streamflow_fluxop.agent.client.client import AgentClient, AgentError, AgentGone, ConnectionLost
 from streamflow_fluxop.agent.client.stderr_tail import LastWords
 from streamflow_fluxop.agent.client.transport import ByteStream
 from streamflow_fluxop.config.ssh import SSHConfig
-from streamflow_fluxop.miniclusters.base import (
-    Cluster,
-    ClusterError,
-    MiniCluster,
-    MiniClusterError,
-)
+from streamflow_fluxop.miniclusters.base import Cluster, ClusterError, MiniCluster, MiniClusterError
 from streamflow_fluxop.miniclusters.external import take_size
 from streamflow_fluxop.miniclusters.ssh.flux_instance import RemoteInstance
 from streamflow_fluxop.miniclusters.ssh.work_folder import NoFolder, own_folder

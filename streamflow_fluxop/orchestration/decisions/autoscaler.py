@@ -8,12 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil, inf
 
-from streamflow_fluxop.orchestration.decisions.messages import (
-    BringUp,
-    ChangeSize,
-    Instruction,
-    TearDown,
-)
+from streamflow_fluxop.orchestration.decisions.messages import BringUp, ChangeSize, Instruction, TearDown
 from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
 from streamflow_fluxop.orchestration.decisions.placement import Placer
 from streamflow_fluxop.orchestration.decisions.planned_batches import TINY

@@ -7,12 +7,7 @@ from math import inf
 
 from streamflow_fluxop.orchestration.decisions.dispatch import Reservations, startable
 from streamflow_fluxop.orchestration.decisions.fleet_job import LATE, FleetJob
-from streamflow_fluxop.orchestration.decisions.messages import (
-    FailJob,
-    Instruction,
-    JobRequested,
-    StartJob,
-)
+from streamflow_fluxop.orchestration.decisions.messages import FailJob, Instruction, JobRequested, StartJob
 from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
 from streamflow_fluxop.orchestration.decisions.partial_order import PartialOrder
 from streamflow_fluxop.orchestration.decisions.placement import Placer
@@ -197,7 +192,7 @@ class FleetJobs:
         return self.retiming is not None and self.retiming.deviation.large
 
     def rules(self, now: float, *, room_is_wanted: bool) -> Reservations:
-        """Which nodes are kept for whom; see `start`."""
+        """Which nodes are kept for whom; see `dispatch`."""
         timetable = self._order is not None and not self._order.deviated
         return Reservations(now, timetable, room_is_wanted, self.retiming.last if self.retiming else 0.0)
 

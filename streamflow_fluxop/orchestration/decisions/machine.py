@@ -3,10 +3,11 @@
 Events go in through `Fleet.handle`, instructions come out; a thin shell carries them out (`runner` on asyncio,
 `simulator` on simulated time). The rules:
 
-* A job goes where the plan has its step's next job (`order`), and starts as soon as a node is up and free and kept for
-  nobody whom the plan has before it there (`start`). What the plan does not know goes where it starts first (`route`).
-  Nothing waits for what does not come: steps are found to be over (`progress`), and nobody waits for longer than his
-  patience. Nodes come for jobs that wait although the plan would have them run by now (`relief`).
+* A job goes where the plan has its step's next job (`partial_order`), and starts as soon as a node is up and free and
+  kept for nobody whom the plan has before it there (`dispatch`). What the plan does not know goes where it starts first
+  (`placement`). Nothing waits for what does not come: steps are found to be over (`step_progress`), and nobody waits
+  for longer than his patience. Nodes come for jobs that wait although the plan would have them run by now
+  (`backlog_scaling`).
 * A MiniCluster is asked for so long before its next use that it is ready for it; the same for each of its nodes.
 * A node that turns idle is kept where its next use is nearer than what going down and coming up again costs, and not
   for longer than twice that; else it goes, and the MiniCluster with its last one.

@@ -14,13 +14,7 @@ from statistics import NormalDist
 
 import networkx
 
-from streamflow_fluxop.model import (
-    Assignment,
-    Flavour,
-    Plan,
-    PlannedMiniCluster,
-    Step,
-)
+from streamflow_fluxop.model import Assignment, Flavour, Plan, PlannedMiniCluster, Step
 from streamflow_fluxop.orchestration.decisions.node_resources import Amount, load_of, nodes_worth
 from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, PlannedBatch, StepState
 

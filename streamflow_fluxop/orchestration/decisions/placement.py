@@ -8,12 +8,7 @@ from itertools import count
 from math import ceil, inf
 
 from streamflow_fluxop.grouping import Group
-from streamflow_fluxop.model import (
-    Flavour,
-    Limits,
-    Needs,
-    Step,
-)
+from streamflow_fluxop.model import Flavour, Limits, Needs, Step
 from streamflow_fluxop.orchestration.decisions.fleet_job import FleetJob
 from streamflow_fluxop.orchestration.decisions.lead_times import LeadTimes
 from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase

@@ -30,7 +30,7 @@ class Timers:
         return names
 
     def start(self, start: Callable[[str], None]) -> None:
-        """Call `start` with the names of those to look at; they stay on the agenda."""
+        """Call `start` with the names of those to look at; they stay noted."""
         for name in list(self._dirty):
             start(name)
 

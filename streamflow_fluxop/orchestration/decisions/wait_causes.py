@@ -1,4 +1,4 @@
-"""Why jobs wait although nodes of their kind stand idle: the decisions of `start` and `pool`, told as reasons."""
+"""Why jobs wait although nodes of their kind stand idle: the decisions of `dispatch` and `work_sharing`, as reasons."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ from itertools import islice
 from math import inf
 
 from streamflow_fluxop.events.event_types import WaitReason
-from streamflow_fluxop.orchestration.decisions.dispatch import (
-    MISSES,
-    Leaves,
-    Reservations,
-    has_room_for,
-    impatient,
-)
+from streamflow_fluxop.orchestration.decisions.dispatch import MISSES, Leaves, Reservations, has_room_for, impatient
 from streamflow_fluxop.orchestration.decisions.fleet_job import FleetJob
 from streamflow_fluxop.orchestration.decisions.minicluster_state import MiniClusterState, Phase
 from streamflow_fluxop.orchestration.decisions.planned_batches import TINY, PlannedBatch

@@ -15,14 +15,7 @@ from __future__ import annotations
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.planning.bound.energetic import (
-    WEIGHTS,
-    amounts,
-    areas_at,
-    classes,
-    dot,
-    weighted,
-)
+from streamflow_fluxop.planning.bound.energetic import WEIGHTS, amounts, areas_at, classes, dot, weighted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

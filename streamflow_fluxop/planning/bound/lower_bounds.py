@@ -36,20 +36,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.planning.bound.chain import (
-    MANY,
-    Gap,
-    Rates,
-    beside_chain,
-)
-from streamflow_fluxop.planning.bound.energetic import (
-    GRID,
-    amounts,
-    areas,
-    dot,
-    least_shares,
-    limit_loads,
-)
+from streamflow_fluxop.planning.bound.chain import MANY, Gap, Rates, beside_chain
+from streamflow_fluxop.planning.bound.energetic import GRID, amounts, areas, dot, least_shares, limit_loads
 from streamflow_fluxop.planning.bound.lagrangian import charged, charges
 from streamflow_fluxop.planning.bound.rounding import in_rounds
 from streamflow_fluxop.planning.bound.setup import least_with_whole_nodes

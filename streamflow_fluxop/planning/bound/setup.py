@@ -13,12 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.planning.bound.energetic import (
-    amounts,
-    areas_at,
-    classes,
-    least_shares,
-)
+from streamflow_fluxop.planning.bound.energetic import amounts, areas_at, classes, least_shares
 
 if TYPE_CHECKING:
     from streamflow_fluxop.planning.problem.instance import Instance

@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamflow_fluxop.planning.construct.fixed_clusters import FixedCluster
-    from streamflow_fluxop.planning.problem.instance import (
-        Fit,
-        FlavourData,
-        Instance,
-        StepData,
-    )
+    from streamflow_fluxop.planning.problem.instance import Fit, FlavourData, Instance, StepData
 
 Floor = tuple[float, float]
 """Cost, in the user's currency; makespan, in ticks. None, where groups make all that is said here wrong."""

@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING
 from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planning.construct.resource_profile import ResourceProfile, times
 from streamflow_fluxop.planning.problem.ready_jobs import ReadyJobs
-from streamflow_fluxop.planning.result.schedule import (
-    NodeLease,
-    Placement,
-    Schedule,
-    make_schedule,
-)
+from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,12 +23,7 @@ from streamflow_fluxop.errors import UserError
 from streamflow_fluxop.planning.construct.node_pool import FreeNodePool, NestedNodePool
 from streamflow_fluxop.planning.construct.resource_profile import ResourceProfile
 from streamflow_fluxop.planning.problem.ready_jobs import ReadyJobs
-from streamflow_fluxop.planning.result.schedule import (
-    NodeLease,
-    Placement,
-    Schedule,
-    make_schedule,
-)
+from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
     from streamflow_fluxop.planning.construct.resource_profile import Weight

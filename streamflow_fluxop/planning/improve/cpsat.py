@@ -18,12 +18,7 @@ from typing import TYPE_CHECKING, Any
 from streamflow_fluxop.planning.bound.energetic import least_work
 from streamflow_fluxop.planning.improve.base import Improvement
 from streamflow_fluxop.planning.problem.instance import TICKS
-from streamflow_fluxop.planning.result.schedule import (
-    NodeLease,
-    Placement,
-    Schedule,
-    make_schedule,
-)
+from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
     from streamflow_fluxop.planning.improve.base import Task

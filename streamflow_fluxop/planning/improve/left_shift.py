@@ -12,12 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from streamflow_fluxop.planning.result.schedule import (
-    NodeLease,
-    Placement,
-    Schedule,
-    make_schedule,
-)
+from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
     from streamflow_fluxop.planning.problem.instance import Instance

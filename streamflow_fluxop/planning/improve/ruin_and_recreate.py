@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING
 
 from streamflow_fluxop.planning.improve.base import Improvement
 from streamflow_fluxop.planning.improve.timeline import Timeline, packed
-from streamflow_fluxop.planning.result.schedule import (
-    NodeLease,
-    Placement,
-    Schedule,
-    make_schedule,
-)
+from streamflow_fluxop.planning.result.schedule import NodeLease, Placement, Schedule, make_schedule
 
 if TYPE_CHECKING:
     from random import Random

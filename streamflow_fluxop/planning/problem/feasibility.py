@@ -11,24 +11,12 @@ from streamflow_fluxop.errors import UserError, UserErrors
 from streamflow_fluxop.model import Dependencies
 from streamflow_fluxop.model.capacity import within
 from streamflow_fluxop.model.sizes import too_large
-from streamflow_fluxop.planning.problem.dependency_hubs import (
-    MANY,
-    Part,
-    with_hubs,
-    without_hubs,
-)
+from streamflow_fluxop.planning.problem.dependency_hubs import MANY, Part, with_hubs, without_hubs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from streamflow_fluxop.model import (
-        Dependency,
-        Flavour,
-        Limits,
-        Needs,
-        Problem,
-        Step,
-    )
+    from streamflow_fluxop.model import Dependency, Flavour, Limits, Needs, Problem, Step
     from streamflow_fluxop.planning.problem.dependency_hubs import Pairs, Predecessors
 
 

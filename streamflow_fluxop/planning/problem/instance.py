@@ -15,13 +15,7 @@ from streamflow_fluxop.model.capacity import within
 from streamflow_fluxop.planning.problem.feasibility import alike, check
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.model import (
-        Flavour,
-        Limits,
-        Needs,
-        Objective,
-        Problem,
-    )
+    from streamflow_fluxop.model import Flavour, Limits, Needs, Objective, Problem
 
 TICKS = 1000
 """Ticks in a second."""

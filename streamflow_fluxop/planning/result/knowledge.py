@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING
 from streamflow_fluxop.model import Knowledge
 
 if TYPE_CHECKING:
-    from streamflow_fluxop.model import (
-        Assignment,
-        Flavour,
-        Plan,
-        Problem,
-        Step,
-    )
+    from streamflow_fluxop.model import Assignment, Flavour, Plan, Problem, Step
 
 GUESSES = ("assumed", "time limit")
 """Sources of a duration that say little about it."""

@@ -1,7 +1,7 @@
 """Writes what Snakemake says of its jobs in a dry run as JSON lines, to the file that FLUXOP_JOBS names.
 
 A logger plugin, because their interface is the one that Snakemake keeps stable and versioned; its API for the DAG is
-not. It runs in Snakemake's own environment, where nothing else of ours is installed: `readers.snakemake` puts this
+not. It runs in Snakemake's own environment, where nothing else of ours is installed: `sources.snakemake` puts this
 folder on its path.
 """
 # mypy: ignore-errors
