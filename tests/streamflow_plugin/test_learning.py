@@ -23,7 +23,7 @@ TOOL = """
     $namespaces: {fluxop: "urn:fluxop:"}
     hints: {fluxop:FluxRequirement: {duration: 600}}
     requirements: {ResourceRequirement: {coresMin: 1}}
-    baseCommand: [sh, -c, 'sleep 0.3; wc -c "$0"']
+    baseCommand: [sh, -c, 'sleep 0.4; wc -c "$0"']
     inputs: {text: {type: File, inputBinding: {}}}
     outputs: {out: stdout}
     """
@@ -88,7 +88,7 @@ def test_what_the_fleet_says_of_a_step_is_what_its_jobs_ask_for(world):
 def test_memory_and_cpu_time_of_jobs_are_in_the_log_and_in_the_report(world):
     world.write("wf.cwl", WORKFLOW)
     eater = f'{sys.executable} -c "x = bytes(1) * 150000000"; echo'
-    tool = TOOL.replace("sleep 0.3; wc -c", eater).replace("coresMin: 1", "coresMin: 1, ramMin: 2048")
+    tool = TOOL.replace("sleep 0.4; wc -c", eater).replace("coresMin: 1", "coresMin: 1, ramMin: 2048")
     world.write("count.cwl", tool)
     world.write("a.txt", "a")
     world.inputs(texts=[{"class": "File", "path": "a.txt"}])
